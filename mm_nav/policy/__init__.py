@@ -1,1 +1,1 @@
-"""TBD."""
+"""The learned policy: camera, LiDAR and language tokens, their fusion, and the heads (PyTorch; needed for training only)."""

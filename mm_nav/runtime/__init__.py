@@ -1,1 +1,1 @@
-"""TBD."""
+"""Networks on ONNX Runtime: sessions, manifests and the run-time policy. Never imports torch."""

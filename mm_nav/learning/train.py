@@ -1,0 +1,199 @@
+"""Train the policy by cloning the expert; one readable loop, resumable, with TensorBoard logs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mm_nav.errors import ConfigError
+from mm_nav.language.encoder import TextEncoder
+from mm_nav.learning.dataset import Batch, BatchSampler, FrameDataset
+from mm_nav.policy.config import PolicyConfig
+from mm_nav.policy.losses import grounding_metrics, policy_losses
+from mm_nav.policy.model import CrossModalPolicy, PolicyInputs
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    data: folder written by `mm-nav collect`. batch: frames; phrases: per frame. minutes: wall-clock budget, 0 = none;
+    the learning rate falls to zero over epochs or minutes, whichever ends first. validation_shards: the last shards are
+    not trained on. seed: of weights and batches.
+    """
+
+    data: str = "data/tiny"
+    epochs: int = 10
+    minutes: float = 0.0
+    batch: int = 64
+    phrases: int = 4
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    warmup_steps: int = 200
+    validation_shards: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1 or self.phrases < 1 or self.validation_shards < 1:
+            raise ConfigError("epochs, batch, phrases and validation_shards must be at least 1")
+
+
+@dataclass
+class TrainState:
+    """What a checkpoint holds beside the tensors."""
+
+    step: int = 0
+    epoch: int = 0
+    seconds: float = 0.0
+
+
+Report = Callable[[TrainState, int, dict[str, float]], None]
+
+
+def train(
+    config: TrainConfig, policy_config: PolicyConfig, out: Path, report: Report | None = None, resume: bool = False
+) -> dict[str, float]:
+    """Train and return the validation metrics; checkpoints go to out/checkpoint.pt after every epoch and 5 minutes.
+
+    report(state, steps per epoch, losses) is called every 20 steps.
+    """
+    torch.manual_seed(config.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    encoder = TextEncoder(policy_config.language_tokens)
+    data = FrameDataset(Path(config.data), policy_config, slice(None, -config.validation_shards))
+    sampler = BatchSampler(data, encoder, config.batch, config.phrases, config.seed)
+    model = CrossModalPolicy(policy_config).to(memory_format=torch.channels_last)
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=config.learning_rate,
+        betas=(0.9, 0.98),
+    )
+    state = TrainState()
+    checkpoint = out / "checkpoint.pt"
+    if resume and checkpoint.exists():
+        state = _load(checkpoint, model, optimizer)
+    writer = _tensorboard(out)
+    steps_per_epoch = len(data) // config.batch
+    started = last_saved = time.monotonic() - state.seconds
+    running: dict[str, float] = defaultdict(float)
+    while state.epoch < config.epochs:
+        for batch in sampler.epoch():
+            progress = _progress(config, state, steps_per_epoch)
+            if progress >= 1.0:
+                break
+            rate = config.learning_rate * min(1.0, (state.step + 1) / config.warmup_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * 0.5 * (1.0 + math.cos(math.pi * progress)) + 1e-6
+            losses = policy_losses(model(_channels_last(batch)), batch.targets)
+            optimizer.zero_grad(set_to_none=True)
+            losses["total"].backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            state.step += 1
+            state.seconds = time.monotonic() - started
+            for name, value in losses.items():
+                running[name] += float(value.detach()) / 20
+            if state.step % 20 == 0:
+                if report is not None:
+                    report(state, steps_per_epoch, dict(running))
+                for name, value in running.items():
+                    if writer is not None:
+                        writer.add_scalar(f"train/{name}", value, state.step)
+                running.clear()
+            if time.monotonic() - last_saved > 300:
+                _save(checkpoint, model, optimizer, state, policy_config)
+                last_saved = time.monotonic()
+        if _progress(config, state, steps_per_epoch) >= 1.0:
+            break
+        state.epoch += 1
+        _save(checkpoint, model, optimizer, state, policy_config)
+    _save(checkpoint, model, optimizer, state, policy_config)
+    metrics = validate(model, config, policy_config, encoder)
+    if writer is not None:
+        for name, number in metrics.items():
+            writer.add_scalar(f"validation/{name}", number, state.step)
+        writer.close()
+    summary = {"train": asdict(config), "metrics": metrics, "steps": state.step, "seconds": round(state.seconds, 1)}
+    (out / "training.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return metrics
+
+
+def validate(
+    model: CrossModalPolicy, config: TrainConfig, policy_config: PolicyConfig, encoder: TextEncoder
+) -> dict[str, float]:
+    """Return mean losses and grounding metrics on the validation shards, without augmentation."""
+    data = FrameDataset(Path(config.data), policy_config, slice(-config.validation_shards, None))
+    sampler = BatchSampler(data, encoder, min(config.batch, len(data)), config.phrases, seed=1, augment=False)
+    sums: dict[str, list[float]] = defaultdict(list)
+    model.eval()
+    with torch.no_grad():
+        for batch in sampler.epoch():
+            logits = model(_channels_last(batch))
+            values = {name: float(value) for name, value in policy_losses(logits, batch.targets).items()}
+            for name, number in {**values, **grounding_metrics(logits, batch.targets)}.items():
+                sums[name].append(number)
+    model.train()
+    return {name: round(float(np.nanmean(values)), 5) for name, values in sums.items()}
+
+
+def load_policy(checkpoint: Path) -> CrossModalPolicy:
+    """Return the trained policy of a checkpoint, in eval mode. Raises ConfigError when the file is missing."""
+    if not checkpoint.is_file():
+        raise ConfigError(f"checkpoint {checkpoint} does not exist: run `mm-nav train` first")
+    saved = torch.load(checkpoint, weights_only=True)
+    policy = CrossModalPolicy(PolicyConfig.from_dict(saved["policy"]))
+    policy.load_state_dict(saved["model"])
+    return policy.eval()
+
+
+def _progress(config: TrainConfig, state: TrainState, steps_per_epoch: int) -> float:
+    by_steps = state.step / max(1, config.epochs * steps_per_epoch)
+    return max(by_steps, state.seconds / 60.0 / config.minutes) if config.minutes > 0 else by_steps
+
+
+def _channels_last(batch: Batch) -> PolicyInputs:
+    return batch.inputs._replace(image=batch.inputs.image.contiguous(memory_format=torch.channels_last))
+
+
+def _save(
+    path: Path, model: CrossModalPolicy, optimizer: torch.optim.Optimizer, state: TrainState, config: PolicyConfig
+) -> None:
+    part = path.with_suffix(".part")
+    torch.save(
+        {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "state": asdict(state),
+            "policy": config.to_dict(),
+        },
+        part,
+    )
+    part.replace(path)
+
+
+def _load(path: Path, model: CrossModalPolicy, optimizer: torch.optim.Optimizer) -> TrainState:
+    saved = torch.load(path, weights_only=True)
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    return TrainState(**saved["state"])
+
+
+def _tensorboard(out: Path) -> torch.utils.tensorboard.SummaryWriter | None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(out / "tensorboard"))

@@ -1,0 +1,100 @@
+"""The policy's shape. Pure data: read by training, export and the run-time preprocessing without importing torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from mm_nav.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Sizes of the cross-modal policy.
+
+    image_height, image_width: pixels of the network's camera input. patch: pixels per camera token, both ways.
+    cell_rows, cell_columns: grounding cells per camera token. lidar_bins: beams around the robot after resampling;
+    lidar_tokens: sectors they are grouped into. max_range_m: ranges are clipped here. language_tokens: words read
+    (longer phrases are cut). language_width: width of the sentence encoder. width, heads, feedforward: of the
+    transformer; perception_layers run before the language is seen, fusion_layers after. hypotheses x steps
+    waypoints, spaced waypoint_spacing_m along the path.
+    """
+
+    image_height: int = 72
+    image_width: int = 96
+    patch: int = 8
+    cell_rows: int = 2
+    cell_columns: int = 4
+    lidar_bins: int = 360
+    lidar_tokens: int = 36
+    max_range_m: float = 10.0
+    language_tokens: int = 24
+    language_width: int = 384
+    stem: tuple[int, int, int] = (32, 64, 128)
+    width: int = 128
+    heads: int = 4
+    feedforward: int = 256
+    perception_layers: int = 1
+    fusion_layers: int = 2
+    hypotheses: int = 6
+    steps: int = 8
+    waypoint_spacing_m: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.image_height % self.patch or self.image_width % self.patch:
+            raise ConfigError(
+                f"image {self.image_width}x{self.image_height} is not a multiple of the patch ({self.patch}): change one"
+            )
+        if self.patch % self.cell_rows or self.patch % self.cell_columns:
+            raise ConfigError(f"cells per token must divide the patch ({self.patch})")
+        if self.lidar_bins % self.lidar_tokens:
+            raise ConfigError(f"lidar_bins ({self.lidar_bins}) must be a multiple of lidar_tokens ({self.lidar_tokens})")
+        if self.width % self.heads:
+            raise ConfigError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+
+    @property
+    def token_rows(self) -> int:
+        """Rows of camera tokens."""
+        return self.image_height // self.patch
+
+    @property
+    def token_columns(self) -> int:
+        """Columns of camera tokens."""
+        return self.image_width // self.patch
+
+    @property
+    def camera_tokens(self) -> int:
+        """Number of camera tokens."""
+        return self.token_rows * self.token_columns
+
+    @property
+    def grid_rows(self) -> int:
+        """Rows of the grounding grid over the image."""
+        return self.token_rows * self.cell_rows
+
+    @property
+    def grid_columns(self) -> int:
+        """Columns of the grounding grid over the image; one bearing bin each."""
+        return self.token_columns * self.cell_columns
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields as plain JSON types."""
+        fields = asdict(self)
+        fields["stem"] = list(self.stem)
+        return fields
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, object]) -> PolicyConfig:
+        """Inverse of `to_dict`; unknown names raise ConfigError."""
+        unknown = set(fields) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise ConfigError(f"unknown policy settings {sorted(unknown)}; known: {sorted(cls.__dataclass_fields__)}")
+        values = dict(fields)
+        if "stem" in values:
+            values["stem"] = tuple(values["stem"])  # type: ignore[arg-type]
+        return cls(**values)  # type: ignore[arg-type]
+
+    def fingerprint(self) -> str:
+        """Return a short hash that changes with any field."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,93 @@
+"""Training losses: dense grounding, range, visibility, arrival and best-of-K waypoints."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mm_nav.policy.model import PolicyLogits
+
+
+class PolicyTargets(NamedTuple):
+    """Labels for N = B*G (observation, phrase) pairs.
+
+    cells: (N, rows, columns) share of each cell's pixels on the target. log_range: same shape, log metres, read where
+    cells > 0. visible, arrived: (N,) 0/1. waypoints: (N, T, 2) metres in base_link. has_path: (N,) 0/1.
+    has_grounding: (N,) 0/1, 0 where the camera is hidden or no phrase is given.
+    """
+
+    cells: Tensor
+    log_range: Tensor
+    visible: Tensor
+    arrived: Tensor
+    waypoints: Tensor
+    has_path: Tensor
+    has_grounding: Tensor
+
+
+def policy_losses(logits: PolicyLogits, targets: PolicyTargets) -> dict[str, Tensor]:
+    """Return each loss (scalar); their weighted sum is under "total"."""
+    grounded = targets.has_grounding
+    on = targets.cells.flatten(1)
+    flat = logits.cells.flatten(1)
+    dense = F.binary_cross_entropy_with_logits(flat, on, reduction="none")
+    # Nearly all cells are background: the few that matter get a weight of their own.
+    weight = 1.0 + 20.0 * on
+    dense = ((dense * weight).mean(1) * grounded).sum() / grounded.sum().clamp_min(1.0)
+    positive = grounded * targets.visible
+    mass = on / on.sum(1, keepdim=True).clamp_min(1e-6)
+    where = -(mass * F.log_softmax(flat, dim=1)).sum(1)
+    where = (where * positive).sum() / positive.sum().clamp_min(1.0)
+    on_target = (targets.cells > 0.3).float() * grounded[:, None, None]
+    distance = F.smooth_l1_loss(logits.log_range, targets.log_range, reduction="none", beta=0.1)
+    distance = (distance * on_target).sum() / on_target.sum().clamp_min(1.0)
+    visible = F.binary_cross_entropy_with_logits(logits.visible, targets.visible, reduction="none")
+    arrived = F.binary_cross_entropy_with_logits(logits.arrived, targets.arrived, reduction="none")
+    visible = (visible * grounded).sum() / grounded.sum().clamp_min(1.0)
+    arrived = (arrived * grounded).sum() / grounded.sum().clamp_min(1.0)
+    gap = (logits.waypoints - targets.waypoints[:, None]).abs().sum(-1).mean(-1)
+    best = gap.argmin(1)
+    paths = targets.has_path.sum().clamp_min(1.0)
+    # The best hypothesis follows the expert; a little of the mean keeps the others from going astray.
+    path = ((gap.gather(1, best[:, None])[:, 0] + 0.03 * gap.mean(1)) * targets.has_path).sum() / paths
+    choice = (F.cross_entropy(logits.waypoint, best, reduction="none") * targets.has_path).sum() / paths
+    total = 20.0 * dense + 0.5 * where + 1.0 * distance + 1.0 * visible + 0.3 * arrived + 1.0 * path + 0.1 * choice
+    return {
+        "total": total,
+        "dense": dense.detach(),
+        "where": where.detach(),
+        "range": distance.detach(),
+        "visible": visible.detach(),
+        "arrived": arrived.detach(),
+        "path": path.detach(),
+        "choice": choice.detach(),
+    }
+
+
+def grounding_metrics(logits: PolicyLogits, targets: PolicyTargets) -> dict[str, float]:
+    """Return hit rate of the grounding peak, visibility accuracy, precision and recall (floats in [0, 1])."""
+    with torch.no_grad():
+        grounded = targets.has_grounding > 0
+        visible = targets.visible > 0
+        positive = grounded & visible
+        peak = logits.cells.flatten(1).argmax(1, keepdim=True)
+        hit = targets.cells.flatten(1).gather(1, peak)[:, 0] > 0
+        said = logits.visible > 0
+        correct = said == visible
+        log_range = logits.log_range.flatten(1).gather(1, peak)[:, 0]
+        true_range = targets.log_range.flatten(1).gather(1, peak)[:, 0]
+        use = positive & hit
+        return {
+            "peak_hit": _mean(hit[positive]),
+            "visible_accuracy": _mean(correct[grounded]),
+            "visible_recall": _mean(said[positive]),
+            "visible_precision": _mean(visible[grounded & said]),
+            "range_error_relative": _mean((log_range - true_range).abs()[use]),
+        }
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.float().mean()) if values.numel() else float("nan")

@@ -1,0 +1,54 @@
+"""ONNX Runtime sessions with one thread, and providers chosen by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnxruntime
+
+from mm_nav.errors import ConfigError, ModelError
+
+# Spinning worker threads turn a 10 ms step into a 774 ms one when a core is busy elsewhere (docs/architecture.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+PROVIDERS = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+
+
+def resolve_providers(provider: str = "auto") -> list[str]:
+    """Return ONNX Runtime provider names for "auto", "tensorrt", "cuda" or "cpu"; CPU is always the last resort.
+
+    Raises ConfigError when the name is unknown or this ONNX Runtime was built without that provider.
+    """
+    available = onnxruntime.get_available_providers()
+    if provider == "auto":
+        return [name for name in PROVIDERS.values() if name in available]
+    if provider not in PROVIDERS:
+        raise ConfigError(f"unknown provider '{provider}'; use auto, {', '.join(PROVIDERS)}")
+    if PROVIDERS[provider] not in available:
+        raise ConfigError(
+            f"provider '{provider}' is not in this ONNX Runtime (it has {', '.join(available)}): "
+            "install onnxruntime-gpu (pip install 'mm_nav[gpu]') or choose provider auto"
+        )
+    return list(dict.fromkeys([PROVIDERS[provider], PROVIDERS["cpu"]]))
+
+
+def open_session(path: Path, providers: Sequence[str], threads: int = 1) -> onnxruntime.InferenceSession:
+    """Open `path` with `threads` threads that sleep while idle. Raises ModelError when it is missing or broken."""
+    if not path.is_file():
+        raise ModelError(f"model file {path} does not exist: run `mm-nav train` and `mm-nav export`, or check the path")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+    except Exception as error:  # onnxruntime raises its own undocumented exception types
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path} is not a usable ONNX model ({reason}): export it again") from error
