@@ -1,0 +1,159 @@
+"""Contacts between the robot's footprint and the part of the world at the robot's height, exact in the plane."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import ConvexHull, QhullError
+
+from mm_nav.geometry import Pose2D
+from mm_nav.sim.scene import Scene
+from mm_nav.sim.sdf_geometry import Mesh, Plane, Polyline
+
+Points = npt.NDArray[np.float64]
+_CELL_M = 0.5
+_TOUCH_M = 1e-9
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The world between two heights, as convex polygons on the floor.
+
+    polygons: (N, K, 2) metres, world, counter-clockwise or flat, short ones padded by repeating their last corner.
+    model: (N,) int32 index into Scene.model_names. lower, upper: (N, 2) bounding boxes.
+    """
+
+    polygons: Points
+    model: npt.NDArray[np.int32]
+    lower: Points
+    upper: Points
+
+
+def slice_scene(scene: Scene, bottom: float, top: float) -> Slice:
+    """Cut the collision geometry at the heights [bottom, top] (m). Convex primitives give one solid polygon each, meshes
+    one for each triangle that reaches into the slab."""
+    polygons: list[Points] = []
+    owners: list[int] = []
+    for index, model in enumerate(scene.world.models):
+        for shape in model.collisions:
+            if isinstance(shape.geometry, Plane) and abs(float(_plane_normal(shape.geometry, shape.pose)[2])) > 0.999:
+                height = float(shape.pose[2, 3])
+                if not bottom < height < top:
+                    continue
+            pieces = clip_to_slab(shape.triangles(), bottom, top)
+            if not isinstance(shape.geometry, (Mesh, Plane, Polyline)):
+                pieces = _hull(pieces)
+            polygons += pieces
+            owners += [index] * len(pieces)
+    width = max((len(polygon) for polygon in polygons), default=3)
+    padded = np.empty((len(polygons), width, 2))
+    for row, polygon in zip(padded, polygons):
+        row[: len(polygon)] = polygon
+        row[len(polygon) :] = polygon[-1]
+    lower = padded.min(axis=1) if len(padded) else np.empty((0, 2))
+    upper = padded.max(axis=1) if len(padded) else np.empty((0, 2))
+    return Slice(padded, np.array(owners, np.int32), lower, upper)
+
+
+def _plane_normal(plane: Plane, pose: Points) -> Points:
+    normal = pose[:3, :3] @ np.array(plane.normal)
+    return np.asarray(normal / np.linalg.norm(normal))
+
+
+def clip_to_slab(triangles: Points, bottom: float, top: float) -> list[Points]:
+    """Return the part of each triangle (N, 3, 3) with bottom <= z <= top, seen from above: convex polygons (K, 2)."""
+    reach = (triangles[..., 2].max(axis=1) >= bottom) & (triangles[..., 2].min(axis=1) <= top) if len(triangles) else []
+    pieces = []
+    for triangle in triangles[reach] if len(triangles) else ():
+        polygon = [*triangle]
+        for height, sign in ((bottom, 1.0), (top, -1.0)):
+            clipped: list[Points] = []
+            for a, b in zip(polygon, [*polygon[1:], *polygon[:1]]):
+                da, db = sign * (a[2] - height), sign * (b[2] - height)
+                if da >= 0:
+                    clipped.append(a)
+                if da * db < 0:
+                    clipped.append(a + (b - a) * (da / (da - db)))
+            polygon = clipped
+        if len(polygon) >= 2:
+            flat = np.array(polygon)[:, :2]
+            x, y = flat[:, 0], flat[:, 1]
+            area = float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))
+            pieces.append(flat if area >= 0 else flat[::-1])
+    return pieces
+
+
+def _hull(pieces: list[Points]) -> list[Points]:
+    if not pieces:
+        return []
+    points = np.concatenate(pieces)
+    try:
+        return [points[ConvexHull(points).vertices]]
+    except QhullError:
+        return pieces
+
+
+class ContactWorld:
+    """Answers whether a convex footprint touches the world's slice, and what it touches.
+
+    A touch is an overlap of more than a nanometre, so a robot may stand flush against a wall.
+    """
+
+    def __init__(self, scene: Scene, bottom: float, top: float) -> None:
+        self.slice = slice_scene(scene, bottom, top)
+        self.model_names = scene.model_names
+        self._cells: dict[tuple[int, int], list[int]] = {}
+        for index, (low, high) in enumerate(zip(self.slice.lower, self.slice.upper)):
+            first, last = np.floor(low / _CELL_M).astype(int), np.floor(high / _CELL_M).astype(int)
+            for x in range(first[0], last[0] + 1):
+                for y in range(first[1], last[1] + 1):
+                    self._cells.setdefault((x, y), []).append(index)
+
+    def touching(self, footprint: Points, pose: Pose2D) -> str | None:
+        """Return the name of a model that the footprint (K, 2; convex, base_link, metres) overlaps at `pose`, or None."""
+        found = self.overlaps(pose.transform(footprint))
+        return self.model_names[int(self.slice.model[found])] if found is not None else None
+
+    def overlaps(self, polygon: Points) -> int | None:
+        """Return the index of the first polygon of the slice that a convex polygon (K, 2), world, overlaps, or None."""
+        low, high = polygon.min(axis=0), polygon.max(axis=0)
+        near: set[int] = set()
+        for x in range(math.floor(low[0] / _CELL_M), math.floor(high[0] / _CELL_M) + 1):
+            for y in range(math.floor(low[1] / _CELL_M), math.floor(high[1] / _CELL_M) + 1):
+                near.update(self._cells.get((x, y), ()))
+        if not near:
+            return None
+        rows = np.array(sorted(near))
+        boxes = np.all((self.slice.lower[rows] < high) & (self.slice.upper[rows] > low), axis=1)
+        rows = rows[boxes]
+        if not len(rows):
+            return None
+        hit = np.flatnonzero(_overlap(polygon, self.slice.polygons[rows]))
+        return int(rows[hit[0]]) if len(hit) else None
+
+
+def _overlap(polygon: Points, others: Points) -> npt.NDArray[np.bool_]:
+    """Separating-axis test of one convex polygon (K, 2) against many (N, L, 2); (N,) bool."""
+    edges = np.roll(polygon, -1, axis=0) - polygon
+    axes = np.stack([edges[:, 1], -edges[:, 0]], axis=-1)
+    axes = axes / np.maximum(np.linalg.norm(axes, axis=-1, keepdims=True), 1e-12)
+    own = polygon @ axes.T
+    theirs = others @ axes.T  # (N, L, K)
+    gap = np.maximum(theirs.min(axis=1) - own.max(axis=0), own.min(axis=0) - theirs.max(axis=1)).max(axis=1)
+    candidate = gap < -_TOUCH_M
+    if not candidate.any():
+        return np.asarray(candidate)
+    rows = np.flatnonzero(candidate)
+    chosen = others[rows]
+    edges = np.roll(chosen, -1, axis=1) - chosen
+    length = np.linalg.norm(edges, axis=-1, keepdims=True)
+    axes = np.stack([edges[..., 1], -edges[..., 0]], axis=-1) / np.maximum(length, 1e-12)
+    own_all = np.einsum("kc,nlc->nlk", polygon, axes)
+    theirs_all = np.einsum("nmc,nlc->nlm", chosen, axes)
+    gaps = np.maximum(theirs_all.min(axis=2) - own_all.max(axis=2), own_all.min(axis=2) - theirs_all.max(axis=2))
+    gaps = np.where(length[..., 0] > 1e-12, gaps, -np.inf)  # padding has no direction and separates nothing
+    candidate[rows] = gaps.max(axis=1) < -_TOUCH_M
+    return np.asarray(candidate)

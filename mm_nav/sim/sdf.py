@@ -1,0 +1,145 @@
+"""SDF as XML: a hardened parser and typed access to elements, numbers and poses (http://sdformat.org, 1.4 to 1.11)."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError
+
+import numpy as np
+import numpy.typing as npt
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from mm_nav.errors import WorldError
+
+Matrix = npt.NDArray[np.float64]
+MAX_XML_BYTES = 256 * 1024 * 1024
+
+
+def read_xml(path: Path) -> Element:
+    """Return the root element of an XML file.
+
+    Raises WorldError when the file cannot be read, is larger than 256 MB, is not XML, or declares entities.
+    """
+    try:
+        if path.stat().st_size > MAX_XML_BYTES:
+            raise WorldError(f"{path}: {path.stat().st_size} bytes is more than {MAX_XML_BYTES}: split or shrink the file")
+        data = path.read_bytes()
+    except OSError as error:
+        raise WorldError(f"{path}: cannot be read ({error.strerror or error}): check the path and its permissions") from error
+    return parse_xml(data, str(path))
+
+
+def parse_xml(data: bytes | str, source: str) -> Element:
+    """Return the root element of XML text; `source` names it in errors. Entities and external references are refused."""
+    raw = data.encode() if isinstance(data, str) else data
+    raw = raw.lstrip()  # a blank line before the XML declaration is common in hand-written worlds
+    try:
+        try:
+            root = fromstring(raw, forbid_dtd=False, forbid_entities=True, forbid_external=True)
+        except ParseError as error:
+            if "unbound prefix" not in str(error):
+                raise
+            # Gazebo's own parser knows no namespaces, so worlds use prefixes that nobody declared.
+            root = fromstring(re.sub(rb"(</?|\s)([A-Za-z_][\w.-]*):(?=[\w.-]+[\s=/>])", rb"\1\2_", raw), forbid_entities=True)
+    except DefusedXmlException as error:
+        raise WorldError(f"{source}: declares XML entities or external references, which are never needed in a world "
+                         f"({type(error).__name__}): remove them") from error
+    except (ParseError, ValueError, LookupError) as error:
+        raise WorldError(f"{source}: is not well-formed XML ({error}): repair the file at that place") from error
+    return root  # type: ignore[no-any-return]
+
+
+def check_version(root: Element, source: str) -> str:
+    """Return the SDF version of an <sdf> root element; raise WorldError for anything that is not SDF."""
+    if root.tag != "sdf":
+        raise WorldError(f"{source}: the root element is <{root.tag}>, not <sdf>: give an SDF world or model file")
+    text = (root.get("version") or "").strip()
+    if not re.fullmatch(r"\d+\.\d+", text):
+        raise WorldError(f"{source}: <sdf version=\"{text}\"> has no version like 1.4 to 1.11: add one")
+    major, minor = (int(part) for part in text.split("."))
+    if major != 1 or not 3 <= minor <= 12:
+        raise WorldError(f"{source}: SDF {text} is not read; versions 1.4 to 1.11 are: convert the file (gz sdf -p)")
+    return text
+
+
+def text_of(element: Element | None, tag: str, default: str = "") -> str:
+    """Return the stripped text of child `tag`, or `default` when it is absent or empty."""
+    child = element.find(tag) if element is not None else None
+    return (child.text or "").strip() or default if child is not None else default
+
+
+def numbers(text: str, what: str, count: int | None = None) -> npt.NDArray[np.float64]:
+    """Return the whitespace-separated numbers of `text` as (count,) float64.
+
+    Raises WorldError naming `what` when something is not a finite number or the count differs.
+    """
+    try:
+        values = np.array([float(part) for part in text.split()], np.float64)
+    except ValueError as error:
+        raise WorldError(f"{what}: '{text[:80]}' is not a list of numbers ({error}): correct it") from error
+    if count is not None and len(values) != count:
+        raise WorldError(f"{what}: '{text[:80]}' has {len(values)} numbers, expected {count}: correct it")
+    if not np.all(np.isfinite(values)):
+        raise WorldError(f"{what}: '{text[:80]}' holds a number that is not finite: correct it")
+    return values
+
+
+def vector(element: Element | None, tag: str, default: tuple[float, ...], what: str = "") -> npt.NDArray[np.float64]:
+    """Return child `tag` as a vector of len(default) numbers; `default` when it is absent."""
+    text = text_of(element, tag)
+    return numbers(text, f"{what}<{tag}>", len(default)) if text else np.array(default, np.float64)
+
+
+def scalar(element: Element | None, tag: str, default: float, what: str = "") -> float:
+    """Return child `tag` as a number; `default` when it is absent."""
+    return float(vector(element, tag, (default,), what)[0])
+
+
+def flag(element: Element | None, tag: str, default: bool = False) -> bool:
+    """Return child `tag` as a truth value ("1" or "true")."""
+    text = text_of(element, tag).lower()
+    return text in ("1", "true") if text else default
+
+
+def rotation_rpy(roll: float, pitch: float, yaw: float) -> Matrix:
+    """Return the (3, 3) rotation about fixed x, then y, then z (rad), as SDF defines it."""
+    cr, sr, cp, sp, cy, sy = (f(a) for a in (roll, pitch, yaw) for f in (math.cos, math.sin))
+    return np.array([
+        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+        [-sp, cp * sr, cp * cr],
+    ])
+
+
+def transform(rotation: Matrix, translation: npt.ArrayLike) -> Matrix:
+    """Return the (4, 4) rigid transform of a (3, 3) rotation and a (3,) translation."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation
+    matrix[:3, 3] = translation
+    return matrix
+
+
+def parse_pose(element: Element | None, what: str) -> Matrix:
+    """Return a <pose> element as (4, 4): x y z roll pitch yaw, with `degrees` and `rotation_format="quat_xyzw"`."""
+    text = (element.text or "").strip() if element is not None else ""
+    if element is None or not text:
+        return np.eye(4)
+    if element.get("rotation_format", "euler_rpy") == "quat_xyzw":
+        values = numbers(text, what, 7)
+        x, y, z, w = values[3:] / max(float(np.linalg.norm(values[3:])), 1e-12)
+        rotation = np.array([
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ])
+        return transform(rotation, values[:3])
+    values = numbers(text, what)
+    if len(values) not in (3, 6):  # three numbers are read as a position by Gazebo too
+        raise WorldError(f"{what}: '{text[:80]}' has {len(values)} numbers, expected 6: x y z roll pitch yaw")
+    angles = values[3:] if len(values) == 6 else np.zeros(3)
+    if element.get("degrees", "").lower() in ("1", "true"):
+        angles = np.radians(angles)
+    return transform(rotation_rpy(*angles), values[:3])
