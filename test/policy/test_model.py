@@ -1,0 +1,95 @@
+"""The network's shapes, masks and losses."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed (make setup-train)")
+
+from mm_nav.errors import ConfigError  # noqa: E402
+from mm_nav.policy.config import PolicyConfig  # noqa: E402
+from mm_nav.policy.losses import PolicyTargets, policy_losses  # noqa: E402
+from mm_nav.policy.model import CrossModalPolicy, PolicyInputs  # noqa: E402
+
+CONFIG = PolicyConfig()
+
+
+def inputs(batch: int = 2, phrases: int = 1, seed: int = 0) -> PolicyInputs:
+    g = torch.Generator().manual_seed(seed)
+    n = batch * phrases
+    c = CONFIG
+    return PolicyInputs(
+        torch.rand(batch, 3, c.image_height, c.image_width, generator=g),
+        torch.ones(batch, 1),
+        torch.nn.functional.normalize(torch.randn(batch, c.camera_tokens, 3, generator=g), dim=-1),
+        torch.rand(batch, c.lidar_bins, generator=g) * 5,
+        torch.ones(batch, c.lidar_bins),
+        torch.randn(n, c.language_tokens, c.language_width, generator=g),
+        torch.ones(n, c.language_tokens),
+        torch.zeros(n, 3),
+    )
+
+
+@pytest.fixture(scope="module")
+def policy() -> CrossModalPolicy:
+    torch.manual_seed(0)
+    return CrossModalPolicy(CONFIG).eval()
+
+
+def test_shapes_with_several_phrases_per_frame(policy: CrossModalPolicy) -> None:
+    logits = policy(inputs(batch=2, phrases=3))
+    assert logits.cells.shape == (6, CONFIG.grid_rows, CONFIG.grid_columns)
+    assert logits.log_range.shape == logits.cells.shape
+    assert logits.waypoints.shape == (6, CONFIG.hypotheses, CONFIG.steps, 2)
+    assert logits.waypoint.shape == (6, CONFIG.hypotheses)
+    assert logits.visible.shape == logits.arrived.shape == (6,)
+
+
+def test_several_phrases_per_frame_equal_one_at_a_time(policy: CrossModalPolicy) -> None:
+    both = inputs(batch=1, phrases=2)
+    together = policy(both)
+    for k in range(2):
+        alone = policy(both._replace(language=both.language[k : k + 1], language_mask=both.language_mask[k : k + 1],
+                                     pose=both.pose[k : k + 1]))  # fmt: skip
+        torch.testing.assert_close(alone.cells[0], together.cells[k], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("field", ["image", "ranges", "language"])
+def test_every_modality_changes_the_answer(policy: CrossModalPolicy, field: str) -> None:
+    first, other = inputs(), inputs(seed=1)
+    changed = policy(first._replace(**{field: getattr(other, field)}))
+    assert (changed.cells - policy(first).cells).abs().max() > 1e-4
+
+
+def test_a_hidden_modality_cannot_change_the_answer(policy: CrossModalPolicy) -> None:
+    """What is masked must not leak into what the other tokens say."""
+    first, other = inputs(), inputs(seed=1)
+    gone = {"image_present": torch.zeros(2, 1), "ranges_valid": torch.zeros_like(first.ranges_valid),
+            "language_mask": torch.zeros_like(first.language_mask)}  # fmt: skip
+    for field, mask in (("image", "image_present"), ("ranges", "ranges_valid"), ("language", "language_mask")):
+        a = first._replace(**{mask: gone[mask]})
+        b = a._replace(**{field: getattr(other, field)})
+        torch.testing.assert_close(policy(a).waypoints, policy(b).waypoints, atol=1e-5, rtol=1e-4)
+
+
+def test_perfect_logits_have_the_lowest_loss(policy: CrossModalPolicy) -> None:
+    n, rows, columns = 2, CONFIG.grid_rows, CONFIG.grid_columns
+    cells = torch.zeros(n, rows, columns)
+    cells[:, 3:6, 10:14] = 1.0
+    targets = PolicyTargets(cells, torch.ones_like(cells), torch.ones(n), torch.zeros(n),
+                            torch.ones(n, CONFIG.steps, 2), torch.ones(n), torch.ones(n))  # fmt: skip
+    logits = policy(inputs())
+    good = logits._replace(cells=20 * cells - 10, log_range=targets.log_range, visible=torch.full((n,), 9.0),
+                           arrived=torch.full((n,), -9.0),
+                           waypoints=targets.waypoints[:, None].expand(-1, CONFIG.hypotheses, -1, -1))  # fmt: skip
+    assert policy_losses(good, targets)["total"] < 0.1 * policy_losses(logits, targets)["total"]
+
+
+def test_the_config_refuses_sizes_that_do_not_divide() -> None:
+    with pytest.raises(ConfigError, match="multiple of the patch"):
+        PolicyConfig(image_width=100)
+    with pytest.raises(ConfigError, match="unknown policy settings"):
+        PolicyConfig.from_dict({"depth": 3})
+    assert PolicyConfig.from_dict(CONFIG.to_dict()) == CONFIG
+
+
+def test_tiny_stays_below_its_parameter_budget(policy: CrossModalPolicy) -> None:
+    assert sum(p.numel() for p in policy.parameters()) < 1_500_000
