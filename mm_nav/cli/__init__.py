@@ -1,1 +1,1 @@
-"""TBD."""
+"""The `mm-nav` command: one file per subcommand."""

@@ -1,1 +1,1 @@
-"""TBD."""
+"""Episodes, metrics, the language suite and bag replay."""
