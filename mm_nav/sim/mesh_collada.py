@@ -48,7 +48,7 @@ class _Reader:
         self.found: list[MeshPart] = []
 
     def target(self, url: str | None, *tags: str) -> Element | None:
-        name = (url or "").rpartition("#")[2]
+        name = (url or "").removeprefix("#")  # 3ds Max writes names that hold a "#" themselves
         return next((self.ids[tag, name] for tag in tags if (tag, name) in self.ids), None)
 
     def parts(self) -> list[MeshPart]:

@@ -107,20 +107,26 @@ def _revolve(profile: Points, sides: int, smooth: bool = False) -> MeshPart:
     )
     lengths = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])
     texture = np.stack(np.broadcast_arrays(angles[None] / (2 * math.pi), lengths[:, None] / lengths[-1]), axis=-1)
-    triangles, uv = [], []
+    triangles, uv, sides_normals = [], [], []
     for low in range(len(closed) - 1):
         high = low + 1
+        rise = closed[high] - closed[low]
+        tilt = np.array([rise[1], -rise[0]]) / np.hypot(*rise)
+        around = np.concatenate([circle / grow * tilt[0], np.full((sides + 1, 1), tilt[1])], axis=1)
         if closed[low, 0] > 0:
             take = [(low, slice(0, -1)), (low, slice(1, None)), (high, slice(1, None))]
+            sides_normals.append(np.stack([around[part] for _, part in take], axis=1))
             triangles.append(np.stack([rings[ring, part] for ring, part in take], axis=1))
             uv.append(np.stack([texture[ring, part] for ring, part in take], axis=1))
         if closed[high, 0] > 0:
             take = [(low, slice(0, -1)), (high, slice(1, None)), (high, slice(0, -1))]
+            sides_normals.append(np.stack([around[part] for _, part in take], axis=1))
             triangles.append(np.stack([rings[ring, part] for ring, part in take], axis=1))
             uv.append(np.stack([texture[ring, part] for ring, part in take], axis=1))
     faces = np.concatenate(triangles)
-    normals = None
-    if smooth:
+    if not smooth:  # round about the axis, with hard edges between the profile's pieces
+        normals = np.concatenate(sides_normals)
+    else:
         offset = faces.copy()
         middle = (float(closed[:, 1].min()) + float(closed[:, 1].max())) / 2
         straight = max(float(closed[-1, 1] - closed[0, 1]) / 2 - float(closed[:, 0].max()), 0.0)

@@ -32,7 +32,7 @@ class Surface:
     triangles: (N, 3, 3) float32, world, metres. normals: (N, 3) float32 unit. colour, emissive: (N, 3) float32 in [0, 1].
     model: (N,) int32 index into Scene.model_names, -1 for planes. texture: (N,) int32 atlas index, -1 = none. uv: (N, 3, 2)
     float32. density: (N,) float32 texels per metre. checker: (N,) bool, floor pattern. cast_shadows: (N,) bool.
-    smooth: (N, 3, 3) float32 unit normals at the corners.
+    smooth_row: (N,) int32 row of smooth_normals, -1 = flat. smooth_normals: (M, 3, 3) float32 unit normals at the corners.
     """
 
     triangles: Floats
@@ -45,6 +45,8 @@ class Surface:
     density: Floats
     checker: npt.NDArray[np.bool_]
     cast_shadows: npt.NDArray[np.bool_]
+    smooth_row: npt.NDArray[np.int32]
+    smooth_normals: Floats
 
 
 class Scene:
@@ -59,7 +61,7 @@ class Scene:
         self.model_names: list[str] = [model.name for model in world.models]
         self.atlas = TextureAtlas()
         self.surface = self._surface()
-        self.lighting = Lighting(world, self.surface.normals, self.surface.colour, self.surface.emissive)
+        self.lighting = Lighting(world, self.surface)
         self._visual = embree_scene(self.surface.triangles)
         blockers = self.surface.triangles[self.surface.cast_shadows]
         all_cast = len(blockers) == len(self.surface.triangles)
@@ -82,7 +84,7 @@ class Scene:
                 rows += [(part, -1 if floor else index, shape) for part in shape.world_parts() if len(part.triangles)]
         counts = [len(part.triangles) for part, _, _ in rows]
         triangles = np.concatenate([part.triangles for part, _, _ in rows] or [np.empty((0, 3, 3))])
-        uv = np.zeros((len(triangles), 3, 2))
+        uv, corner_normals = np.zeros((len(triangles), 3, 2)), np.zeros((len(triangles), 3, 3))
         materials = [part.material or Material() for part, _, _ in rows]
         textures = [self.atlas.add(material.texture) if part.uv is not None else -1
                     for material, (part, _, _) in zip(materials, rows)]
@@ -90,6 +92,8 @@ class Scene:
         for (part, _, _), count in zip(rows, counts):
             if part.uv is not None:
                 uv[start : start + count] = part.uv
+            if part.normals is not None:
+                corner_normals[start : start + count] = part.normals
             start += count
 
         def spread(values: list[object], dtype: type, width: tuple[int, ...] = ()) -> npt.NDArray[np.generic]:
@@ -104,10 +108,14 @@ class Scene:
         texels = self.atlas.pixel_counts()[texture] if self.atlas.count else np.ones(len(triangles))
         density = np.sqrt(uv_area * texels / np.maximum(twice_area, 1e-12))
         keep = twice_area > _MIN_AREA
+        normals = cross / np.maximum(twice_area, 1e-30)[:, None]
+        # Corner normals that agree with the face add nothing; ones far from it are an exporter's mistake.
+        agreement = np.einsum("nij,nj->ni", corner_normals, normals)
+        smooth = keep & (agreement.min(axis=1) > 0.5) & (agreement.min(axis=1) < 0.9999)
         floor = [isinstance(shape.geometry, Plane) and texture < 0 for (_, _, shape), texture in zip(rows, textures)]
         return Surface(
             triangles[keep].astype(np.float32),
-            (cross / np.maximum(twice_area, 1e-30)[:, None])[keep].astype(np.float32),
+            normals[keep].astype(np.float32),
             spread(list(colours), np.float32, (3,))[keep].astype(np.float32),
             spread([material.emissive for material in materials], np.float32, (3,))[keep].astype(np.float32),
             spread([index for _, index, _ in rows], np.int32)[keep].astype(np.int32),
@@ -116,6 +124,8 @@ class Scene:
             density[keep].astype(np.float32),
             spread(list(floor), np.bool_)[keep].astype(np.bool_),
             spread([shape.cast_shadows for _, _, shape in rows], np.bool_)[keep].astype(np.bool_),
+            np.where(smooth, np.cumsum(smooth) - 1, -1)[keep].astype(np.int32),
+            corner_normals[smooth].astype(np.float32),
         )
 
     def _flat_colour(self, material: Material, texture: int) -> tuple[float, float, float]:

@@ -10,14 +10,16 @@ import numpy.typing as npt
 from mm_nav.sim.world import Light
 
 if TYPE_CHECKING:
+    from mm_nav.sim.scene import Surface
     from mm_nav.sim.world import World
 
 Floats = npt.NDArray[np.float32]
 
 # A little light from above and a weak one from behind the sun: without them every wall in the shade has the same grey.
-_SKY_SHARE, _FILL = 0.25, 0.12
+# The sun's share leaves room for the ambient part below 1, so that lit floors keep their texture.
+_SKY_SHARE, _FILL, _SUN_SHARE, _MIN_AMBIENT = 0.2, 0.2, 0.68, 0.42
 _DEFAULT_SUN = Light("default", "directional", direction=(-0.4, 0.25, -0.88), diffuse=(0.8, 0.8, 0.8))
-_MAX_LOCAL_LIGHTS = 16
+_MAX_LOCAL_LIGHTS, _LOCAL_LIMIT = 16, np.float32(0.55)
 
 
 class Lighting:
@@ -26,29 +28,39 @@ class Lighting:
     base: (2N, 3) float32, ambient and emitted light of triangle i seen from its front (2i) and its back (2i + 1). sun: the same
     for directional light, unshadowed. total: their sum. sun_direction: (3,) float32 unit, towards the strongest directional
     light, for shadow rays. local: point and spot lights.
+    corner_base, corner_sun, corner_total: (2M, 3, 3) float32, the same at the three corners of the M smooth triangles, from
+    their corner normals (Gouraud shading).
     """
 
-    def __init__(self, world: World, normals: Floats, colour: Floats, emissive: Floats) -> None:
+    def __init__(self, world: World, surface: Surface) -> None:
         directional = [light for light in world.lights if light.kind == "directional"]
         self.local = [light for light in world.lights if light.kind != "directional"][:_MAX_LOCAL_LIGHTS]
-        suns = directional or ([] if self.local else [_DEFAULT_SUN])
+        self._suns = directional or ([] if self.local else [_DEFAULT_SUN])
+        self._ambient = np.maximum(np.array(world.ambient, np.float32), _MIN_AMBIENT)
+        self.base, self.sun = self._lit(surface.normals, surface.colour, surface.emissive)
+        self.total = self.base + self.sun
+        rows = np.flatnonzero(surface.smooth_row >= 0)
+        corners = [
+            self._lit(surface.smooth_normals[:, corner], surface.colour[rows], surface.emissive[rows]) for corner in range(3)
+        ]
+        self.corner_base = np.stack([base for base, _ in corners], axis=1)
+        self.corner_sun = np.stack([sun for _, sun in corners], axis=1)
+        self.corner_total = self.corner_base + self.corner_sun
+        strongest = max(self._suns, key=lambda light: sum(light.diffuse) * light.intensity, default=None)
+        self.sun_direction = None if strongest is None else -np.array(strongest.direction, np.float32)
+
+    def _lit(self, normals: Floats, colour: Floats, emissive: Floats) -> tuple[Floats, Floats]:
+        """Return ambient and directional light (2N, 3) each, front and back in turn, of N normals and colours."""
         both = np.stack([normals, -normals], axis=1).reshape(-1, 3)
         twice = np.repeat(colour, 2, axis=0)
-        ambient = np.maximum(np.array(world.ambient, np.float32), 0.25)
-        up = ambient * (1.0 - _SKY_SHARE + _SKY_SHARE * both[:, 2:])
+        up = self._ambient * (1.0 - _SKY_SHARE + _SKY_SHARE * both[:, 2:])
         direct = np.zeros_like(both)
-        for light in suns:
+        for light in self._suns:
             towards = -np.array(light.direction, np.float32)
             strength = np.array(light.diffuse, np.float32) * np.float32(light.intensity)
-            cosine = both @ towards
-            direct += np.maximum(cosine, 0)[:, None] * strength
-            flat = towards * np.array([-1.0, -1.0, 0.0], np.float32)
-            up += _FILL * np.maximum(both @ flat, 0)[:, None] * strength
-        self.base = np.asarray(twice * up + np.repeat(emissive, 2, axis=0), np.float32)
-        self.sun = np.asarray(twice * direct, np.float32)
-        self.total = self.base + self.sun
-        strongest = max(suns, key=lambda light: sum(light.diffuse) * light.intensity, default=None)
-        self.sun_direction = None if strongest is None else -np.array(strongest.direction, np.float32)
+            direct += _SUN_SHARE * np.maximum(both @ towards, 0)[:, None] * strength
+            up = up + _FILL * np.maximum(both @ (towards * np.array([-1.0, -1.0, 0.0], np.float32)), 0)[:, None] * strength
+        return np.asarray(twice * up + np.repeat(emissive, 2, axis=0), np.float32), np.asarray(twice * direct, np.float32)
 
     def local_light(self, points: Floats, normals: Floats) -> Floats:
         """Return the light (N, 3) that point and spot lights throw on points (N, 3) with unit normals (N, 3)."""
@@ -65,5 +77,6 @@ class Lighting:
                 cosine = -towards @ np.array(light.direction, np.float32)
                 span = max(np.cos(inner / 2) - np.cos(outer / 2), 1e-6)
                 strength = strength * np.clip((cosine - np.cos(outer / 2)) / span, 0, 1) ** max(falloff, 1e-3)
-            light_sum += np.minimum(strength, 4.0)[:, None].astype(np.float32) * np.array(light.diffuse, np.float32)
-        return light_sum
+            light_sum += strength[:, None].astype(np.float32) * np.array(light.diffuse, np.float32)
+        # Gazebo adapts its exposure to strong lamps; here their light saturates below what ambient light leaves free.
+        return np.asarray(_LOCAL_LIMIT * (1.0 - np.exp(light_sum / -_LOCAL_LIMIT)), np.float32)
