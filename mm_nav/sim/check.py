@@ -23,7 +23,7 @@ from mm_nav.sim.world import load_world
 
 _TOP_SIDE = 900  # pixels of the top view's longer side
 _ROOF_SHARE, _ROOF_HEIGHT_M = 0.4, 1.8
-_CANDIDATES, _HEADINGS = 40, 8
+_CANDIDATES, _HEADINGS = 80, 8
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,9 @@ def _interest(rgb: Image, depth: Floats, model: npt.NDArray[np.int32]) -> float:
     colours = len(np.unique(coarse[:, 0] * 64 + coarse[:, 1] * 8 + coarse[:, 2]))
     near = float(np.mean(depth < 0.8))
     good = float(np.mean((depth > 1.0) & (depth < 12.0) & (model >= 0)))
-    return (colours + 3 * len(np.unique(model))) * (0.2 + good) * (1.0 - near)
+    distance = np.log(np.minimum(depth, 100.0))
+    outlines = float(np.mean(np.abs(np.diff(distance, axis=1)) > 0.1))  # where something stands before something else
+    return (colours + 3 * len(np.unique(model)) + 400 * outlines) * (0.2 + good) * (1.0 - near)
 
 
 def _resolution(scene: Scene) -> float:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.spatial import ConvexHull, QhullError
 
 from mm_nav.geometry import Pose2D
+from mm_nav.robot import RobotConfig
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.sdf_geometry import Mesh, Plane, Polyline
 
@@ -39,10 +40,6 @@ def slice_scene(scene: Scene, bottom: float, top: float) -> Slice:
     owners: list[int] = []
     for index, model in enumerate(scene.world.models):
         for shape in model.collisions:
-            if isinstance(shape.geometry, Plane) and abs(float(_plane_normal(shape.geometry, shape.pose)[2])) > 0.999:
-                height = float(shape.pose[2, 3])
-                if not bottom < height < top:
-                    continue
             pieces = clip_to_slab(shape.triangles(), bottom, top)
             if not isinstance(shape.geometry, (Mesh, Plane, Polyline)):
                 pieces = _hull(pieces)
@@ -58,32 +55,37 @@ def slice_scene(scene: Scene, bottom: float, top: float) -> Slice:
     return Slice(padded, np.array(owners, np.int32), lower, upper)
 
 
-def _plane_normal(plane: Plane, pose: Points) -> Points:
-    normal = pose[:3, :3] @ np.array(plane.normal)
-    return np.asarray(normal / np.linalg.norm(normal))
-
-
 def clip_to_slab(triangles: Points, bottom: float, top: float) -> list[Points]:
     """Return the part of each triangle (N, 3, 3) with bottom <= z <= top, seen from above: convex polygons (K, 2)."""
-    reach = (triangles[..., 2].max(axis=1) >= bottom) & (triangles[..., 2].min(axis=1) <= top) if len(triangles) else []
-    pieces = []
-    for triangle in triangles[reach] if len(triangles) else ():
-        polygon = [*triangle]
-        for height, sign in ((bottom, 1.0), (top, -1.0)):
-            clipped: list[Points] = []
-            for a, b in zip(polygon, [*polygon[1:], *polygon[:1]]):
-                da, db = sign * (a[2] - height), sign * (b[2] - height)
-                if da >= 0:
-                    clipped.append(a)
-                if da * db < 0:
-                    clipped.append(a + (b - a) * (da / (da - db)))
-            polygon = clipped
+    if not len(triangles):
+        return []
+    z = triangles[..., 2]
+    low, high = z.min(axis=1), z.max(axis=1)
+    whole = (low >= bottom) & (high <= top)
+    pieces = [_counter_clockwise(flat) for flat in triangles[whole][..., :2]]
+    for triangle in triangles[(high >= bottom) & (low <= top) & ~whole]:
+        polygon = _cut(_cut(list(triangle), bottom, 1.0), top, -1.0)
         if len(polygon) >= 2:
-            flat = np.array(polygon)[:, :2]
-            x, y = flat[:, 0], flat[:, 1]
-            area = float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))
-            pieces.append(flat if area >= 0 else flat[::-1])
+            pieces.append(_counter_clockwise(np.array(polygon)[:, :2]))
     return pieces
+
+
+def _cut(polygon: list[Points], height: float, sign: float) -> list[Points]:
+    """Keep the side of a convex polygon (3D corners) where sign * (z - height) >= 0."""
+    kept: list[Points] = []
+    for a, b in zip(polygon, [*polygon[1:], *polygon[:1]]):
+        da, db = sign * (a[2] - height), sign * (b[2] - height)
+        if da >= 0:
+            kept.append(a)
+        if da * db < 0:
+            kept.append(a + (b - a) * (da / (da - db)))
+    return kept
+
+
+def _counter_clockwise(flat: Points) -> Points:
+    x, y = flat[:, 0], flat[:, 1]
+    area = float(x @ np.roll(y, -1) - y @ np.roll(x, -1))
+    return flat if area >= 0 else flat[::-1]
 
 
 def _hull(pieces: list[Points]) -> list[Points]:
@@ -133,6 +135,14 @@ class ContactWorld:
             return None
         hit = np.flatnonzero(_overlap(polygon, self.slice.polygons[rows]))
         return int(rows[hit[0]]) if len(hit) else None
+
+
+def contact_world(scene: Scene, robot: RobotConfig) -> ContactWorld:
+    """Return the contacts of a robot that drives on the scene's floor. Kept with the scene: a hundred simulators cut it once."""
+    key = (scene.floor_z + robot.ground_clearance_m, scene.floor_z + robot.height_m)
+    if key not in scene.contact_worlds:
+        scene.contact_worlds[key] = ContactWorld(scene, *key)
+    return scene.contact_worlds[key]
 
 
 def _overlap(polygon: Points, others: Points) -> npt.NDArray[np.bool_]:

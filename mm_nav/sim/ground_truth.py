@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from scipy.ndimage import distance_transform_edt
 from scipy.sparse.csgraph import dijkstra
 
-import cv2
-
 from mm_nav.errors import WorldError
 from mm_nav.robot import RobotConfig
-from mm_nav.sim.contacts import ContactWorld
+from mm_nav.sim.contacts import contact_world
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.world import World
 
@@ -53,10 +52,7 @@ class GroundTruthMap:
         self.origin = (x0, y0)
         self.shape = shape
         self.model_names = scene.model_names
-        key = (self.robot.ground_clearance_m, self.robot.height_m)
-        if key not in scene.contact_worlds:
-            scene.contact_worlds[key] = ContactWorld(scene, *key)
-        self._slice = scene.contact_worlds[key].slice
+        self._slice = contact_world(scene, self.robot).slice
         self.occupied = self._rasterise(np.arange(len(self._slice.polygons)))
         free = ~self.occupied
         distance = distance_transform_edt(free) * resolution if self.occupied.any() else np.full(shape, np.inf)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
+_FLOOR_REACH_M, _FLOOR_SHARE, _FLOOR_STEP_M = 0.5, 1 / 3, 0.005
 _MIN_AREA = 1e-12  # m²; smaller triangles are dropped: Embree cannot be hit by them and they have no normal
 
 
@@ -53,7 +54,8 @@ class Scene:
     """Static geometry, built once and shared by any number of simulators.
 
     model_names: name of each model index. surface: the visual triangles. collision_triangles: (M, 3, 3) float64 with
-    collision_model (M,) int32, world, metres, planes included. lighting, atlas: what the renderer needs.
+    collision_model (M,) int32, world, metres, planes included. floor_z: height the robot drives at, metres. lighting, atlas:
+    what the renderer needs.
     """
 
     def __init__(self, world: World) -> None:
@@ -73,8 +75,9 @@ class Scene:
                 owners.append(np.full(len(triangles[-1]), index, np.int32))
         self.collision_triangles = np.concatenate(triangles)
         self.collision_model = np.concatenate(owners)
+        self.floor_z = floor_height(self.collision_triangles, world.bounds)
         self._collision: EmbreeScene | None = None
-        self.contact_worlds: dict[tuple[float, float], ContactWorld] = {}
+        self.contact_worlds: dict[tuple[float, float], ContactWorld] = {}  # kept by contacts.contact_world
 
     def _surface(self) -> Surface:
         rows: list[tuple[MeshPart, int, Shape]] = []
@@ -157,6 +160,26 @@ class Scene:
     def occluded(self, origins: Floats, directions: Floats) -> npt.NDArray[np.bool_]:
         """Return which rays (N,) are stopped by a visual that casts shadows."""
         return np.asarray(self._shadow.run(origins, directions, query="OCCLUDED") != -1)
+
+
+def floor_height(triangles: npt.NDArray[np.float64], bounds: npt.NDArray[np.float64]) -> float:
+    """Return the height (m) of the floor: the highest level within half a metre of 0 that covers a third of the world.
+
+    triangles: (M, 3, 3) collision geometry. Floors of warehouses and houses are often slabs, some centimetres thick.
+    """
+    edges = triangles[:, 1:] - triangles[:, :1]
+    cross = np.cross(edges[:, 0], edges[:, 1])
+    height = triangles[..., 2].mean(axis=1)
+    level = (np.ptp(triangles[..., 2], axis=1) < 1e-3) & (np.abs(height) < _FLOOR_REACH_M)
+    wanted = _FLOOR_SHARE * float(np.prod(bounds[1, :2] - bounds[0, :2]))
+    found = [0.0]
+    rounded = np.round(height / _FLOOR_STEP_M)
+    for value in np.unique(rounded[level]):
+        rows = level & (rounded == value)
+        # Bottoms of slabs count as well, but the top of the same slab is higher and as large.
+        if np.abs(cross[rows, 2]).sum() / 2 >= wanted:
+            found.append(float(np.median(height[rows])))
+    return max(found[1:], default=0.0)
 
 
 def embree_scene(triangles: Floats) -> EmbreeScene:

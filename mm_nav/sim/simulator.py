@@ -15,7 +15,7 @@ from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.observation import CameraImage, LaserScan, Observation, Odometry, PointCloud
 from mm_nav.robot import RobotConfig
 from mm_nav.sim import sensors
-from mm_nav.sim.contacts import ContactWorld
+from mm_nav.sim.contacts import contact_world
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.sensors import CameraConfig, CloudConfig, LidarConfig, RenderResult
 from mm_nav.sim.world import World
@@ -63,7 +63,7 @@ class Simulator:
         self.scene = scene if isinstance(scene, Scene) else Scene(scene)
         self.config = config or SimConfig()
         robot = self.config.robot
-        self.contacts = _contact_world(self.scene, robot.ground_clearance_m, robot.height_m)
+        self.contacts = contact_world(self.scene, robot)
         self._footprint = robot.footprint_array()
         self._physics_ns = round(self.config.physics_dt * _NS)
         self._delay_ns = round(robot.command_delay_s * _NS)
@@ -192,10 +192,10 @@ class Simulator:
         view = replace(base, width=width or base.width, height=height or base.height)
         return sensors.render(self.scene, view, self._pose3d(pose or self.pose) @ view.base_T_camera())
 
-    @staticmethod
-    def _pose3d(pose: Pose2D) -> npt.NDArray[np.float64]:
+    def _pose3d(self, pose: Pose2D) -> npt.NDArray[np.float64]:
         c, s = math.cos(pose.yaw), math.sin(pose.yaw)
-        return np.array([[c, -s, 0.0, pose.x], [s, c, 0.0, pose.y], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+        floor = self.scene.floor_z
+        return np.array([[c, -s, 0.0, pose.x], [s, c, 0.0, pose.y], [0.0, 0.0, 1.0, floor], [0.0, 0.0, 0.0, 1.0]])
 
     def _mount(self, position: tuple[float, float, float]) -> npt.NDArray[np.float64]:
         mount = np.eye(4)
@@ -225,10 +225,3 @@ def _need(config: _Config | None, what: str, key: str) -> _Config:
         raise ConfigError(f"this robot has no {what}: set SimConfig.{key}")
     return config
 
-
-def _contact_world(scene: Scene, bottom: float, top: float) -> ContactWorld:
-    """Slices of a scene are kept with it: a hundred simulators in one world cut it once."""
-    key = (bottom, top)
-    if key not in scene.contact_worlds:
-        scene.contact_worlds[key] = ContactWorld(scene, bottom, top)
-    return scene.contact_worlds[key]
