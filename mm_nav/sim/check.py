@@ -64,10 +64,19 @@ def check_world(path: str | Path, search_paths: Sequence[Path] = (), out_dir: Pa
             _write_png(target, image)
             pictures.append(str(target))
     return WorldReport(
-        str(path), world.name, world.geometry_count, len(world.models),
-        sum(len(model.visuals) for model in world.models), sum(len(model.collisions) for model in world.models),
-        len(scene.surface.triangles), scene.atlas.count, len(world.lights), world.missing, world.unsupported, tuple(pictures),
-    )  # fmt: skip
+        str(path),
+        world.name,
+        world.geometry_count,
+        len(world.models),
+        sum(len(model.visuals) for model in world.models),
+        sum(len(model.collisions) for model in world.models),
+        len(scene.surface.triangles),
+        scene.atlas.count,
+        len(world.lights),
+        world.missing,
+        world.unsupported,
+        tuple(pictures),
+    )
 
 
 def top_view(scene: Scene, side: int = _TOP_SIDE) -> Image:
@@ -151,4 +160,6 @@ def _write_png(path: Path, image: Image) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data.tobytes() if encoded else b"")
     except OSError as error:
-        raise WorldError(f"{path}: the picture cannot be written ({error.strerror}): give a folder you may write to") from error
+        raise WorldError(
+            f"{path}: the picture cannot be written ({error.strerror}): give a folder you may write to"
+        ) from error

@@ -34,8 +34,8 @@ class Slice:
 
 
 def slice_scene(scene: Scene, bottom: float, top: float) -> Slice:
-    """Cut the collision geometry at the heights [bottom, top] (m). Convex primitives give one solid polygon each, meshes
-    one for each triangle that reaches into the slab."""
+    """Cut the collision geometry at the heights [bottom, top] (m). Convex primitives give one solid polygon each,
+    meshes one for each triangle that reaches into the slab."""
     polygons: list[Points] = []
     owners: list[int] = []
     for index, model in enumerate(scene.world.models):
@@ -47,7 +47,7 @@ def slice_scene(scene: Scene, bottom: float, top: float) -> Slice:
             owners += [index] * len(pieces)
     width = max((len(polygon) for polygon in polygons), default=3)
     padded = np.empty((len(polygons), width, 2))
-    for row, polygon in zip(padded, polygons):
+    for row, polygon in zip(padded, polygons, strict=True):
         row[: len(polygon)] = polygon
         row[len(polygon) :] = polygon[-1]
     lower = padded.min(axis=1) if len(padded) else np.empty((0, 2))
@@ -73,7 +73,7 @@ def clip_to_slab(triangles: Points, bottom: float, top: float) -> list[Points]:
 def _cut(polygon: list[Points], height: float, sign: float) -> list[Points]:
     """Keep the side of a convex polygon (3D corners) where sign * (z - height) >= 0."""
     kept: list[Points] = []
-    for a, b in zip(polygon, [*polygon[1:], *polygon[:1]]):
+    for a, b in zip(polygon, [*polygon[1:], *polygon[:1]], strict=True):
         da, db = sign * (a[2] - height), sign * (b[2] - height)
         if da >= 0:
             kept.append(a)
@@ -108,14 +108,16 @@ class ContactWorld:
         self.slice = slice_scene(scene, bottom, top)
         self.model_names = scene.model_names
         self._cells: dict[tuple[int, int], list[int]] = {}
-        for index, (low, high) in enumerate(zip(self.slice.lower, self.slice.upper)):
+        for index, (low, high) in enumerate(zip(self.slice.lower, self.slice.upper, strict=True)):
             first, last = np.floor(low / _CELL_M).astype(int), np.floor(high / _CELL_M).astype(int)
             for x in range(first[0], last[0] + 1):
                 for y in range(first[1], last[1] + 1):
                     self._cells.setdefault((x, y), []).append(index)
 
     def touching(self, footprint: Points, pose: Pose2D) -> str | None:
-        """Return the name of a model that the footprint (K, 2; convex, base_link, metres) overlaps at `pose`, or None."""
+        """Return the name of a model that the footprint (K, 2; convex, base_link, metres) overlaps at `pose`, or
+        None.
+        """
         found = self.overlaps(pose.transform(footprint))
         return self.model_names[int(self.slice.model[found])] if found is not None else None
 
@@ -138,7 +140,9 @@ class ContactWorld:
 
 
 def contact_world(scene: Scene, robot: RobotConfig) -> ContactWorld:
-    """Return the contacts of a robot that drives on the scene's floor. Kept with the scene: a hundred simulators cut it once."""
+    """Return the contacts of a robot that drives on the scene's floor. Kept with the scene: a hundred simulators cut
+    it once.
+    """
     key = (scene.floor_z + robot.ground_clearance_m, scene.floor_z + robot.height_m)
     if key not in scene.contact_worlds:
         scene.contact_worlds[key] = ContactWorld(scene, *key)

@@ -1,4 +1,4 @@
-"""The true map of a world for one robot: for the expert, for path lengths and for checks, never for the stack itself."""
+"""The true map of a world for one robot: for the expert, path lengths and checks, never for the stack itself."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ _SHIFT = 8  # cv2 draws with 1/256 cell
 
 
 class GroundTruthMap:
-    """Cells [row = y, col = x] of `resolution` metres; `origin` (x0, y0) is the lower left corner of cell [0, 0], world frame.
+    """Cells [row = y, col = x] of `resolution` metres; `origin` (x0, y0) is the lower left corner of cell [0, 0],
+    world frame.
 
-    occupied: (H, W) collision geometry between the robot's ground clearance and height. clearance: (H, W) float32, metres
-    from a cell's centre to the nearest occupied cell's. traversable: (H, W) where the robot's centre may be, whatever its
-    heading.
+    occupied: (H, W) collision geometry between the robot's ground clearance and height. clearance: (H, W) float32,
+    metres from a cell's centre to the nearest occupied cell's. traversable: (H, W) where the robot's centre may be,
+    whatever its heading.
     """
 
     def __init__(
         self, scene: Scene | World, robot: RobotConfig | None = None, resolution: float = 0.05,
         bounds: tuple[float, float, float, float] | None = None,
     ) -> None:  # fmt: skip
-        """bounds: x_min, y_min, x_max, y_max in metres; None = around everything in the world, with half a metre of margin.
+        """bounds: x_min, y_min, x_max, y_max in metres; None = around everything in the world, with half a metre of
+        margin.
 
         Raises WorldError when that makes more than 25 million cells.
         """
@@ -46,9 +48,14 @@ class GroundTruthMap:
             (x0, y0, _), (x1, y1, _) = scene.world.bounds
             bounds = (x0 - _MARGIN_M, y0 - _MARGIN_M, x1 + _MARGIN_M, y1 + _MARGIN_M)
         x0, y0, x1, y1 = (float(value) for value in bounds)
-        shape = (max(int(np.ceil((y1 - y0) / resolution - 1e-9)), 1), max(int(np.ceil((x1 - x0) / resolution - 1e-9)), 1))
+        shape = (
+            max(int(np.ceil((y1 - y0) / resolution - 1e-9)), 1),
+            max(int(np.ceil((x1 - x0) / resolution - 1e-9)), 1),
+        )
         if shape[0] * shape[1] > _MAX_CELLS:
-            raise WorldError(f"a map of {shape[1]} x {shape[0]} cells is too large: give bounds or a coarser resolution")
+            raise WorldError(
+                f"a map of {shape[1]} x {shape[0]} cells is too large: give bounds or a coarser resolution"
+            )
         self.origin = (x0, y0)
         self.shape = shape
         self.model_names = scene.model_names
@@ -94,8 +101,9 @@ class GroundTruthMap:
     def distance_field(self, target_mask: Mask) -> npt.NDArray[np.float32]:
         """Return the length (H, W) float32, metres, of the shortest drivable path to the target; inf = unreachable.
 
-        The target (H, W) may be an obstacle: the last stretch, from the nearest places the robot can stand to the target, is
-        straight. Target cells are 0. Paths step to the 8 neighbours, so they are up to 8 % longer than a free curve.
+        The target (H, W) may be an obstacle: the last stretch, from the nearest places the robot can stand to the
+        target, is straight. Target cells are 0. Paths step to the 8 neighbours, so they are up to 8 % longer than a
+        free curve.
         """
         target = np.asarray(target_mask, bool)
         field = np.full(self.shape, np.inf, np.float32)
@@ -131,6 +139,7 @@ class GroundTruthMap:
                 columns += [b, a]
                 lengths.append(np.full(2 * len(a), np.hypot(dx, dy) * self.resolution))
             self._graph = sparse.csr_array(
-                (np.concatenate(lengths), (np.concatenate(rows), np.concatenate(columns))), shape=(index.size, index.size)
+                (np.concatenate(lengths), (np.concatenate(rows), np.concatenate(columns))),
+                shape=(index.size, index.size),
             )
         return self._graph

@@ -17,22 +17,26 @@ Image = npt.NDArray[np.uint8]
 MAX_TEXTURE_BYTES = 128 * 1024 * 1024
 MAX_TEXTURE_SIDE = 2048
 
-# The plain colours that Gazebo Classic's media/materials/scripts/gazebo.material defines (diffuse), as the specification
+# The plain colours that Gazebo Classic's media/materials/scripts/gazebo.material defines (diffuse), as the
+# specification
 # and countless worlds use them; where that script has a picture, the picture's mean colour.
 GAZEBO_COLOURS: dict[str, Colour] = {
-    "Grey": (0.7, 0.7, 0.7), "Gray": (0.7, 0.7, 0.7), "DarkGrey": (0.175, 0.175, 0.175), "DarkGray": (0.175, 0.175, 0.175),
-    "LightGrey": (0.8, 0.8, 0.8), "White": (1.0, 1.0, 1.0), "FlatBlack": (0.1, 0.1, 0.1), "Black": (0.05, 0.05, 0.05),
-    "Red": (1.0, 0.0, 0.0), "RedBright": (0.87, 0.26, 0.07), "Green": (0.0, 1.0, 0.0), "DarkGreen": (0.0, 0.5, 0.0),
-    "Blue": (0.0, 0.0, 1.0), "SkyBlue": (0.13, 0.44, 0.7), "Yellow": (1.0, 1.0, 0.0), "ZincYellow": (0.97, 0.95, 0.21),
-    "DarkYellow": (0.7, 0.7, 0.0), "Purple": (1.0, 0.0, 1.0), "DarkMagenta": (0.5, 0.0, 0.5), "Turquoise": (0.0, 1.0, 1.0),
-    "Orange": (1.0, 0.51, 0.05), "DarkOrange": (0.8, 0.4, 0.04), "Indigo": (0.33, 0.0, 0.5), "Gold": (0.8, 0.65, 0.15),
-    "Brown": (0.45, 0.3, 0.15), "Wood": (0.55, 0.38, 0.22), "WoodFloor": (0.6, 0.45, 0.3), "WoodPallet": (0.66, 0.52, 0.36),
-    "Bricks": (0.6, 0.35, 0.27), "CeilingTiled": (0.83, 0.82, 0.78), "PaintedWall": (0.79, 0.77, 0.7), "Asphalt": (0.3, 0.3, 0.3),
-    "Road": (0.33, 0.33, 0.33), "Residential": (0.3, 0.3, 0.3), "Grass": (0.3, 0.45, 0.2), "Carpet": (0.45, 0.4, 0.38),
-    "CloudySky": (0.7, 0.8, 0.9), "GreyTransparent": (0.5, 0.5, 0.5), "BlueTransparent": (0.0, 0.0, 1.0),
-    "RedTransparent": (1.0, 0.0, 0.0), "GreenTransparent": (0.0, 1.0, 0.0), "GrassFloor": (0.3, 0.45, 0.2),
-    "Pedestrian": (0.5, 0.45, 0.4), "PioneerBody": (0.5, 0.0, 0.0), "EpuckBody": (0.9, 0.9, 0.8), "Rockwall": (0.5, 0.47, 0.43),
-    "Stones": (0.5, 0.5, 0.48), "FlatGrey": (0.5, 0.5, 0.5), "Concrete": (0.6, 0.6, 0.58),
+    "Grey": (0.7, 0.7, 0.7), "Gray": (0.7, 0.7, 0.7), "DarkGrey": (0.175, 0.175, 0.175),
+    "DarkGray": (0.175, 0.175, 0.175), "LightGrey": (0.8, 0.8, 0.8), "White": (1.0, 1.0, 1.0),
+    "FlatBlack": (0.1, 0.1, 0.1), "Black": (0.05, 0.05, 0.05), "Red": (1.0, 0.0, 0.0),
+    "RedBright": (0.87, 0.26, 0.07), "Green": (0.0, 1.0, 0.0), "DarkGreen": (0.0, 0.5, 0.0), "Blue": (0.0, 0.0, 1.0),
+    "SkyBlue": (0.13, 0.44, 0.7), "Yellow": (1.0, 1.0, 0.0), "ZincYellow": (0.97, 0.95, 0.21),
+    "DarkYellow": (0.7, 0.7, 0.0), "Purple": (1.0, 0.0, 1.0), "DarkMagenta": (0.5, 0.0, 0.5),
+    "Turquoise": (0.0, 1.0, 1.0), "Orange": (1.0, 0.51, 0.05), "DarkOrange": (0.8, 0.4, 0.04),
+    "Indigo": (0.33, 0.0, 0.5), "Gold": (0.8, 0.65, 0.15), "Brown": (0.45, 0.3, 0.15), "Wood": (0.55, 0.38, 0.22),
+    "WoodFloor": (0.6, 0.45, 0.3), "WoodPallet": (0.66, 0.52, 0.36), "Bricks": (0.6, 0.35, 0.27),
+    "CeilingTiled": (0.83, 0.82, 0.78), "PaintedWall": (0.79, 0.77, 0.7), "Asphalt": (0.3, 0.3, 0.3),
+    "Road": (0.33, 0.33, 0.33), "Residential": (0.3, 0.3, 0.3), "Grass": (0.3, 0.45, 0.2),
+    "Carpet": (0.45, 0.4, 0.38), "CloudySky": (0.7, 0.8, 0.9), "GreyTransparent": (0.5, 0.5, 0.5),
+    "BlueTransparent": (0.0, 0.0, 1.0), "RedTransparent": (1.0, 0.0, 0.0), "GreenTransparent": (0.0, 1.0, 0.0),
+    "GrassFloor": (0.3, 0.45, 0.2), "Pedestrian": (0.5, 0.45, 0.4), "PioneerBody": (0.5, 0.0, 0.0),
+    "EpuckBody": (0.9, 0.9, 0.8), "Rockwall": (0.5, 0.47, 0.43), "Stones": (0.5, 0.5, 0.48),
+    "FlatGrey": (0.5, 0.5, 0.5), "Concrete": (0.6, 0.6, 0.58),
 }  # fmt: skip
 
 
@@ -94,7 +98,7 @@ def parse_script(text: str) -> dict[str, ScriptMaterial]:
     text = re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
     found: dict[str, ScriptMaterial] = {}
     heads = list(re.finditer(r"^\s*material\s+(\S+)(?:\s*:\s*(\S+))?", text, flags=re.MULTILINE))
-    for head, following in zip(heads, [*heads[1:], None]):
+    for head, following in zip(heads, [*heads[1:], None], strict=True):
         body = text[head.end() : following.start() if following else len(text)]
         base = found.get(head.group(2) or "", ScriptMaterial())
         diffuse = re.search(r"\bdiffuse\s+([\d.eE+-]+)\s+([\d.eE+-]+)\s+([\d.eE+-]+)", body)

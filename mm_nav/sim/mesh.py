@@ -24,11 +24,14 @@ SUFFIXES = (".dae", ".obj", ".stl", ".glb", ".gltf", ".ply")
 logging.getLogger("trimesh").setLevel(logging.ERROR)  # its warnings about odd files are answered by WorldError here
 
 
-def read_mesh(path: Path, texture: Callable[[str], Image | None], sibling: Callable[[str], Path | None]) -> list[MeshPart]:
+def read_mesh(
+    path: Path, texture: Callable[[str], Image | None], sibling: Callable[[str], Path | None]
+) -> list[MeshPart]:
     """Return the parts of a mesh file in its own axes, metres.
 
-    texture: finds a picture by the name in the mesh. sibling: finds another file (OBJ's .mtl, glTF's .bin) and refuses what
-    lies outside the search paths. Raises WorldError when the file is too large, damaged or of an unknown kind.
+    texture: finds a picture by the name in the mesh. sibling: finds another file (OBJ's .mtl, glTF's .bin) and
+    refuses what lies outside the search paths. Raises WorldError when the file is too large, damaged or of an unknown
+    kind.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -47,12 +50,16 @@ def read_mesh(path: Path, texture: Callable[[str], Image | None], sibling: Calla
     if suffix == ".glb":
         _check_glb(data, path)
     try:
-        loaded = trimesh.load_scene(io.BytesIO(data), file_type=suffix[1:], resolver=_Resolver(sibling), skip_materials=False)
+        loaded = trimesh.load_scene(
+            io.BytesIO(data), file_type=suffix[1:], resolver=_Resolver(sibling), skip_materials=False
+        )
         parts = [_part(geometry, name) for name, geometry in _placed(loaded)]
     except WorldError:
         raise
     except Exception as error:  # a damaged file makes trimesh raise almost anything
-        raise WorldError(f"{path}: the mesh cannot be read ({type(error).__name__}: {str(error)[:120]}): export it again") from error
+        raise WorldError(
+            f"{path}: the mesh cannot be read ({type(error).__name__}: {str(error)[:120]}): export it again"
+        ) from error
     parts = [part for part in parts if len(part.triangles)]
     if not all(np.all(np.isfinite(part.triangles)) for part in parts):
         raise WorldError(f"{path}: the mesh holds vertices that are not finite: export it again")
@@ -67,8 +74,10 @@ def _check_stl(data: bytes, path: Path) -> None:
         raise WorldError(f"{path}: {len(data)} bytes is too short for an STL file: export it again")
     (count,) = struct.unpack_from("<I", data, 80)
     if 84 + 50 * count > len(data):
-        raise WorldError(f"{path}: its header promises {count} triangles but the file holds {(len(data) - 84) // 50}: "
-                         "it is damaged, export it again")
+        raise WorldError(
+            f"{path}: its header promises {count} triangles but the file holds {(len(data) - 84) // 50}: "
+            "it is damaged, export it again"
+        )
 
 
 def _check_glb(data: bytes, path: Path) -> None:
@@ -77,11 +86,13 @@ def _check_glb(data: bytes, path: Path) -> None:
         raise WorldError(f"{path}: is not a binary glTF 2.0 file: export it again")
     _, length, chunk = struct.unpack_from("<III", data, 4)
     if length > len(data) or 20 + chunk > len(data):
-        raise WorldError(f"{path}: its header promises {max(length, 20 + chunk)} bytes but the file holds {len(data)}: "
-                         "it is damaged, export it again")
+        raise WorldError(
+            f"{path}: its header promises {max(length, 20 + chunk)} bytes but the file holds {len(data)}: "
+            "it is damaged, export it again"
+        )
 
 
-class _Resolver(trimesh.resolvers.Resolver):  # type: ignore[misc]
+class _Resolver(trimesh.resolvers.Resolver):
     """Gives trimesh the files that a mesh refers to, and nothing outside the search paths."""
 
     def __init__(self, sibling: Callable[[str], Path | None]) -> None:
@@ -123,7 +134,9 @@ def _part(mesh: Any, name: str) -> MeshPart:
     triangles = np.asarray(mesh.triangles, np.float64)
     uv = getattr(mesh.visual, "uv", None)
     material = _material(mesh)
-    coordinates = np.asarray(uv, np.float64)[mesh.faces][..., :2] if uv is not None and len(uv) == len(mesh.vertices) else None
+    coordinates = (
+        np.asarray(uv, np.float64)[mesh.faces][..., :2] if uv is not None and len(uv) == len(mesh.vertices) else None
+    )
     return MeshPart(triangles, coordinates, material, name)
 
 

@@ -1,7 +1,7 @@
 """COLLADA (.dae) meshes as Gazebo reads them: node transforms, <unit meter>, diffuse colours and textures.
 
-Gazebo does not turn meshes by <up_axis> (gz-common, ColladaLoader), and worlds are built on that: TurtleBot3 World's meshes
-say Y_UP and hold z-up vertices. So neither does this reader.
+Gazebo does not turn meshes by <up_axis> (gz-common, ColladaLoader), and worlds are built on that: TurtleBot3 World's
+meshes say Y_UP and hold z-up vertices. So neither does this reader.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class _Reader:
 
     def visit(self, node: Element, parent: npt.NDArray[np.float64], name: str, depth: int) -> None:
         if depth > _MAX_DEPTH:
-            raise WorldError(f"{self.path}: nodes are nested deeper than {_MAX_DEPTH} or instance themselves: flatten the file")
+            raise WorldError(
+                f"{self.path}: nodes are nested deeper than {_MAX_DEPTH} or instance themselves: flatten the file"
+            )
         pose = parent @ _node_transform(node)
         name = node.get("name") or name
         for child in node:
@@ -134,7 +136,9 @@ class _Reader:
     def source(self, source: Element) -> npt.NDArray[np.float64]:
         array, accessor = source.find("float_array"), source.find("technique_common/accessor")
         if array is None or accessor is None:
-            raise WorldError(f"{self.path}: source '{source.get('id')}' has no float_array or accessor: export the mesh again")
+            raise WorldError(
+                f"{self.path}: source '{source.get('id')}' has no float_array or accessor: export the mesh again"
+            )
         values = numbers(array.text or "", f"{self.path}: source '{source.get('id')}'")
         stride, offset = int(accessor.get("stride") or 1), int(accessor.get("offset") or 0)
         if stride < 1 or offset < 0:
@@ -220,7 +224,7 @@ def _corner_rows(primitive: Element, stride: int) -> npt.NDArray[np.int64]:
         fans = np.maximum(counts - 2, 0)
         first = np.repeat(starts, fans)
         step = np.arange(int(fans.sum())) - np.repeat(np.concatenate([[0], np.cumsum(fans)])[:-1], fans)
-        return rows[np.stack([first, first + step + 1, first + step + 2], axis=-1)]
+        return np.asarray(rows[np.stack([first, first + step + 1, first + step + 2], axis=-1)])
     pieces = []
     for rows in lists:
         count = len(rows) - 2

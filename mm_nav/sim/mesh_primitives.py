@@ -19,7 +19,8 @@ _MIN_SEGMENTS, _MAX_SEGMENTS, _MAX_SPHERE_SEGMENTS = 16, 256, 96
 
 @dataclass(frozen=True)
 class MeshPart:
-    """Triangles of one material. triangles: (N, 3, 3) float64, metres. uv: (N, 3, 2) float64 texture coordinates or None.
+    """Triangles of one material. triangles: (N, 3, 3) float64, metres. uv: (N, 3, 2) float64 texture coordinates or
+    None.
 
     normals: (N, 3, 3) float64 unit normals at the corners for smooth shading, or None for flat faces.
     """
@@ -45,7 +46,9 @@ class MeshPart:
 
 
 def tessellate(geometry: Geometry, infinite_planes: bool = False) -> list[MeshPart]:
-    """Return the triangles of a primitive shape in its own frame; [] for a mesh. `infinite_planes`: as contacts see them."""
+    """Return the triangles of a primitive shape in its own frame; [] for a mesh. `infinite_planes`: as contacts see
+    them.
+    """
     if isinstance(geometry, Box):
         return [_box(geometry.size)]
     if isinstance(geometry, Cylinder):
@@ -173,9 +176,10 @@ def _polyline(geometry: Polyline) -> list[MeshPart]:
         area = np.sum(points[:, 0] * np.roll(points[:, 1], -1) - points[:, 1] * np.roll(points[:, 0], -1))
         points = points if area > 0 else points[::-1]
         a, b = points, np.roll(points, -1, axis=0)
-        low, high = (lambda p: np.c_[p, np.zeros(len(p))]), (lambda p: np.c_[p, np.full(len(p), geometry.height)])
-        walls.append(np.stack([low(a), low(b), high(b)], axis=1))
-        walls.append(np.stack([low(a), high(b), high(a)], axis=1))
+        (low_a, high_a), (low_b, high_b) = (
+            [np.column_stack([ends, np.full(len(ends), z)]) for z in (0.0, geometry.height)] for ends in (a, b)
+        )
+        walls += [np.stack([low_a, low_b, high_b], axis=1), np.stack([low_a, high_b, high_a], axis=1)]
         corners.append(points)
     try:
         everything = np.concatenate(corners)

@@ -30,10 +30,11 @@ _MIN_AREA = 1e-12  # m²; smaller triangles are dropped: Embree cannot be hit by
 class Surface:
     """Per-triangle data of the visual scene; N triangles in the order of Embree's primID.
 
-    triangles: (N, 3, 3) float32, world, metres. normals: (N, 3) float32 unit. colour, emissive: (N, 3) float32 in [0, 1].
-    model: (N,) int32 index into Scene.model_names, -1 for planes. texture: (N,) int32 atlas index, -1 = none. uv: (N, 3, 2)
-    float32. density: (N,) float32 texels per metre. checker: (N,) bool, floor pattern. cast_shadows: (N,) bool.
-    smooth_row: (N,) int32 row of smooth_normals, -1 = flat. smooth_normals: (M, 3, 3) float32 unit normals at the corners.
+    triangles: (N, 3, 3) float32, world, metres. normals: (N, 3) float32 unit. colour, emissive: (N, 3) float32 in [0,
+    1]. model: (N,) int32 index into Scene.model_names, -1 for planes. texture: (N,) int32 atlas index, -1 = none. uv:
+    (N, 3, 2) float32. density: (N,) float32 texels per metre. checker: (N,) bool, floor pattern. cast_shadows: (N,)
+    bool. smooth_row: (N,) int32 row of smooth_normals, -1 = flat. smooth_normals: (M, 3, 3) float32 unit normals at
+    the corners.
     """
 
     triangles: Floats
@@ -54,8 +55,8 @@ class Scene:
     """Static geometry, built once and shared by any number of simulators.
 
     model_names: name of each model index. surface: the visual triangles. collision_triangles: (M, 3, 3) float64 with
-    collision_model (M,) int32, world, metres, planes included. floor_z: height the robot drives at, metres. lighting, atlas:
-    what the renderer needs.
+    collision_model (M,) int32, world, metres, planes included. floor_z: height the robot drives at, metres. lighting,
+    atlas: what the renderer needs.
     """
 
     def __init__(self, world: World) -> None:
@@ -89,10 +90,12 @@ class Scene:
         triangles = np.concatenate([part.triangles for part, _, _ in rows] or [np.empty((0, 3, 3))])
         uv, corner_normals = np.zeros((len(triangles), 3, 2)), np.zeros((len(triangles), 3, 3))
         materials = [part.material or Material() for part, _, _ in rows]
-        textures = [self.atlas.add(material.texture) if part.uv is not None else -1
-                    for material, (part, _, _) in zip(materials, rows)]
+        textures = [
+            self.atlas.add(material.texture) if part.uv is not None else -1
+            for material, (part, _, _) in zip(materials, rows, strict=True)
+        ]
         start = 0
-        for (part, _, _), count in zip(rows, counts):
+        for (part, _, _), count in zip(rows, counts, strict=True):
             if part.uv is not None:
                 uv[start : start + count] = part.uv
             if part.normals is not None:
@@ -104,7 +107,7 @@ class Scene:
 
         cross = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
         twice_area = np.linalg.norm(cross, axis=-1)
-        colours = [self._flat_colour(material, texture) for material, texture in zip(materials, textures)]
+        colours = [self._flat_colour(material, texture) for material, texture in zip(materials, textures, strict=True)]
         texture = spread(list(textures), np.int32)
         edges = uv[:, 1:] - uv[:, :1]
         uv_area = np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0])
@@ -115,7 +118,10 @@ class Scene:
         # Corner normals that agree with the face add nothing; ones far from it are an exporter's mistake.
         agreement = np.einsum("nij,nj->ni", corner_normals, normals)
         smooth = keep & (agreement.min(axis=1) > 0.5) & (agreement.min(axis=1) < 0.9999)
-        floor = [isinstance(shape.geometry, Plane) and texture < 0 for (_, _, shape), texture in zip(rows, textures)]
+        floors = [
+            isinstance(shape.geometry, Plane) and number < 0
+            for (_, _, shape), number in zip(rows, textures, strict=True)
+        ]
         return Surface(
             triangles[keep].astype(np.float32),
             normals[keep].astype(np.float32),
@@ -125,7 +131,7 @@ class Scene:
             texture[keep].astype(np.int32),
             uv[keep].astype(np.float32),
             density[keep].astype(np.float32),
-            spread(list(floor), np.bool_)[keep].astype(np.bool_),
+            spread(list(floors), np.bool_)[keep].astype(np.bool_),
             spread([shape.cast_shadows for _, _, shape in rows], np.bool_)[keep].astype(np.bool_),
             np.where(smooth, np.cumsum(smooth) - 1, -1)[keep].astype(np.int32),
             corner_normals[smooth].astype(np.float32),
@@ -141,13 +147,16 @@ class Scene:
     def intersect(self, origins: Floats, directions: Floats) -> dict[str, npt.NDArray[np.generic]]:
         """Cast rays at the visual geometry. origins, directions: (N, 3) float32, world; directions need not be unit.
 
-        Returns tfar (N,) float32 in units of the direction's length (1e37 = no hit), primID (N,) int32 (-1 = no hit), u, v, Ng.
+        Returns tfar (N,) float32 in units of the direction's length (1e37 = no hit), primID (N,) int32 (-1 = no hit),
+        u, v, Ng.
         """
         result: dict[str, npt.NDArray[np.generic]] = self._visual.run(origins, directions, output=1)
         return result
 
     def distances(self, origins: Floats, directions: Floats, collision: bool = False) -> Floats:
-        """Return how far (N,) rays fly, in units of the direction's length; inf = no hit. Visual geometry unless told."""
+        """Return how far (N,) rays fly, in units of the direction's length; inf = no hit. Visual geometry unless
+        told.
+        """
         scene = self._visual
         if collision:
             if self._collision is None:

@@ -25,11 +25,11 @@ _MAX_LOCAL_LIGHTS, _LOCAL_LIMIT = 16, np.float32(0.55)
 class Lighting:
     """Lit colours of a scene's triangles.
 
-    base: (2N, 3) float32, ambient and emitted light of triangle i seen from its front (2i) and its back (2i + 1). sun: the same
-    for directional light, unshadowed. total: their sum. sun_direction: (3,) float32 unit, towards the strongest directional
-    light, for shadow rays. local: point and spot lights.
-    corner_base, corner_sun, corner_total: (2M, 3, 3) float32, the same at the three corners of the M smooth triangles, from
-    their corner normals (Gouraud shading).
+    base: (2N, 3) float32, ambient and emitted light of triangle i seen from its front (2i) and its back (2i + 1).
+    sun: the same for directional light, unshadowed. total: their sum. sun_direction: (3,) float32 unit, towards the
+    strongest directional light, for shadow rays. local: point and spot lights. corner_base, corner_sun, corner_total:
+    (2M, 3, 3) float32, the same at the three corners of the M smooth triangles, from their corner normals (Gouraud
+    shading).
     """
 
     def __init__(self, world: World, surface: Surface) -> None:
@@ -41,7 +41,8 @@ class Lighting:
         self.total = self.base + self.sun
         rows = np.flatnonzero(surface.smooth_row >= 0)
         corners = [
-            self._lit(surface.smooth_normals[:, corner], surface.colour[rows], surface.emissive[rows]) for corner in range(3)
+            self._lit(surface.smooth_normals[:, corner], surface.colour[rows], surface.emissive[rows])
+            for corner in range(3)
         ]
         self.corner_base = np.stack([base for base, _ in corners], axis=1)
         self.corner_sun = np.stack([sun for _, sun in corners], axis=1)
@@ -59,8 +60,13 @@ class Lighting:
             towards = -np.array(light.direction, np.float32)
             strength = np.array(light.diffuse, np.float32) * np.float32(light.intensity)
             direct += _SUN_SHARE * np.maximum(both @ towards, 0)[:, None] * strength
-            up = up + _FILL * np.maximum(both @ (towards * np.array([-1.0, -1.0, 0.0], np.float32)), 0)[:, None] * strength
-        return np.asarray(twice * up + np.repeat(emissive, 2, axis=0), np.float32), np.asarray(twice * direct, np.float32)
+            up = (
+                up
+                + _FILL * np.maximum(both @ (towards * np.array([-1.0, -1.0, 0.0], np.float32)), 0)[:, None] * strength
+            )
+        return np.asarray(twice * up + np.repeat(emissive, 2, axis=0), np.float32), np.asarray(
+            twice * direct, np.float32
+        )
 
     def local_light(self, points: Floats, normals: Floats) -> Floats:
         """Return the light (N, 3) that point and spot lights throw on points (N, 3) with unit normals (N, 3)."""
@@ -71,7 +77,9 @@ class Lighting:
             towards = offset / np.maximum(distance, 1e-6)[:, None]
             constant, linear, quadratic, reach = light.attenuation
             fade = 1.0 / np.maximum(constant + linear * distance + quadratic * distance * distance, 1e-3)
-            strength = np.maximum(np.einsum("ij,ij->i", towards, normals), 0) * fade * (distance <= reach) * light.intensity
+            strength = (
+                np.maximum(np.einsum("ij,ij->i", towards, normals), 0) * fade * (distance <= reach) * light.intensity
+            )
             if light.kind == "spot":
                 inner, outer, falloff = light.spot
                 cosine = -towards @ np.array(light.direction, np.float32)

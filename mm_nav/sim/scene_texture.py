@@ -59,7 +59,11 @@ class TextureAtlas:
         self._levels = np.array([len(chain) for chain in chains], np.int64)
 
     def sample(
-        self, index: npt.NDArray[np.int32], uv: npt.NDArray[np.float32], footprint: npt.NDArray[np.float32], smooth: bool
+        self,
+        index: npt.NDArray[np.int32],
+        uv: npt.NDArray[np.float32],
+        footprint: npt.NDArray[np.float32],
+        smooth: bool,
     ) -> npt.NDArray[np.float32]:
         """Return colours (N, 3) float32 in [0, 1].
 
@@ -75,7 +79,7 @@ class TextureAtlas:
         y = (1.0 - (uv[:, 1] - np.floor(uv[:, 1]))) * height
         if not smooth:
             column, row = np.minimum(x.astype(np.int64), width - 1), np.minimum(y.astype(np.int64), height - 1)
-            return self._texels[offset + row * width + column].astype(np.float32) * np.float32(1 / 255)
+            return np.asarray(self._texels[offset + row * width + column] * np.float32(1 / 255), np.float32)
         x, y = x - 0.5, y - 0.5
         left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
         wx, wy = (x - left).astype(np.float32)[:, None], (y - top).astype(np.float32)[:, None]

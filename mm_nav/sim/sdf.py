@@ -25,15 +25,19 @@ def read_xml(path: Path) -> Element:
     """
     try:
         if path.stat().st_size > MAX_XML_BYTES:
-            raise WorldError(f"{path}: {path.stat().st_size} bytes is more than {MAX_XML_BYTES}: split or shrink the file")
+            raise WorldError(
+                f"{path}: {path.stat().st_size} bytes is more than {MAX_XML_BYTES}: split or shrink the file"
+            )
         data = path.read_bytes()
     except OSError as error:
-        raise WorldError(f"{path}: cannot be read ({error.strerror or error}): check the path and its permissions") from error
+        raise WorldError(
+            f"{path}: cannot be read ({error.strerror or error}): check the path and its permissions"
+        ) from error
     return parse_xml(data, str(path))
 
 
 def parse_xml(data: bytes | str, source: str) -> Element:
-    """Return the root element of XML text; `source` names it in errors. Entities and external references are refused."""
+    """Return the root element of XML text; `source` names it in errors. Entities and references to files are refused."""
     raw = data.encode() if isinstance(data, str) else data
     raw = raw.lstrip()  # a blank line before the XML declaration is common in hand-written worlds
     try:
@@ -43,10 +47,14 @@ def parse_xml(data: bytes | str, source: str) -> Element:
             if "unbound prefix" not in str(error):
                 raise
             # Gazebo's own parser knows no namespaces, so worlds use prefixes that nobody declared.
-            root = fromstring(re.sub(rb"(</?|\s)([A-Za-z_][\w.-]*):(?=[\w.-]+[\s=/>])", rb"\1\2_", raw), forbid_entities=True)
+            root = fromstring(
+                re.sub(rb"(</?|\s)([A-Za-z_][\w.-]*):(?=[\w.-]+[\s=/>])", rb"\1\2_", raw), forbid_entities=True
+            )
     except DefusedXmlException as error:
-        raise WorldError(f"{source}: declares XML entities or external references, which are never needed in a world "
-                         f"({type(error).__name__}): remove them") from error
+        raise WorldError(
+            f"{source}: declares XML entities or external references, which no world needs "
+            f"({type(error).__name__}): remove them"
+        ) from error
     except (ParseError, ValueError, LookupError) as error:
         raise WorldError(f"{source}: is not well-formed XML ({error}): repair the file at that place") from error
     return root  # type: ignore[no-any-return]
@@ -58,7 +66,7 @@ def check_version(root: Element, source: str) -> str:
         raise WorldError(f"{source}: the root element is <{root.tag}>, not <sdf>: give an SDF world or model file")
     text = (root.get("version") or "").strip()
     if not re.fullmatch(r"\d+\.\d+", text):
-        raise WorldError(f"{source}: <sdf version=\"{text}\"> has no version like 1.4 to 1.11: add one")
+        raise WorldError(f'{source}: <sdf version="{text}"> has no version like 1.4 to 1.11: add one')
     major, minor = (int(part) for part in text.split("."))
     if major != 1 or not 3 <= minor <= 12:
         raise WorldError(f"{source}: SDF {text} is not read; versions 1.4 to 1.11 are: convert the file (gz sdf -p)")
@@ -107,11 +115,13 @@ def flag(element: Element | None, tag: str, default: bool = False) -> bool:
 def rotation_rpy(roll: float, pitch: float, yaw: float) -> Matrix:
     """Return the (3, 3) rotation about fixed x, then y, then z (rad), as SDF defines it."""
     cr, sr, cp, sp, cy, sy = (f(a) for a in (roll, pitch, yaw) for f in (math.cos, math.sin))
-    return np.array([
-        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-        [-sp, cp * sr, cp * cr],
-    ])
+    return np.array(
+        [
+            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+            [-sp, cp * sr, cp * cr],
+        ]
+    )
 
 
 def transform(rotation: Matrix, translation: npt.ArrayLike) -> Matrix:
@@ -130,11 +140,13 @@ def parse_pose(element: Element | None, what: str) -> Matrix:
     if element.get("rotation_format", "euler_rpy") == "quat_xyzw":
         values = numbers(text, what, 7)
         x, y, z, w = values[3:] / max(float(np.linalg.norm(values[3:])), 1e-12)
-        rotation = np.array([
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ])
+        rotation = np.array(
+            [
+                [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+                [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+                [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+            ]
+        )
         return transform(rotation, values[:3])
     values = numbers(text, what)
     if len(values) not in (3, 6):  # three numbers are read as a position by Gazebo too

@@ -53,13 +53,17 @@ class FrameScope:
             head, separator, rest = name.partition("::")
             if separator and head in self.children:
                 return self.pose(head) @ self.children[head].pose(rest)
-            raise WorldError(f"{self.source}: '{self.name}' has no frame '{name}' (known: "
-                             f"{', '.join(sorted(self.frames)[:12]) or 'none'}): correct relative_to or attached_to")
+            raise WorldError(
+                f"{self.source}: '{self.name}' has no frame '{name}' (known: "
+                f"{', '.join(sorted(self.frames)[:12]) or 'none'}): correct relative_to or attached_to"
+            )
         frame = self.frames[name]
         if frame.resolved is None:
             if frame.resolving:
-                raise WorldError(f"{self.source}: frame '{name}' of '{self.name}' is defined relative to itself: "
-                                 "break the circle of relative_to or attached_to")
+                raise WorldError(
+                    f"{self.source}: frame '{name}' of '{self.name}' is defined relative to itself: "
+                    "break the circle of relative_to or attached_to"
+                )
             frame.resolving = True
             pose = self.pose(frame.relative_to) @ frame.raw
             if name in self.placement:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 from xml.etree.ElementTree import Element
 
 from mm_nav.errors import WorldError
@@ -81,7 +80,7 @@ class Polyline:
     height: float
 
 
-Geometry = Union[Box, Cylinder, Cone, Capsule, Sphere, Ellipsoid, Plane, Mesh, Polyline]
+Geometry = Box | Cylinder | Cone | Capsule | Sphere | Ellipsoid | Plane | Mesh | Polyline
 
 
 def parse_geometry(element: Element, what: str) -> Geometry | str:

@@ -16,10 +16,11 @@ _MAX_DEPTH = 32
 
 _GROUND_PLANE = """<sdf version="1.6"><model name="ground_plane"><static>true</static><link name="link">
 <collision name="collision"><geometry><plane><normal>0 0 1</normal><size>100 100</size></plane></geometry></collision>
-<visual name="visual"><cast_shadows>false</cast_shadows><geometry><plane><normal>0 0 1</normal><size>100 100</size></plane>
-</geometry><material><ambient>0.8 0.8 0.8 1</ambient><diffuse>0.8 0.8 0.8 1</diffuse></material></visual></link></model></sdf>"""
-_SUN = """<sdf version="1.6"><light type="directional" name="sun"><cast_shadows>true</cast_shadows><pose>0 0 10 0 0 0</pose>
-<diffuse>0.8 0.8 0.8 1</diffuse><direction>-0.5 0.1 -0.9</direction></light></sdf>"""
+<visual name="visual"><cast_shadows>false</cast_shadows><geometry><plane><normal>0 0 1</normal><size>100
+100</size></plane> </geometry><material><ambient>0.8 0.8 0.8 1</ambient><diffuse>0.8 0.8 0.8
+1</diffuse></material></visual></link></model></sdf>"""
+_SUN = """<sdf version="1.6"><light type="directional" name="sun"><cast_shadows>true</cast_shadows><pose>0 0 10 0 0
+0</pose> <diffuse>0.8 0.8 0.8 1</diffuse><direction>-0.5 0.1 -0.9</direction></light></sdf>"""
 _BUILT_IN = {"ground_plane": _GROUND_PLANE, "sun": _SUN}
 
 
@@ -33,7 +34,9 @@ class Includer:
     files: dict[Path, Element] = field(default_factory=dict)
 
     def expand(self, parent: Element, base: Path | None, stack: tuple[str, ...]) -> None:
-        """Replace the includes below `parent` (a world or model); `stack` holds the files being read, to find circles."""
+        """Replace the includes below `parent` (a world or model); `stack` holds the files being read, to find
+        circles.
+        """
         if len(stack) > _MAX_DEPTH:
             raise WorldError(f"{stack[0]}: includes are nested deeper than {_MAX_DEPTH}: flatten them")
         children: list[Element] = []

@@ -13,7 +13,15 @@ from mm_nav.errors import WorldError
 from mm_nav.sim.materials import Colour
 from mm_nav.sim.mesh_primitives import MeshPart, tessellate
 from mm_nav.sim.sdf import (
-    Matrix, check_version, flag, parse_pose, parse_xml, read_xml, scalar, text_of, vector,
+    Matrix,
+    check_version,
+    flag,
+    parse_pose,
+    parse_xml,
+    read_xml,
+    scalar,
+    text_of,
+    vector,
 )
 from mm_nav.sim.sdf_frames import FrameScope
 from mm_nav.sim.sdf_geometry import Mesh, parse_geometry
@@ -73,13 +81,20 @@ class _Loader:
         scene = world.find("scene")
         background = scene is not None and bool(text_of(scene, "background")) and scene.find("sky") is None
         return World(
-            world.get("name", "world"), tuple(self.models), tuple(self.lights), tuple(self.includer.missing),
-            tuple(self.includer.unsupported), self.surfaces.colour(scene, "ambient") or (0.4, 0.4, 0.4),
-            self.surfaces.colour(scene, "background") if background else None, self.source,
-        )  # fmt: skip
+            world.get("name", "world"),
+            tuple(self.models),
+            tuple(self.lights),
+            tuple(self.includer.missing),
+            tuple(self.includer.unsupported),
+            self.surfaces.colour(scene, "ambient") or (0.4, 0.4, 0.4),
+            self.surfaces.colour(scene, "background") if background else None,
+            self.source,
+        )
 
     def unsupported(self, element: Element, where: str = "") -> None:
-        label = element.get("filename") or element.get("name") or "" if element.tag == "plugin" else element.get("name", "")
+        label = (
+            element.get("filename") or element.get("name") or "" if element.tag == "plugin" else element.get("name", "")
+        )
         if element.tag == "plugin" and element.get("name"):
             label = str(element.get("name"))
         self.includer.unsupported[" ".join(part for part in (str(element.tag), label, where) if part)] = None
@@ -109,8 +124,10 @@ class _Loader:
                 relative_to = relative_to or text_of(child, "child")
             scope.add(name, raw, relative_to)
             if child.get("mm_nav_placement"):
-                raise WorldError(f"{self.source}: placement_frame together with merge=\"true\" in '{scope.name}' is not read: "
-                                 "place the merged model by its pose")
+                raise WorldError(
+                    f"{self.source}: placement_frame together with merge=\"true\" in '{scope.name}' is not read: "
+                    "place the merged model by its pose"
+                )
 
     @staticmethod
     def unique(name: str, taken: set[str]) -> str:
@@ -158,9 +175,15 @@ class _Loader:
             self.models.insert(slot, Model(full, static, pose, tuple(visuals), tuple(collisions)))
 
     def build_link(
-        self, link: Element, scope: FrameScope, parent: Matrix, model: str, base: Path | None,
-        visuals: list[Shape], collisions: list[Shape],
-    ) -> None:  # fmt: skip
+        self,
+        link: Element,
+        scope: FrameScope,
+        parent: Matrix,
+        model: str,
+        base: Path | None,
+        visuals: list[Shape],
+        collisions: list[Shape],
+    ) -> None:
         name = link.get("name", "")
         base = Path(link.get(BASE, "")) if link.get(BASE) else base
         for child in link:
@@ -216,10 +239,25 @@ class _Loader:
         diffuse: Colour = self.surfaces.colour(element, "diffuse") or (1.0, 1.0, 1.0)
         x, y, z = (float(v) for v in pose[:3, 3])
         dx, dy, dz = (float(v) for v in direction)
-        self.lights.append(Light(
-            name, kind, (x, y, z), (dx, dy, dz), diffuse, scalar(element, "intensity", 1.0, what),
-            flag(element, "cast_shadows"),
-            (scalar(fade, "constant", 1.0, what), scalar(fade, "linear", 0.0, what), scalar(fade, "quadratic", 0.0, what),
-             scalar(fade, "range", 10.0, what)),
-            (scalar(spot, "inner_angle", 0.0, what), scalar(spot, "outer_angle", 0.0, what), scalar(spot, "falloff", 0.0, what)),
-        ))  # fmt: skip
+        self.lights.append(
+            Light(
+                name,
+                kind,
+                (x, y, z),
+                (dx, dy, dz),
+                diffuse,
+                scalar(element, "intensity", 1.0, what),
+                flag(element, "cast_shadows"),
+                (
+                    scalar(fade, "constant", 1.0, what),
+                    scalar(fade, "linear", 0.0, what),
+                    scalar(fade, "quadratic", 0.0, what),
+                    scalar(fade, "range", 10.0, what),
+                ),
+                (
+                    scalar(spot, "inner_angle", 0.0, what),
+                    scalar(spot, "outer_angle", 0.0, what),
+                    scalar(spot, "falloff", 0.0, what),
+                ),
+            )
+        )

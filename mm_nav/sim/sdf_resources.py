@@ -13,7 +13,13 @@ from mm_nav.errors import WorldError
 from mm_nav.sim.sdf import read_xml
 
 MAX_MESH_BYTES = 512 * 1024 * 1024
-PATH_VARIABLES = ("GZ_SIM_RESOURCE_PATH", "IGN_GAZEBO_RESOURCE_PATH", "SDF_PATH", "GAZEBO_MODEL_PATH", "GAZEBO_RESOURCE_PATH")
+PATH_VARIABLES = (
+    "GZ_SIM_RESOURCE_PATH",
+    "IGN_GAZEBO_RESOURCE_PATH",
+    "SDF_PATH",
+    "GAZEBO_MODEL_PATH",
+    "GAZEBO_RESOURCE_PATH",
+)
 
 
 def is_remote(uri: str) -> bool:
@@ -66,8 +72,10 @@ class Resources:
         absolute = [Path(os.path.normpath(os.path.abspath(candidate))) for candidate in candidates]
         inside = [candidate for candidate in absolute if any(candidate.is_relative_to(root) for root in self.roots)]
         if absolute and not inside:
-            raise WorldError(f"'{uri}' leads to {absolute[0]}, outside the search paths: put the file under one of them or add "
-                             "its folder with --path")
+            raise WorldError(
+                f"'{uri}' leads to {absolute[0]}, outside the search paths: put the file under one of them or add "
+                "its folder with --path"
+            )
         found = next((candidate for candidate in inside if candidate.exists()), None)
         return self._nested(path) if found is None and scheme == "model" else found
 
@@ -87,7 +95,9 @@ class Resources:
         if not config.is_file():
             config = folder / "manifest.xml"
         if config.is_file():
-            entries = sorted(((_version(e), (e.text or "").strip()) for e in read_xml(config).iter("sdf")), reverse=True)
+            entries = sorted(
+                ((_version(e), (e.text or "").strip()) for e in read_xml(config).iter("sdf")), reverse=True
+            )
             for version, name in entries:
                 path = Path(os.path.normpath(folder / name))
                 if version <= (1, 12) and name and path.is_relative_to(folder) and path.is_file():

@@ -114,12 +114,16 @@ class Surfaces:
         colour = gazebo_colour(name)
         if colour is not None or script is None:
             return Material(colour) if colour is not None else None
-        folders = [path for uri in script.findall("uri") if (path := self._find((uri.text or "").strip(), base)) is not None]
+        folders = [
+            path for uri in script.findall("uri") if (path := self._find((uri.text or "").strip(), base)) is not None
+        ]
         for folder in folders:
             for file in sorted(folder.glob("*.material")) if folder.is_dir() else [folder]:
                 found = self._read_script(file).get(name)
                 if found is not None:
-                    return Material(found.diffuse or (1.0, 1.0, 1.0), texture=self._script_texture(found, folders, file))
+                    return Material(
+                        found.diffuse or (1.0, 1.0, 1.0), texture=self._script_texture(found, folders, file)
+                    )
         return None
 
     def _script_texture(self, material: ScriptMaterial, folders: list[Path], file: Path) -> Image | None:

@@ -1,4 +1,6 @@
-"""Ray-cast sensors: pinhole camera with depth, planar LiDAR, multi-ring LiDAR. Pure functions of scene and sensor pose."""
+"""Ray-cast sensors: pinhole camera with depth, planar LiDAR, multi-ring LiDAR. Pure functions of scene and sensor
+pose.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +71,8 @@ class CameraConfig:
 @dataclass(frozen=True)
 class LidarConfig:
     """A planar LiDAR. Beam i looks along angle_min + i * (angle_max - angle_min) / beams, so that a full circle has no
-    doubled beam. range_min, range_max, position (base_link): metres. noise_std: metres, of each range. Farther than range_max
-    is inf, nearer than range_min is nan."""
+    doubled beam. range_min, range_max, position (base_link): metres. noise_std: metres, of each range. Farther than
+    range_max is inf, nearer than range_min is nan."""
 
     beams: int = 360
     angle_min: float = -math.pi
@@ -82,11 +84,15 @@ class LidarConfig:
 
     def __post_init__(self) -> None:
         if self.beams < 1 or not self.angle_min < self.angle_max <= self.angle_min + 2 * math.pi + 1e-6:
-            raise ConfigError(f"LiDAR with {self.beams} beams from {self.angle_min} to {self.angle_max} rad: give at least one "
-                              "beam and at most a full circle")
+            raise ConfigError(
+                f"LiDAR with {self.beams} beams from {self.angle_min} to {self.angle_max} rad: give at least one "
+                "beam and at most a full circle"
+            )
         if not 0 <= self.range_min < self.range_max or self.noise_std < 0:
-            raise ConfigError(f"LiDAR range {self.range_min} to {self.range_max} m, noise {self.noise_std} m: give "
-                              "0 <= range_min < range_max and no negative noise")
+            raise ConfigError(
+                f"LiDAR range {self.range_min} to {self.range_max} m, noise {self.noise_std} m: give "
+                "0 <= range_min < range_max and no negative noise"
+            )
 
     @property
     def angle_increment(self) -> float:
@@ -109,19 +115,23 @@ class CloudConfig:
 
     def __post_init__(self) -> None:
         if self.rings < 1 or self.columns < 1 or self.elevation_min > self.elevation_max:
-            raise ConfigError(f"cloud with {self.rings} rings and {self.columns} columns: give at least one of each, and "
-                              "elevation_min below elevation_max")
+            raise ConfigError(
+                f"cloud with {self.rings} rings and {self.columns} columns: give at least one of each, and "
+                "elevation_min below elevation_max"
+            )
         if not 0 <= self.range_min < self.range_max or self.noise_std < 0:
-            raise ConfigError(f"cloud range {self.range_min} to {self.range_max} m, noise {self.noise_std} m: give "
-                              "0 <= range_min < range_max and no negative noise")
+            raise ConfigError(
+                f"cloud range {self.range_min} to {self.range_max} m, noise {self.noise_std} m: give "
+                "0 <= range_min < range_max and no negative noise"
+            )
 
 
 @dataclass(frozen=True)
 class RenderResult:
     """What a camera saw.
 
-    rgb: (H, W, 3) uint8. depth: (H, W) float32, metres along the optical axis, inf = nothing. model_index: (H, W) int32 into
-    Scene.model_names, -1 = sky or floor plane.
+    rgb: (H, W, 3) uint8. depth: (H, W) float32, metres along the optical axis, inf = nothing. model_index: (H, W)
+    int32 into Scene.model_names, -1 = sky or floor plane.
     """
 
     rgb: npt.NDArray[np.uint8]
@@ -142,7 +152,9 @@ def _camera_rays(width: int, height: int, focal: float, samples: int) -> Floats:
 
 
 def render(scene: Scene, camera: CameraConfig, world_T_camera: Matrix) -> RenderResult:
-    """Render what a camera sees from world_T_camera (4, 4; optical frame). Noise is the simulator's part, not this one's."""
+    """Render what a camera sees from world_T_camera (4, 4; optical frame). Noise is the simulator's part, not this
+    one's.
+    """
     samples = camera.supersample
     focal = float(camera.intrinsics()[0, 0])
     rays = _camera_rays(camera.width, camera.height, focal, samples)
@@ -154,13 +166,15 @@ def render(scene: Scene, camera: CameraConfig, world_T_camera: Matrix) -> Render
         directions = rays[rows] @ rotation
         origins = np.empty_like(directions)
         origins[:] = world_T_camera[:3, 3]
-        colour[rows], depth[rows], model[rows] = shade(scene, origins, directions, 1.0 / (focal * samples), camera.shadows)
+        colour[rows], depth[rows], model[rows] = shade(
+            scene, origins, directions, 1.0 / (focal * samples), camera.shadows
+        )
     height, width = camera.height, camera.width
     if samples > 1:
         blocks = (height, samples, width, samples)
         colour = colour.reshape(*blocks, 3).mean(axis=(1, 3)).reshape(-1, 3)
         middle = samples // 2  # depth and labels are those of one ray: their mean is on neither side of an edge
-        depth, model = (a.reshape(blocks)[:, middle, :, middle].ravel() for a in (depth, model))
+        depth, model = depth.reshape(blocks)[:, middle, :, middle], model.reshape(blocks)[:, middle, :, middle]
     rgb = np.clip(colour * np.float32(255.0) + np.float32(0.5), 0, 255).astype(np.uint8)
     return RenderResult(rgb.reshape(height, width, 3), depth.reshape(height, width), model.reshape(height, width))
 
@@ -168,7 +182,8 @@ def render(scene: Scene, camera: CameraConfig, world_T_camera: Matrix) -> Render
 def shade(
     scene: Scene, origins: Floats, directions: Floats, pixel: float, shadows: bool = False
 ) -> tuple[Floats, Floats, npt.NDArray[np.int32]]:
-    """Return colour (N, 3) float32, distance (N,) in units of the directions (inf = nothing) and model index (N,) of rays.
+    """Return colour (N, 3) float32, distance (N,) in units of the directions (inf = nothing) and model index (N,) of
+    rays.
 
     pixel: size of a pixel at distance 1, for texture filtering.
     """
@@ -193,7 +208,7 @@ def shade(
         taken = np.take(flat, lit, axis=0)
         if len(curved):
             taken[curved] = _interpolate(np.take(corner, corners, axis=0), u[curved], v[curved])
-        return taken
+        return np.asarray(taken, np.float32)
 
     if shadows or lighting.local:
         colour = gather(lighting.base, lighting.corner_base)
@@ -202,7 +217,7 @@ def shade(
     else:
         colour = gather(lighting.total, lighting.corner_total)
     model = np.take(surface.model, safe)
-    textured = np.flatnonzero((np.take(surface.texture, safe) >= 0) & ~missed) if scene.atlas.count else ()
+    textured = np.flatnonzero((np.take(surface.texture, safe) >= 0) & ~missed)
     if len(textured):
         colour[textured] *= _texture(scene, textured, safe, u, v, distance, pixel)
     floor = np.flatnonzero(np.take(surface.checker, safe) & ~missed)
@@ -243,7 +258,13 @@ def _add_direct(
 
 
 def _texture(
-    scene: Scene, rows: npt.NDArray[np.intp], prim: npt.NDArray[np.int32], u: Floats, v: Floats, distance: Floats, pixel: float
+    scene: Scene,
+    rows: npt.NDArray[np.intp],
+    prim: npt.NDArray[np.int32],
+    u: Floats,
+    v: Floats,
+    distance: Floats,
+    pixel: float,
 ) -> Floats:
     surface = scene.surface
     triangle = np.take(prim, rows)
@@ -257,7 +278,9 @@ def _floor_pattern(points: Floats, distance: Floats, pixel: float) -> Floats:
     tile = np.floor(points * np.float32(1 / _CHECKER_M)).astype(np.int32)
     fine = np.floor(points * np.float32(16.0)).astype(np.int32)
     checker = ((tile[:, 0] + tile[:, 1]) & 1).astype(np.float32) - np.float32(0.5)
-    noise = ((fine[:, 0] * 73856093 ^ fine[:, 1] * 19349663) >> 4 & 255).astype(np.float32) * np.float32(1 / 255) - np.float32(0.5)
+    noise = ((fine[:, 0] * 73856093 ^ fine[:, 1] * 19349663) >> 4 & 255).astype(np.float32) * np.float32(
+        1 / 255
+    ) - np.float32(0.5)
     width = distance * np.float32(pixel)
     fade = np.clip(1.0 - width * np.float32(4.0), 0.0, 1.0)
     grain = np.clip(1.0 - width * np.float32(24.0), 0.0, 1.0)

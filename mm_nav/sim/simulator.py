@@ -1,4 +1,6 @@
-"""A robot in a world: motion with limits and contacts, odometry that drifts, sensors with noise. Deterministic for a seed."""
+"""A robot in a world: motion with limits and contacts, odometry that drifts, sensors with noise. Deterministic for a
+seed.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,8 @@ _STREAMS = {"odometry": 1, "scan": 2, "image": 3, "cloud": 4}
 class SimConfig:
     """What is simulated. None = the robot has no such sensor.
 
-    odometry_linear_noise, odometry_angular_noise: standard deviation of the odometry's error as a share of each increment.
-    physics_dt: seconds of one motion step; a step's dt must be a multiple of it.
+    odometry_linear_noise, odometry_angular_noise: standard deviation of the odometry's error as a share of each
+    increment. physics_dt: seconds of one motion step; a step's dt must be a multiple of it.
     """
 
     robot: RobotConfig = field(default_factory=RobotConfig)
@@ -53,8 +55,8 @@ class Simulator:
     """One robot in one scene.
 
     time_ns: simulated time. pose, twist: the truth, world frame and base_link. collided: whether the last step ended in
-    contact. collisions: contacts since reset, one for each time the robot runs into something. collision_with: name of the
-    model last touched. The odom frame coincides with the world frame at reset.
+    contact. collisions: contacts since reset, one for each time the robot runs into something. collision_with: name
+    of the model last touched. The odom frame coincides with the world frame at reset.
     """
 
     def __init__(
@@ -107,10 +109,16 @@ class Simulator:
 
     def _substep(self) -> bool:
         robot, dt = self.config.robot, self.config.physics_dt
-        linear = _approach(self.twist.linear, min(max(self._target.linear, robot.min_linear), robot.max_linear),
-                           robot.max_linear_accel * dt)
-        angular = _approach(self.twist.angular, min(max(self._target.angular, -robot.max_angular), robot.max_angular),
-                            robot.max_angular_accel * dt)
+        linear = _approach(
+            self.twist.linear,
+            min(max(self._target.linear, robot.min_linear), robot.max_linear),
+            robot.max_linear_accel * dt,
+        )
+        angular = _approach(
+            self.twist.angular,
+            min(max(self._target.angular, -robot.max_angular), robot.max_angular),
+            robot.max_angular_accel * dt,
+        )
         moved = advance(self.pose, linear, angular, dt)
         touched = self.contacts.touching(self._footprint, moved) if linear or angular else None
         # A robot that was put into an obstacle may drive out of it; nobody may drive into one.
@@ -187,7 +195,9 @@ class Simulator:
         self, width: int | None = None, height: int | None = None, pose: Pose2D | None = None,
         camera: CameraConfig | None = None,
     ) -> RenderResult:  # fmt: skip
-        """Return picture, depth and model labels without noise: of the robot's camera, or `camera`, at `pose` or its own."""
+        """Return picture, depth and model labels without noise: of the robot's camera, or `camera`, at `pose` or its
+        own.
+        """
         base = camera or self.config.camera or CameraConfig()
         view = replace(base, width=width or base.width, height=height or base.height)
         return sensors.render(self.scene, view, self._pose3d(pose or self.pose) @ view.base_T_camera())
@@ -210,7 +220,9 @@ def advance(pose: Pose2D, linear: float, angular: float, dt: float) -> Pose2D:
     # The chord of the arc; sin(x)/x by its series where the quotient loses digits.
     chord = linear * dt * (math.sin(half) / half if abs(half) > 1e-6 else 1.0 - half * half / 6.0)
     direction = pose.yaw + half
-    return Pose2D(pose.x + chord * math.cos(direction), pose.y + chord * math.sin(direction), wrap_angle(pose.yaw + turn))
+    return Pose2D(
+        pose.x + chord * math.cos(direction), pose.y + chord * math.sin(direction), wrap_angle(pose.yaw + turn)
+    )
 
 
 def _approach(value: float, target: float, step: float) -> float:
@@ -224,4 +236,3 @@ def _need(config: _Config | None, what: str, key: str) -> _Config:
     if config is None:
         raise ConfigError(f"this robot has no {what}: set SimConfig.{key}")
     return config
-

@@ -1,4 +1,6 @@
-"""A world as loaded from SDF: models with visual and collision shapes in world coordinates, lights, and what was left out."""
+"""A world as loaded from SDF: models with visual and collision shapes in world coordinates, lights, and what was left
+out.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ Matrix = npt.NDArray[np.float64]
 class Shape:
     """One visual or collision.
 
-    pose: (4, 4) in the world. parts: its triangles in its own frame, metres, scale applied, with the material that is seen.
+    pose: (4, 4) in the world. parts: its triangles in its own frame, metres, scale applied, with the material that is
+    seen.
     """
 
     name: str
@@ -72,7 +75,8 @@ class Model:
 
 @dataclass(frozen=True)
 class Light:
-    """A light. direction: unit vector the light shines along, world. attenuation: constant, linear, quadratic, range (m).
+    """A light. direction: unit vector the light shines along, world. attenuation: constant, linear, quadratic, range
+    (m).
 
     spot: inner angle, outer angle (rad) and falloff of a spot light.
     """
