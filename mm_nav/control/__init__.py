@@ -1,1 +1,1 @@
-"""TBD."""
+"""From a path to wheel commands."""

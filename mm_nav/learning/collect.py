@@ -27,6 +27,7 @@ from mm_nav.sim.generator import generate_world
 from mm_nav.sim.ground_truth import GroundTruthMap
 from mm_nav.sim.objects import scene_objects
 from mm_nav.sim.scene import Scene
+from mm_nav.sim.sensors import RenderResult
 from mm_nav.sim.simulator import CameraConfig, SimConfig, Simulator
 from mm_nav.sim.world import parse_world
 
@@ -86,13 +87,11 @@ def collect_world(seed: int, config: CollectConfig, policy: PolicyConfig) -> dic
     frames: list[dict[str, npt.NDArray[Any]]] = []
     for pose in _poses(rng, expert, generated.start, config.frames):
         simulator.reset(pose)
-        image = simulator.image()
-        scan = simulator.scan()
-        if image is None or scan is None:
-            raise ConfigError("collection needs a camera and a LiDAR: give the simulator both")
+        seen, scan = simulator.render(), simulator.scan()
+        image = CameraImage(simulator.time_ns, seen.rgb, camera.intrinsics(), camera.base_T_camera())
         frames.append(
             {
-                **_camera_labels(simulator, image, number_of, policy),
+                **_camera_labels(seen, image, number_of),
                 **_expert_labels(expert, pose, policy),
                 "image": cv2.resize(image.rgb, (policy.image_width, policy.image_height), interpolation=cv2.INTER_AREA),
                 "rays": preprocess.image(image)[2].rays,
@@ -117,12 +116,12 @@ def _poses(rng: np.random.Generator, expert: Expert, start: Pose2D, count: int) 
         row, column = cells[rng.integers(len(cells))]
         x, y = np.asarray(truth.origin) + (np.array([column, row]) + rng.uniform(0.2, 0.8, 2)) * truth.resolution
         kind = rng.random()
-        if kind < 0.35:
+        if kind < 0.2:
             yield Pose2D(float(x), float(y), float(rng.uniform(-math.pi, math.pi)))
             count -= 1
             continue
         index = int(rng.integers(len(expert.objects)))
-        if kind < 0.7:
+        if kind < 0.5:
             path = expert.path(index, float(x), float(y), 0.5, 16)
             if path is None or np.hypot(*(path[1] - path[0])) < 1e-3:
                 continue
@@ -134,7 +133,7 @@ def _poses(rng: np.random.Generator, expert: Expert, start: Pose2D, count: int) 
                 yield Pose2D(float(path[k][0]), float(path[k][1]), float(yaw))
                 count -= 1
         else:
-            if expert.surface_distance(index, float(x), float(y)) > 4.0:
+            if expert.surface_distance(index, float(x), float(y)) > 5.0:
                 continue
             cx, cy = expert.objects[index].center
             yield Pose2D(float(x), float(y), math.atan2(cy - y, cx - x) + float(rng.normal(0.0, 0.3)))
@@ -143,16 +142,16 @@ def _poses(rng: np.random.Generator, expert: Expert, start: Pose2D, count: int) 
 
 def _reach(truth: GroundTruthMap, start: Pose2D) -> npt.NDArray[np.float32]:
     target = np.zeros(truth.traversable.shape, bool)
-    target[truth.world_to_cell(start.x, start.y)] = True
+    row, column = truth.world_to_cell((start.x, start.y))
+    target[row, column] = True
     return truth.distance_field(target)
 
 
 def _camera_labels(
-    simulator: Simulator, image: CameraImage, number_of: npt.NDArray[np.uint8], policy: PolicyConfig
+    seen: RenderResult, image: CameraImage, number_of: npt.NDArray[np.uint8]
 ) -> dict[str, npt.NDArray[Any]]:
     """Return object numbers (H, W) uint8 and distances from base_link over the floor (H, W) float16, per pixel."""
     height, width = image.rgb.shape[:2]
-    seen = simulator.render()
     numbers = number_of[np.where(seen.model_index < 0, len(number_of) - 1, seen.model_index)]
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
     rays = pixel_rays(columns.ravel(), rows.ravel(), image.intrinsics, image.base_T_camera).reshape(height, width, 3)

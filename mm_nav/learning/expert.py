@@ -28,8 +28,7 @@ class Expert:
         self.truth = truth
         self.objects = tuple(objects)
         free = truth.traversable
-        clearance = cv2.distanceTransform((~truth.occupied).astype(np.uint8), cv2.DIST_L2, 5) * truth.resolution
-        comfort = 1.0 + 4.0 * np.clip(1.0 - (clearance - 0.2) / COMFORT_M, 0.0, 1.0) ** 2
+        comfort = 1.0 + 4.0 * np.clip(1.0 - (truth.clearance - 0.2) / COMFORT_M, 0.0, 1.0) ** 2
         self._cost = np.where(free, comfort, -1.0)
         self._free = free
         self._surface = [self._distance_to_surface(item) for item in self.objects]

@@ -17,7 +17,7 @@ from mm_nav.sim import catalogue
 from mm_nav.sim.catalogue import Part, Rgb
 from mm_nav.sim.floor_plan import WALL_THICKNESS, Doorway, FloorPlan, Room, Wall, make_floor_plan
 from mm_nav.sim.objects import SceneObject
-from mm_nav.sim.sdf_writer import Placed, world_sdf
+from mm_nav.sim.sdf_writer import Lighting, Placed, world_sdf
 
 STYLES = ("room", "apartment", "office", "cluttered")
 CELL = 0.05
@@ -94,7 +94,8 @@ class _Builder:
         start = self._start()
         if start is None or len(self.objects) < 4:
             return None
-        sdf = world_sdf(f"mm_nav_{self.style}_{self.seed}", self._walls_part(), self._floor_colour(), self.placed, start)
+        name = f"mm_nav_{self.style}_{self.seed}"
+        sdf = world_sdf(name, self._walls_part(), self._floor_colour(), self.placed, start, self._lighting())
         w, h = self.plan.width / 2, self.plan.height / 2
         return GeneratedWorld(
             self.seed,
@@ -227,6 +228,12 @@ class _Builder:
         rng = self.rng
         saturation = rng.uniform(0.0, 0.12) if rng.random() < 0.8 else rng.uniform(0.12, 0.35)
         return colorsys.hsv_to_rgb(float(rng.random()), float(saturation), float(rng.uniform(0.65, 0.95)))
+
+    def _lighting(self) -> Lighting:
+        rng = self.rng
+        around, tilt = rng.uniform(-math.pi, math.pi), rng.uniform(0.3, 0.8)
+        direction = (float(tilt * math.cos(around)), float(tilt * math.sin(around)), -0.9)
+        return Lighting(float(rng.uniform(0.45, 0.7)), float(rng.uniform(0.55, 0.9)), direction)
 
     def _floor_colour(self) -> Rgb:
         rng = self.rng

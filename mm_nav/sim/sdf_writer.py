@@ -26,7 +26,18 @@ class Placed:
     parts: tuple[Part, ...]
 
 
-def world_sdf(name: str, walls: Iterable[Part], floor: Rgb, objects: Iterable[Placed], start: Pose2D) -> str:
+@dataclass(frozen=True)
+class Lighting:
+    """Ambient and sun brightness (0 to 1), and the direction the sun shines along."""
+
+    ambient: float = 0.5
+    sun: float = 0.7
+    direction: tuple[float, float, float] = (-0.4, 0.25, -0.9)
+
+
+def world_sdf(
+    name: str, walls: Iterable[Part], floor: Rgb, objects: Iterable[Placed], start: Pose2D, light: Lighting
+) -> str:
     """Return the world file; `start` is noted in a comment for people and launch files."""
     plugins = "\n".join(f'    <plugin filename="{file}" name="{cls}"/>' for file, cls in _PLUGINS)
     models = [_model("walls", Pose2D(), tuple(walls), "wall")]
@@ -44,16 +55,16 @@ def world_sdf(name: str, walls: Iterable[Part], floor: Rgb, objects: Iterable[Pl
       <render_engine>ogre2</render_engine>
     </plugin>
     <scene>
-      <ambient>0.5 0.5 0.5 1</ambient>
+      <ambient>{_grey(light.ambient)} 1</ambient>
       <background>0.75 0.8 0.85 1</background>
       <shadows>true</shadows>
     </scene>
     <light type="directional" name="sun">
       <cast_shadows>true</cast_shadows>
       <pose>0 0 10 0 0 0</pose>
-      <diffuse>0.7 0.7 0.68 1</diffuse>
+      <diffuse>{_grey(light.sun)} 1</diffuse>
       <specular>0.1 0.1 0.1 1</specular>
-      <direction>-0.4 0.25 -0.9</direction>
+      <direction>{" ".join(f"{v:.3f}" for v in light.direction)}</direction>
     </light>
     <model name="ground_plane">
       <static>true</static>
@@ -97,6 +108,10 @@ def _geometry(part: Part) -> str:
     else:
         inner = f"<sphere><radius>{part.size[0]:.4f}</radius></sphere>"
     return f"<geometry>{inner}</geometry>"
+
+
+def _grey(value: float) -> str:
+    return " ".join([f"{value:.3f}"] * 3)
 
 
 def _material(colour: Rgb) -> str:

@@ -1,0 +1,52 @@
+"""The phrases a frame is paired with: descriptions of objects, near misses, and anything at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mm_nav.sim.catalogue import CATEGORIES
+from mm_nav.sim.instructions import sample_phrase
+
+# Phrase, and the colour and category it asks for ("" = any).
+Drawn = tuple[str, str, str]
+# A fixed number of wordings per (category, colour) keeps the encoder's cache small; all come from the train split.
+WORDINGS = 40
+
+
+class PhraseBank:
+    """Wordings by category and colour, drawn once from `seed`."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self._wordings: dict[tuple[str, str], list[str]] = {}
+
+    def phrase(self, rng: np.random.Generator, category: str, colour: str) -> Drawn:
+        """Return one of the wordings for a category and colour."""
+        key = (category, colour)
+        if key not in self._wordings:
+            own = np.random.default_rng([self._seed, *f"{category}/{colour}".encode()])
+            self._wordings[key] = [sample_phrase(own, category, colour) for _ in range(WORDINGS)]
+        wordings = self._wordings[key]
+        return wordings[int(rng.integers(len(wordings)))], colour, category
+
+    def describe(self, rng: np.random.Generator, item: dict[str, Any]) -> Drawn:
+        """Return a phrase that `item` satisfies: colour and category, category alone, or (seldom) colour alone."""
+        kind = rng.random()
+        colour = "" if kind < 0.25 else item["colour"]
+        category = "" if 0.25 <= kind < 0.32 and item["colour"] else item["category"]
+        return self.phrase(rng, category, colour)
+
+    def near_miss(self, rng: np.random.Generator, item: dict[str, Any]) -> Drawn:
+        """Return a phrase that shares the category or the colour with `item`, and seldom fits it."""
+        if rng.random() < 0.5:
+            return self.phrase(rng, item["category"], str(rng.choice(CATEGORIES[item["category"]].colours)))
+        fitting = [name for name, kind in CATEGORIES.items() if item["colour"] in kind.colours]
+        return self.phrase(rng, str(rng.choice(fitting)), item["colour"])
+
+    def anything(self, rng: np.random.Generator) -> Drawn:
+        """Return a phrase for any item of the catalogue."""
+        category = str(rng.choice(list(CATEGORIES)))
+        colour = "" if rng.random() < 0.3 else str(rng.choice(CATEGORIES[category].colours))
+        return self.phrase(rng, category, colour)

@@ -1,0 +1,158 @@
+"""Where the thing that was named may be: hypotheses in the map frame, confirmed and refuted by what the policy sees."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mm_nav.command import PolicyOutput
+from mm_nav.geometry import Pose2D, wrap_angle
+from mm_nav.mapping.occupancy_grid import OccupancyGrid
+
+# Bins next to the peak belong to it.
+_PEAK_WIDTH = 0.12
+_MAX_EVIDENCE, _MIN_EVIDENCE = 6.0, -2.0
+_CLIP = 0.02
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A place where the target may be.
+
+    x, y: of the target's surface that faced the robot, map frame, metres. evidence: log-odds. variance: m², of the
+    position. views: how often it was seen.
+    """
+
+    x: float
+    y: float
+    evidence: float
+    variance: float
+    views: int
+
+    @property
+    def confidence(self) -> float:
+        """Probability, 0 to 1."""
+        return 1.0 / (1.0 + math.exp(-self.evidence))
+
+    @property
+    def point(self) -> npt.NDArray[np.float64]:
+        """Position (2,), metres."""
+        return np.array([self.x, self.y])
+
+
+@dataclass(frozen=True)
+class BeliefConfig:
+    """gain: share of a view's log-odds that is believed, 0 to 1, since views of the same place are not independent.
+
+    loss: the same for not seeing it. min_visible: views below this probability make no new hypothesis. max_range: metres,
+    beyond which not seeing says nothing.
+    """
+
+    gain: float = 0.45
+    loss: float = 0.35
+    min_visible: float = 0.35
+    max_range: float = 5.0
+
+
+class TargetBelief:
+    """Fuses PolicyOutput grounding over time."""
+
+    def __init__(self, config: BeliefConfig | None = None) -> None:
+        self.config = config or BeliefConfig()
+        self.hypotheses: list[Hypothesis] = []
+
+    def reset(self) -> None:
+        """Forget everything: another thing is being looked for."""
+        self.hypotheses = []
+
+    def best(self) -> Hypothesis | None:
+        """Return the most likely hypothesis, or None."""
+        return max(self.hypotheses, key=lambda h: (h.evidence, h.views), default=None)
+
+    def penalise(self, point: npt.NDArray[np.float64], amount: float, radius: float = 0.8) -> None:
+        """Take `amount` log-odds from what is believed within `radius` metres of a point."""
+        self.hypotheses = [
+            _changed(h, evidence=h.evidence - amount) if np.hypot(*(h.point - point)) < radius else h
+            for h in self.hypotheses
+        ]
+        self._prune()
+
+    def update(self, output: PolicyOutput, pose: Pose2D, grid: OccupancyGrid, horizontal_fov: float) -> None:
+        """Fuse one view taken from `pose` (map frame)."""
+        seen: list[int] = []
+        visible = min(max(output.visible, _CLIP), 1.0 - _CLIP)
+        for bearing, reach, mass in _peaks(output):
+            if visible * mass < 0.5 * self.config.min_visible:
+                continue
+            angle = pose.yaw + bearing
+            x, y = pose.x + reach * math.cos(angle), pose.y + reach * math.sin(angle)
+            variance = (0.10 * reach + 0.05) ** 2
+            index = self._nearest(x, y, 0.45 + 0.25 * reach)
+            evidence = self.config.gain * (math.log(visible / (1.0 - visible)) + math.log(min(1.0, mass + 0.3)))
+            if index is None:
+                if visible >= self.config.min_visible:
+                    self.hypotheses.append(Hypothesis(x, y, min(evidence, 1.0), variance, 1))
+                    seen.append(len(self.hypotheses) - 1)
+                continue
+            old = self.hypotheses[index]
+            # A floor under the old variance: the robot sees another side of the thing as it comes round.
+            share = (old.variance + 0.01) / (old.variance + 0.01 + variance)
+            self.hypotheses[index] = Hypothesis(
+                old.x + share * (x - old.x),
+                old.y + share * (y - old.y),
+                min(_MAX_EVIDENCE, old.evidence + evidence),
+                (1.0 - share) * (old.variance + 0.01),
+                old.views + 1,
+            )
+            seen.append(index)
+        self._refute(seen, visible, pose, grid, horizontal_fov)
+        self._prune()
+
+    def _refute(
+        self, seen: list[int], visible: float, pose: Pose2D, grid: OccupancyGrid, horizontal_fov: float
+    ) -> None:
+        for index, h in enumerate(self.hypotheses):
+            if index in seen:
+                continue
+            distance = math.hypot(h.x - pose.x, h.y - pose.y)
+            bearing = wrap_angle(math.atan2(h.y - pose.y, h.x - pose.x) - pose.yaw)
+            if abs(bearing) > 0.4 * horizontal_fov or not 0.4 < distance < self.config.max_range:
+                continue
+            if not grid.line_of_sight(np.array([pose.x, pose.y]), h.point, skip=0.35):
+                continue
+            strength = 1.0 if distance < 0.6 * self.config.max_range else 0.4
+            self.hypotheses[index] = _changed(h, evidence=h.evidence - self.config.loss * strength)
+
+    def _nearest(self, x: float, y: float, gate: float) -> int | None:
+        distances = [math.hypot(h.x - x, h.y - y) for h in self.hypotheses]
+        if not distances or min(distances) > gate:
+            return None
+        return int(np.argmin(distances))
+
+    def _prune(self) -> None:
+        self.hypotheses = [h for h in self.hypotheses if h.evidence > _MIN_EVIDENCE]
+
+
+def _changed(h: Hypothesis, evidence: float) -> Hypothesis:
+    return Hypothesis(h.x, h.y, evidence, h.variance, h.views)
+
+
+def _peaks(output: PolicyOutput, most: int = 2) -> list[tuple[float, float, float]]:
+    """Return (bearing, range, mass) of the strongest peaks of the bearing distribution."""
+    probs = output.bearing_probs.astype(np.float64).copy()
+    peaks = []
+    for _ in range(most):
+        top = int(np.argmax(probs))
+        near = np.abs(output.bearings - output.bearings[top]) <= _PEAK_WIDTH
+        weights = probs * near
+        mass = float(weights.sum())
+        if mass < 0.15:
+            break
+        bearing = float((weights * output.bearings).sum() / mass)
+        log_range = float((weights * np.log(np.maximum(output.bearing_ranges, 0.05))).sum() / mass)
+        peaks.append((bearing, math.exp(log_range), mass))
+        probs[near] = 0.0
+    return peaks
