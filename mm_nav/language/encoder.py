@@ -28,17 +28,17 @@ def encoder_path() -> Path:
 class TextEncoder:
     """Phrase -> token embeddings; keeps what it encoded, since a goal's phrase is asked for at every step.
 
-    tokens: how many tokens, [CLS] and [SEP] included, are kept; longer phrases are cut.
+    tokens: how many tokens, [CLS] and [SEP] included, are kept; longer phrases are cut. remember: phrases kept (37 kB each).
     """
 
-    def __init__(self, tokens: int = 24, model: Path | None = None) -> None:
+    def __init__(self, tokens: int = 24, model: Path | None = None, remember: int = 256) -> None:
         self._tokens = tokens
         self._tokenizer = Tokenizer.from_file(str(resource_path("models/minilm/tokenizer.json")))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length=tokens)
         # Always on the CPU: it runs once a goal, and an int8 dynamic graph gains nothing on a GPU.
         self._session = open_session(model or encoder_path(), ["CPUExecutionProvider"])
-        self._cached = lru_cache(maxsize=4096)(self._encode)
+        self._cached = lru_cache(maxsize=remember)(self._encode)
 
     def encode(self, phrase: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return (tokens, 384) float32 embeddings and (tokens,) float32 mask, 1 = token; an empty phrase is all 0."""

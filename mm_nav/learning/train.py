@@ -23,6 +23,9 @@ from mm_nav.policy.model import CrossModalPolicy, PolicyInputs
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# More than all wordings of the phrase bank: encoding one costs as much as training on three pairs.
+TRAINING_PHRASES = 30_000
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -70,7 +73,7 @@ def train(
     """
     torch.manual_seed(config.seed)
     out.mkdir(parents=True, exist_ok=True)
-    encoder = TextEncoder(policy_config.language_tokens)
+    encoder = TextEncoder(policy_config.language_tokens, remember=TRAINING_PHRASES)
     data = FrameDataset(Path(config.data), policy_config, slice(None, -config.validation_shards))
     sampler = BatchSampler(data, encoder, config.batch, config.phrases, config.seed)
     model = CrossModalPolicy(policy_config).to(memory_format=torch.channels_last)

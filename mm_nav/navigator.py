@@ -1,0 +1,419 @@
+"""The whole stack without ROS: observations in, commands out. Nodes, simulator episodes and bag replay drive this object.
+
+All time comes from the observations' stamps and all randomness from seeds, so that the same inputs give the same commands.
+The map frame is the odom frame.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mm_nav.command import Command, ErrorCode, PolicyOutput, Progress, Stage
+from mm_nav.control.mppi import Mppi, ObstacleField
+from mm_nav.errors import GoalError
+from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
+from mm_nav.goal import Goal, PolicyGoal
+from mm_nav.language import Step, parse_instruction
+from mm_nav.mapping.belief import Hypothesis, TargetBelief
+from mm_nav.mapping.coverage import CameraCoverage
+from mm_nav.mapping.occupancy_grid import OccupancyGrid
+from mm_nav.navigator_config import NavigatorConfig
+from mm_nav.navigator_recovery import Recovery
+from mm_nav.observation import CameraImage, Observation
+from mm_nav.planning.exploration import Viewpoint, find_viewpoints
+from mm_nav.planning.grid_planner import GridPlanner
+from mm_nav.robot import RobotConfig
+from mm_nav.runtime.policy import PolicySource
+
+Path = npt.NDArray[np.float64]
+_NO_PATH: Path = np.empty((0, 2))
+
+
+class Navigator:
+    """Drives to one goal at a time.
+
+    policy: called once per step while words are to be grounded; None for pose goals only. Not thread-safe.
+    """
+
+    def __init__(
+        self, robot: RobotConfig, config: NavigatorConfig | None = None, policy: PolicySource | None = None
+    ) -> None:
+        self.robot, self.config, self.policy = robot, config or NavigatorConfig(), policy
+        self.grid = OccupancyGrid()
+        self.coverage = CameraCoverage(self.grid, self.config.camera_range_m)
+        self.belief = TargetBelief(self.config.belief)
+        self.planner = GridPlanner(robot, self.config.planner)
+        self.controller = Mppi(robot, self.config.mppi)
+        self.recovery = Recovery(robot, self.config.stuck_time_s)
+        self.plan: Path = _NO_PATH
+        self.progress = Progress(Stage.IDLE)
+        self.last_policy_output: PolicyOutput | None = None
+        self._fov = self.config.default_fov_rad
+        self._goal: Goal | None = None
+        self._steps: tuple[Step, ...] = ()
+        self._index = 0
+        self._reset_goal_state()
+
+    @property
+    def policy_goal(self) -> PolicyGoal | None:
+        """What the policy is to look for now; None while there is nothing to ground."""
+        if self._goal is None or self._index >= len(self._steps):
+            return None
+        step = self._steps[self._index]
+        return PolicyGoal(f"{self._goal.id}/{self._index}", step.phrase, None, self._goal.image)
+
+    @property
+    def active(self) -> bool:
+        """Whether a goal is being worked on."""
+        return self._goal is not None
+
+    def set_goal(self, goal: Goal) -> None:
+        """Start on a goal; one under way is dropped. Raises GoalError when it cannot be followed."""
+        steps = parse_instruction(goal.instruction) if goal.instruction.strip() else ()
+        if not steps and goal.pose is None:
+            raise GoalError("goals that are only a picture are not supported yet: add an instruction or a pose")
+        if steps and self.policy is None:
+            raise GoalError("no policy is loaded, so instructions cannot be followed: load a model, or give a pose")
+        self._goal, self._steps, self._index = goal, steps, 0
+        self.controller.reset()
+        self._reset_goal_state()
+        self._enter_step()
+
+    def cancel(self) -> None:
+        """Drop the goal; the next commands are stops."""
+        self._end(Stage.FAILED, ErrorCode.CANCELED, "canceled")
+
+    def step(self, observation: Observation) -> Command:
+        """Return the command for one observation."""
+        now, pose = observation.stamp_ns * 1e-9, observation.odometry.pose
+        self._sense(observation)
+        if self._goal is None:
+            return Command(observation.stamp_ns, Twist2D(), self.progress.stage)
+        if self._started is None:
+            self._started = self._last_scan = self._last_policy = now
+        degraded = tuple(name for name in ("scan", "image") if getattr(observation, name) is None)
+        if observation.scan is not None:
+            self._last_scan = now
+        failure = self._failure(now)
+        if failure is not None:
+            return self._finish(observation, *failure, degraded)
+        if observation.scan is None:
+            return Command(observation.stamp_ns, Twist2D(), self.progress.stage, degraded=degraded)
+
+        output = self._consult(observation, now)
+        if self.policy_goal is not None and output is None:
+            degraded = (*degraded, "policy")
+        hold = self.policy_goal is not None and now - self._last_policy > self.config.policy_slow_s
+        twist = self._behave(now, pose, observation, output)
+        if twist is None:
+            return self._finish(observation, *self._outcome, degraded)
+        twist = Twist2D() if hold else twist
+        if not hold and not self.recovery.active and self.recovery.watch(now, pose, twist):
+            self._blocked.append(self._aim if self._aim is not None else np.array([pose.x, pose.y]))
+            self._next_plan = now
+            self._viewpoint = None
+        return Command(observation.stamp_ns, twist, self.progress.stage, degraded=degraded)
+
+    # Sensing
+
+    def _sense(self, observation: Observation) -> None:
+        pose = observation.odometry.pose
+        if observation.image is not None:
+            self._fov = _horizontal_fov(observation.image)
+        if observation.scan is None:
+            return
+        self.grid.update(observation.scan, pose)
+        self.grid.clear_footprint(pose.transform(self.robot.footprint_array()))
+        if observation.image is not None and self.policy_goal is not None:
+            self.coverage.update(pose, observation.scan, self._fov)
+
+    def _consult(self, observation: Observation, now: float) -> PolicyOutput | None:
+        goal = self.policy_goal
+        if goal is None or self.policy is None:
+            return None
+        output = self.policy(observation, goal)
+        self.last_policy_output = output
+        if output is None:
+            return None
+        self._last_policy = now
+        if observation.image is not None:
+            self.belief.update(output, observation.odometry.pose, self.grid, self._fov)
+        return output
+
+    def _failure(self, now: float) -> tuple[Stage, ErrorCode, str] | None:
+        assert self._goal is not None and self._started is not None
+        if now - self._started > self._goal.timeout_s:
+            return Stage.FAILED, ErrorCode.TIMEOUT, f"not reached within {self._goal.timeout_s:.0f} s"
+        if now - self._last_scan > self.config.scan_timeout_s:
+            return Stage.FAILED, ErrorCode.SENSOR_LOST, f"no scan for {now - self._last_scan:.1f} s"
+        if self.policy_goal is not None and now - self._last_policy > self.config.policy_timeout_s:
+            return Stage.FAILED, ErrorCode.INFERENCE_LOST, f"no policy output for {now - self._last_policy:.1f} s"
+        if self.recovery.count > self.config.max_recoveries:
+            return Stage.FAILED, ErrorCode.STUCK, f"still stuck after {self.recovery.count - 1} recoveries"
+        return None
+
+    # Behaviour: each returns the twist to drive, or None when the goal has ended (self._outcome says how).
+
+    def _behave(
+        self, now: float, pose: Pose2D, observation: Observation, output: PolicyOutput | None
+    ) -> Twist2D | None:
+        if self.recovery.active and (twist := self.recovery.command(now)) is not None:
+            self._report(Stage.RECOVERING)
+            return twist
+        if self._index >= len(self._steps):
+            return self._follow_pose(now, pose, observation)
+        target = self.belief.best()
+        threshold = self.config.drop_confidence if self._approaching else self.config.commit_confidence
+        if target is not None and target.confidence >= threshold:
+            if not self._approaching:
+                self._approaching, self._next_plan, self._arrived_at = True, now, None
+            return self._approach(now, pose, observation, target, output)
+        if self._approaching:
+            self._approaching, self._next_plan, self._viewpoint = False, now, None
+        return self._search(now, pose, observation, target)
+
+    def _follow_pose(self, now: float, pose: Pose2D, observation: Observation) -> Twist2D | None:
+        assert self._goal is not None and self._goal.pose is not None
+        goal = self._goal.pose
+        left = pose.distance_to(goal)
+        if left <= self.config.pose_tolerance_m:
+            self._report(Stage.FOLLOWING, distance=left, target=goal, confidence=1.0)
+            return self._settle(observation, f"reached the pose, {left:.2f} m away")
+        if now >= self._next_plan:
+            self._next_plan = now + self.config.replan_period_s
+            self.planner.update(self.grid, pose)
+            plan = self.planner.path_to(goal.x, goal.y)
+            if plan is None:
+                plan = self.planner.approach(np.array([goal.x, goal.y]), self.config.pose_tolerance_m, self.grid)
+            if plan is None:
+                self._no_path += 1
+                if self._no_path >= 5:
+                    self._outcome = (Stage.FAILED, ErrorCode.NO_PATH, "no way to the goal pose")
+                    return None
+                return Twist2D()
+            self._no_path = 0
+            self.plan = plan
+            self._aim = np.array([goal.x, goal.y])
+        self._report(Stage.FOLLOWING, distance=max(left, _length_left(self.plan, pose)), target=goal, confidence=1.0)
+        return self._drive(pose, observation, None) if len(self.plan) else Twist2D()
+
+    def _approach(
+        self, now: float, pose: Pose2D, observation: Observation, target: Hypothesis, output: PolicyOutput | None
+    ) -> Twist2D | None:
+        c = self.config
+        step = self._steps[self._index]
+        left = math.hypot(target.x - pose.x, target.y - pose.y)
+        bearing = wrap_angle(math.atan2(target.y - pose.y, target.x - pose.x) - pose.yaw)
+        place = Pose2D(target.x, target.y)
+        self._report(Stage.APPROACHING, distance=left, target=place, confidence=target.confidence)
+        sight = self.grid.line_of_sight(np.array([pose.x, pose.y]), target.point, skip=0.35)
+        if step.kind == "pass" and left <= c.pass_distance_m and sight:
+            return self._next_step(observation, f"passed {step.phrase}")
+        at_end = len(self.plan) > 0 and math.hypot(*(self.plan[-1] - (pose.x, pose.y))) < 0.15
+        if sight and (left <= c.stop_distance_m or (at_end and left <= c.reach_distance_m)):
+            return self._confirm(now, bearing, left, observation, target, output)
+        self._arrived_at = None
+        if now >= self._next_plan or len(self.plan) == 0 or np.hypot(*(self._planned_for - target.point)) > 0.25:
+            self._next_plan = now + c.replan_period_s
+            self._planned_for = target.point
+            self._aim = target.point
+            self.planner.update(self.grid, pose)
+            plan = self.planner.approach(target.point, c.stop_distance_m - 0.05, self.grid)
+            if plan is None:
+                plan = self.planner.approach(target.point, c.reach_distance_m - 0.05, self.grid)
+            if plan is None:
+                # What is out of reach may be a wrong guess; believing it less leads back to searching.
+                self.belief.penalise(target.point, 0.7)
+                return Twist2D()
+            self.plan = plan
+        waypoints = output if output is not None and output.visible >= 0.5 else None
+        return self._drive(pose, observation, waypoints)
+
+    def _confirm(
+        self,
+        now: float,
+        bearing: float,
+        left: float,
+        observation: Observation,
+        target: Hypothesis,
+        output: PolicyOutput | None,
+    ) -> Twist2D | None:
+        """Stand before the target, face it, and look twice before saying so."""
+        if self._arrived_at is None:
+            self._arrived_at, self._confirmations = now, 0
+        if abs(bearing) > 0.3:
+            if now - self._arrived_at > 4 * self.config.confirm_timeout_s:
+                self.belief.penalise(target.point, 3.0)
+            return self.controller.turn(bearing)
+        if output is not None and output.visible >= self.config.confirm_visible:
+            self._confirmations += 1
+        if observation.image is None and target.views >= self.config.confirm_views:
+            # The camera is gone: what was seen before has to do.
+            self._confirmations += 1
+        if self._confirmations >= self.config.confirm_views:
+            return self._next_step(observation, f"reached {self._steps[self._index].phrase}, {left:.2f} m away")
+        if now - self._arrived_at > self.config.confirm_timeout_s + 2.0:
+            self.belief.penalise(target.point, 2.5)
+            self._arrived_at = None
+        return Twist2D()
+
+    def _search(
+        self, now: float, pose: Pose2D, observation: Observation, target: Hypothesis | None
+    ) -> Twist2D | None:
+        view = self._viewpoint
+        doubtful = target is not None and target.confidence >= self.config.look_confidence
+        if now >= self._next_plan or view is None or self._is_done(view, pose):
+            self._next_plan = now + self.config.replan_period_s
+            self.planner.update(self.grid, pose)
+            view = self._doubt(target, pose) if doubtful and target is not None else None
+            if view is None:
+                coverage = self.coverage if observation.image is not None or self._saw_camera else None
+                views = find_viewpoints(self.grid, coverage, self.planner, pose, self._blocked)
+                view = self._keep(views)
+            if view is None:
+                return self._nothing_left(now)
+            self._viewpoint, self._aim = view, view.point
+            self.plan = _NO_PATH if view.look else self._path_or_none(view)
+        self._saw_camera = self._saw_camera or observation.image is not None
+        confidence = target.confidence if target is not None else 0.0
+        self._report(Stage.SEARCHING, distance=math.nan, target=None, confidence=confidence)
+        if view.look:
+            turn = wrap_angle(math.atan2(view.point[1] - pose.y, view.point[0] - pose.x) - pose.yaw)
+            return self.controller.turn(turn)
+        if len(self.plan) == 0:
+            self._blocked.append(view.point)
+            self._viewpoint = None
+            return Twist2D()
+        return self._drive(pose, observation, None)
+
+    def _doubt(self, target: Hypothesis, pose: Pose2D) -> Viewpoint | None:
+        """A closer look at something that may be the target."""
+        if any(np.hypot(*(target.point - other)) < 0.6 for other in self._blocked):
+            return None
+        left = math.hypot(target.x - pose.x, target.y - pose.y)
+        sight = self.grid.line_of_sight(np.array([pose.x, pose.y]), target.point, skip=0.35)
+        if sight and left < 1.5:
+            bearing = wrap_angle(math.atan2(target.y - pose.y, target.x - pose.x) - pose.yaw)
+            if abs(bearing) < 0.3:
+                return None
+            return Viewpoint(target.point, True, 0.0, 0.0)
+        plan = self.planner.approach(target.point, 1.4, self.grid)
+        return None if plan is None else Viewpoint(plan[-1], False, 0.0, 0.0)
+
+    def _keep(self, views: list[Viewpoint]) -> Viewpoint | None:
+        """Stay with the present viewpoint unless another is clearly better: no dithering."""
+        old = self._viewpoint
+        if old is not None and views:
+            same = [v for v in views if np.hypot(*(v.point - old.point)) < 0.8]
+            if same and _worth(same[0]) > 0.6 * _worth(views[0]):
+                return same[0]
+        return views[0] if views else None
+
+    def _is_done(self, view: Viewpoint, pose: Pose2D) -> bool:
+        turn = wrap_angle(math.atan2(view.point[1] - pose.y, view.point[0] - pose.x) - pose.yaw)
+        if view.look:
+            return abs(turn) < 0.15
+        return math.hypot(view.point[0] - pose.x, view.point[1] - pose.y) < 0.35
+
+    def _path_or_none(self, view: Viewpoint) -> Path:
+        path = self.planner.path_to(float(view.point[0]), float(view.point[1]))
+        return _NO_PATH if path is None else path
+
+    def _nothing_left(self, now: float) -> Twist2D | None:
+        """Everything was looked at: look once more, at what was given up too, then say so."""
+        if self._rounds >= 1:
+            phrase = self._steps[self._index].phrase
+            self._outcome = (Stage.FAILED, ErrorCode.TARGET_NOT_FOUND, f"looked everywhere, did not find {phrase}")
+            return None
+        self._rounds += 1
+        self._blocked.clear()
+        self.coverage.reset()
+        self._viewpoint, self._next_plan = None, now
+        return Twist2D()
+
+    # Driving
+
+    def _drive(self, pose: Pose2D, observation: Observation, output: PolicyOutput | None) -> Twist2D:
+        assert observation.scan is not None
+        cells = np.argwhere(self.grid.occupied())
+        points = np.concatenate([self.grid.to_points(cells), pose.transform(observation.scan.points())])
+        field = ObstacleField(pose, points)
+        waypoints = output.waypoints.astype(np.float64) if output is not None else None
+        return self.controller.command(pose, observation.odometry.twist, self.plan, field, waypoints)
+
+    def _settle(self, observation: Observation, message: str) -> Twist2D | None:
+        """Stop first; the goal is reached once the robot stands."""
+        twist = observation.odometry.twist
+        if abs(twist.linear) > 0.03 or abs(twist.angular) > 0.1:
+            return Twist2D()
+        self._outcome = (Stage.SUCCEEDED, ErrorCode.NONE, message)
+        return None
+
+    def _next_step(self, observation: Observation, message: str) -> Twist2D | None:
+        last = self._index + 1 >= len(self._steps)
+        assert self._goal is not None
+        if last and self._goal.pose is None:
+            return self._settle(observation, message)
+        self._index += 1
+        self._enter_step()
+        return Twist2D()
+
+    def _enter_step(self) -> None:
+        self.belief.reset()
+        self.coverage.reset()
+        self.recovery.reset()
+        self.plan = _NO_PATH
+        self._approaching = False
+        self._arrived_at: float | None = None
+        self._viewpoint: Viewpoint | None = None
+        self._blocked: list[npt.NDArray[np.float64]] = []
+        self._rounds = self._no_path = 0
+        self._next_plan = 0.0
+        self._report(Stage.SEARCHING if self._index < len(self._steps) else Stage.FOLLOWING)
+
+    def _reset_goal_state(self) -> None:
+        self._started: float | None = None
+        self._last_scan = self._last_policy = 0.0
+        self._confirmations = 0
+        self._saw_camera = False
+        self._aim: npt.NDArray[np.float64] | None = None
+        self._planned_for = np.full(2, np.inf)
+        self._outcome = (Stage.FAILED, ErrorCode.INTERNAL, "ended without a reason")
+
+    def _report(
+        self, stage: Stage, distance: float = math.nan, target: Pose2D | None = None, confidence: float = 0.0
+    ) -> None:
+        count = len(self._steps) + (self._goal is not None and self._goal.pose is not None)
+        text = self._steps[self._index].text if self._index < len(self._steps) else "to the goal pose"
+        self.progress = Progress(stage, self._index, max(1, count), text, distance, target, confidence, self.plan)
+
+    def _finish(
+        self, observation: Observation, stage: Stage, error: ErrorCode, message: str, degraded: tuple[str, ...]
+    ) -> Command:
+        self._end(stage, error, message)
+        return Command(observation.stamp_ns, Twist2D(), stage, error, message, degraded)
+
+    def _end(self, stage: Stage, error: ErrorCode, message: str) -> None:
+        self._goal, self._steps, self._index = None, (), 0
+        self.plan = _NO_PATH
+        self.progress = replace(self.progress, stage=stage, path=_NO_PATH)
+        self._outcome = (stage, error, message)
+
+
+def _worth(view: Viewpoint) -> float:
+    return math.sqrt(min(view.area, 6.0)) / (view.cost + 1.0)
+
+
+def _length_left(path: Path, pose: Pose2D) -> float:
+    if len(path) < 2:
+        return 0.0
+    nearest = int(np.argmin(np.hypot(path[:, 0] - pose.x, path[:, 1] - pose.y)))
+    return float(np.hypot(*np.diff(path[nearest:], axis=0).T).sum())
+
+
+def _horizontal_fov(image: CameraImage) -> float:
+    return 2.0 * math.atan(image.rgb.shape[1] / 2.0 / float(image.intrinsics[0, 0]))

@@ -1,0 +1,180 @@
+"""The guard: no command passes from which the robot could not stop before touching what the LiDAR sees.
+
+A command (v, w) is let through if the robot, after driving on for the reaction time and then braking as hard as it can
+along the same arc, has touched no scan point. Otherwise it is scaled down, to zero if need be. Scaling keeps the arc's
+curvature, so the planned way stays the way. The guard never raises a speed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mm_nav.errors import ConfigError
+from mm_nav.geometry import Twist2D
+from mm_nav.observation import LaserScan
+from mm_nav.robot import RobotConfig
+
+Floats = npt.NDArray[np.float64]
+_SCALES = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1)
+# Poses along the way are no farther apart than this, in metres of the body's fastest corner.
+_SWEEP_STEP_M = 0.03
+# A point inside the margin may stay as near as it is, but come no nearer than this.
+_SLACK_M = 1e-3
+
+
+@dataclass(frozen=True)
+class GuardConfig:
+    """margin_m: kept between body and obstacles (0 to 0.5). reaction_s: from scan to the wheels' answer, beside the scan's
+    own age (0 to 1). max_scan_age_s: an older scan stops the robot (0.05 to 2). min_valid_share: a scan with fewer usable beams
+    stops the robot (0 to 1); inf (nothing in range) is usable, NaN is not. frozen_scans: so many scans in a row with the
+    very same ranges mean a dead sensor (2 or more). braking_share: of the robot's deceleration that is counted on (0.1 to 1).
+    """
+
+    margin_m: float = 0.03
+    reaction_s: float = 0.15
+    max_scan_age_s: float = 0.4
+    min_valid_share: float = 0.1
+    frozen_scans: int = 10
+    braking_share: float = 0.8
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("margin_m", 0.0, 0.5),
+            ("reaction_s", 0.0, 1.0),
+            ("max_scan_age_s", 0.05, 2.0),
+            ("min_valid_share", 0.0, 1.0),
+            ("frozen_scans", 2, 10_000),
+            ("braking_share", 0.1, 1.0),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"guard: {name} is {value}; it must be between {low} and {high}")
+
+
+@dataclass(frozen=True)
+class GuardResult:
+    """The twist that may be driven; whether it was reduced; why ("" when it was not)."""
+
+    twist: Twist2D
+    limited: bool
+    reason: str
+
+
+class Guard:
+    """Holds only what is needed to notice a frozen or time-travelling scan."""
+
+    def __init__(self, robot: RobotConfig, config: GuardConfig | None = None) -> None:
+        self.robot, self.config = robot, config or GuardConfig()
+        self._last_ranges: npt.NDArray[np.float32] | None = None
+        self._last_stamp = -1
+        self._same = 0
+
+    def filter(self, twist: Twist2D, current: Twist2D, scan: LaserScan | None, now_ns: int) -> GuardResult:
+        """Return what of `twist` may be driven.
+
+        current: measured velocity. scan: the newest. now_ns: the clock of the scan's stamp.
+        """
+        reason = self._refusal(twist, scan, now_ns)
+        if reason or scan is None:
+            stopped = Twist2D()
+            return GuardResult(stopped, twist != stopped, reason)
+        wanted = self._within_limits(twist)
+        if wanted.linear == 0.0 and wanted.angular == 0.0:
+            return GuardResult(Twist2D(), False, "")
+        points = scan.points()
+        age = max(0.0, (now_ns - scan.stamp_ns) * 1e-9)
+        points = self._near(points, wanted, current, age)
+        for scale in _SCALES:
+            candidate = Twist2D(wanted.linear * scale, wanted.angular * scale)
+            if self._is_safe(candidate, current, points, age):
+                if candidate == twist:
+                    return GuardResult(twist, False, "")
+                return GuardResult(candidate, True, "speed limit" if scale == 1.0 else "obstacle")
+        return GuardResult(Twist2D(), True, "obstacle")
+
+    def _refusal(self, twist: Twist2D, scan: LaserScan | None, now_ns: int) -> str:
+        c = self.config
+        if not (math.isfinite(twist.linear) and math.isfinite(twist.angular)):
+            return "command is not finite"
+        if scan is None:
+            return "no scan"
+        age = (now_ns - scan.stamp_ns) * 1e-9
+        if age > c.max_scan_age_s:
+            return "scan is stale"
+        if age < -c.max_scan_age_s or scan.stamp_ns < self._last_stamp:
+            self._last_stamp = min(self._last_stamp, scan.stamp_ns)
+            return "clock jumped"
+        if scan.stamp_ns != self._last_stamp:
+            same = self._last_ranges is not None and np.array_equal(scan.ranges, self._last_ranges, equal_nan=True)
+            # A world without returns is the same everywhere; only measured ranges carry noise that must change.
+            self._same = self._same + 1 if same and bool(scan.valid().any()) else 0
+            self._last_ranges, self._last_stamp = scan.ranges.copy(), scan.stamp_ns
+        if self._same + 1 >= c.frozen_scans:
+            return "scan is frozen"
+        usable = scan.valid() | (scan.ranges > scan.range_max)
+        if len(usable) == 0 or usable.mean() < c.min_valid_share:
+            return "scan has too few usable beams"
+        return ""
+
+    def _within_limits(self, twist: Twist2D) -> Twist2D:
+        r = self.robot
+        linear = min(max(twist.linear, r.min_linear), r.max_linear)
+        return Twist2D(linear, min(max(twist.angular, -r.max_angular), r.max_angular))
+
+    def _near(self, points: Floats, wanted: Twist2D, current: Twist2D, age: float) -> Floats:
+        """Return the points that the body could reach before standing still."""
+        speed = max(abs(wanted.linear), abs(current.linear))
+        brake = self.config.braking_share * self.robot.max_linear_accel
+        reach = speed * (self.config.reaction_s + age) + speed**2 / (2 * brake)
+        reach += self.robot.circumscribed_radius + self.config.margin_m + 0.05
+        return points[np.hypot(points[:, 0], points[:, 1]) <= reach]
+
+    def _is_safe(self, twist: Twist2D, current: Twist2D, points: Floats, age: float) -> bool:
+        if len(points) == 0:
+            return True
+        start = self._signed_distance(points, np.zeros(1), np.zeros(1), np.zeros(1))[0]
+        allowed = np.minimum(self.config.margin_m, start) - _SLACK_M
+        x, y, yaw = self._sweep(twist, current, age)
+        return bool((self._signed_distance(points, x, y, yaw) >= allowed).all())
+
+    def _sweep(self, twist: Twist2D, current: Twist2D, age: float) -> tuple[Floats, Floats, Floats]:
+        """Return the poses from now until standstill: on for the reaction time, then braking along the arc."""
+        c, r = self.config, self.robot
+        # Until the command acts the robot may still move as it does now: count on the faster of both.
+        v = twist.linear if abs(twist.linear) >= abs(current.linear) else _same_sign(current.linear, twist.linear)
+        w = twist.angular if abs(twist.angular) >= abs(current.angular) else _same_sign(current.angular, twist.angular)
+        linear_stop = abs(v) / (c.braking_share * r.max_linear_accel)
+        angular_stop = abs(w) / (c.braking_share * r.max_angular_accel)
+        stop = max(linear_stop, angular_stop)
+        reaction = c.reaction_s + age
+        travel = (abs(v) + abs(w) * r.circumscribed_radius) * (reaction + 0.5 * stop)
+        count = int(np.clip(math.ceil(travel / _SWEEP_STEP_M), 2, 60))
+        times = np.linspace(0.0, reaction + stop, 2 * count)
+        fade = 1.0 - np.clip((times - reaction) / max(stop, 1e-6), 0.0, 1.0)
+        dt = np.diff(times, prepend=0.0)
+        yaw = np.cumsum(w * fade * dt)
+        middle = yaw - 0.5 * w * fade * dt
+        return np.cumsum(v * fade * np.cos(middle) * dt), np.cumsum(v * fade * np.sin(middle) * dt), yaw
+
+    def _signed_distance(self, points: Floats, x: Floats, y: Floats, yaw: Floats) -> Floats:
+        """Return (poses, points) metres from the footprint's edges, negative inside (a lower bound outside corners)."""
+        corners = self.robot.footprint_array()
+        edges = np.roll(corners, -1, axis=0) - corners
+        normals = np.stack([edges[:, 1], -edges[:, 0]], axis=-1) / np.hypot(*edges.T)[:, None]
+        dx, dy = points[:, 0] - x[:, None], points[:, 1] - y[:, None]
+        cos, sin = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
+        local_x, local_y = cos * dx + sin * dy, -sin * dx + cos * dy
+        distances = [
+            (local_x - corner[0]) * normal[0] + (local_y - corner[1]) * normal[1]
+            for corner, normal in zip(corners, normals, strict=True)
+        ]
+        return np.asarray(np.max(distances, axis=0))
+
+
+def _same_sign(now: float, wanted: float) -> float:
+    """Return the present speed where it points the wanted way or nothing is wanted, else the wanted one."""
+    return now if now * wanted >= 0.0 else wanted
