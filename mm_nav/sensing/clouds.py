@@ -1,0 +1,81 @@
+"""Point clouds: from bytes to points, and from points to the planar scan that the guard and the map read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from mm_nav.errors import SensorError
+from mm_nav.observation import LaserScan, PointCloud
+
+# sensor_msgs/PointField's datatype numbers.
+_DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+
+
+def unpack_points(
+    data: bytes | bytearray | memoryview | npt.NDArray[np.uint8],
+    fields: Mapping[str, tuple[int, int]],
+    point_step: int,
+    count: int,
+    big_endian: bool = False,
+    row: tuple[int, int] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Return the finite points (N, 3) float32, in the sensor's frame and unit, of a PointCloud2's bytes.
+
+    fields: name -> (offset, datatype). row: (points per row, bytes per row) where rows may be padded. Raises SensorError
+    when x, y or z is missing, a field lies outside its point or the data are too short.
+    """
+    missing = [name for name in "xyz" if name not in fields]
+    if missing:
+        raise SensorError(f"a point cloud has no field {', '.join(missing)}: it needs x, y and z, in metres")
+    formats = []
+    for name in "xyz":
+        offset, datatype = fields[name]
+        kind = _DATATYPES.get(datatype)
+        if kind is None or offset < 0 or offset + np.dtype(kind).itemsize > point_step:
+            raise SensorError(
+                f"field {name} of a point cloud (offset {offset}, datatype {datatype}) does not fit its {point_step}-byte "
+                "points: the publisher is broken"
+            )
+        formats.append((">" if big_endian else "<") + kind)
+    flat = np.frombuffer(data, np.uint8)
+    if row is not None and count and row[0] > 0 and row[1] > row[0] * point_step:
+        rows = count // row[0]
+        if flat.size >= rows * row[1]:
+            flat = np.ascontiguousarray(flat[: rows * row[1]].reshape(rows, row[1])[:, : row[0] * point_step]).ravel()
+    if count < 0 or flat.size < count * point_step:
+        raise SensorError(
+            f"a point cloud of {count} points needs {count * point_step} bytes, the message has {flat.size}: "
+            "the publisher is broken"
+        )
+    layout = np.dtype(
+        {"names": list("xyz"), "formats": formats, "offsets": [fields[n][0] for n in "xyz"], "itemsize": point_step}
+    )
+    packed = np.frombuffer(flat, layout, count)
+    points = np.empty((count, 3), np.float32)
+    for axis, name in enumerate("xyz"):
+        points[:, axis] = packed[name]
+    finite = np.isfinite(points).all(axis=1)
+    return points if finite.all() else points[finite]
+
+
+def planar_scan(
+    cloud: PointCloud, low: float = 0.05, high: float = 0.6, beams: int = 360, range_max: float = 10.0
+) -> LaserScan:
+    """Return the nearest point per direction, of those between `low` and `high` metres above the floor, as a scan.
+
+    For robots whose only LiDAR is a 3D one. A direction without points is inf: nothing that tall is there. Lies in
+    base_link; beam i looks along -pi + (i + 0.5) * 2 pi / beams.
+    """
+    x, y, z = cloud.points.T
+    tall = (z >= low) & (z <= high)
+    ranges = np.full(beams, np.inf, np.float32)
+    distance = np.hypot(x[tall], y[tall])
+    sector = ((np.arctan2(y[tall], x[tall]) + math.pi) * (beams / (2 * math.pi))).astype(np.intp)
+    np.minimum.at(ranges, np.clip(sector, 0, beams - 1), distance)
+    ranges[ranges > range_max] = np.inf
+    step = 2 * math.pi / beams
+    return LaserScan(cloud.stamp_ns, ranges, -math.pi + step / 2, step, 0.0, range_max)
