@@ -209,7 +209,7 @@ def run_episode(
     trace = _Trace()
     length, guard_steps, count = 0.0, 0, 0
     path: list[tuple[float, float, float]] = []
-    ended_ns: int | None = None
+    ended: Command | None = None
     while True:
         observation = as_carried(simulator.observe())
         command = navigator.step(observation)
@@ -223,9 +223,9 @@ def run_episode(
         if on_step is not None:
             on_step(StepRecord(observation, command, driven.twist, simulator.pose))
         now = simulator.time_ns
-        if command.stage in (Stage.SUCCEEDED, Stage.FAILED) and ended_ns is None:
-            ended_ns = now
-        if ended_ns is not None and (_stopped(simulator) or now - ended_ns > 1e9 * _COAST_S):
+        if command.stage in (Stage.SUCCEEDED, Stage.FAILED) and ended is None:
+            ended = command
+        if ended is not None and (_stopped(simulator) or now - ended.stamp_ns > 1e9 * _COAST_S):
             break
         if simulator.collisions or now >= round(1e9 * config.time_limit_s):
             break
@@ -235,8 +235,10 @@ def run_episode(
     path.append(_rounded(simulator.pose))
     collided = simulator.collisions > 0
     shortest = judge.shortest_path()
-    success = command.stage is Stage.SUCCEEDED and not collided and _stopped(simulator) and judge.satisfied(simulator.pose)
-    out_of_time = command.stage not in (Stage.SUCCEEDED, Stage.FAILED) and not collided
+    last = ended or command
+    success = (
+        last.stage is Stage.SUCCEEDED and not collided and _stopped(simulator) and judge.satisfied(simulator.pose)
+    )
     return EpisodeResult(
         seed=episode.seed,
         kind=episode.kind,
@@ -247,9 +249,9 @@ def run_episode(
         path_length_m=length,
         shortest_path_m=shortest,
         spl=spl(success, length, shortest),
-        error_code=int(ErrorCode.TIMEOUT if out_of_time else command.error),
-        stage=command.stage.value,
-        message=f"ran into {simulator.collision_with}" if collided else command.message,
+        error_code=int(ErrorCode.TIMEOUT if ended is None and not collided else last.error),
+        stage=last.stage.value,
+        message=f"ran into {simulator.collision_with}" if collided else last.message,
         distance_to_target_m=judge.distance(simulator.pose),
         steps_done=judge.steps_done,
         guard_steps=guard_steps,

@@ -1,0 +1,89 @@
+"""What drives an evaluation episode: the whole stack, the stack with something taken away, or the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mm_nav.command import PolicyOutput
+from mm_nav.errors import ConfigError, GoalError
+from mm_nav.evaluation.episodes import Episode, EpisodeContext, PolicyFactory
+from mm_nav.evaluation.oracle import OraclePolicy
+from mm_nav.goal import PolicyGoal
+from mm_nav.language.instruction import parse_instruction
+from mm_nav.observation import Observation
+from mm_nav.runtime.policy import OnnxPolicy, PolicySource
+from mm_nav.sim.instructions import other_description
+
+CONDITIONS: Mapping[str, str] = {
+    "full": "the stack as it is: camera, LiDAR and the sentence",
+    "no_language": "the policy is not told what to look for",
+    "random_goal": "the policy is told to look for something else, drawn from the catalogue",
+    "oracle": "perfect perception in place of the policy: the upper bound of the navigator",
+}
+
+
+def policy_factory(condition: str, model: Path | None = None) -> PolicyFactory:
+    """Return what makes the policy of a condition. Raises ConfigError for an unknown condition, ModelError by the model."""
+    if condition not in CONDITIONS:
+        raise ConfigError(f"condition '{condition}' is not known: give some of {', '.join(CONDITIONS)}")
+
+    def make(context: EpisodeContext) -> PolicySource:
+        if condition == "oracle":
+            return OraclePolicy(context.simulator, phrase_targets(context.episode))
+        policy = _loaded(model)
+        if condition == "no_language":
+            return _Reworded(policy, {}, "")
+        if condition == "random_goal":
+            return _Reworded(policy, _other_phrases(context), "")
+        return policy
+
+    return make
+
+
+def phrase_targets(episode: Episode) -> dict[str, tuple[str, ...]]:
+    """Return which objects satisfy each phrase that the navigator will ask about."""
+    targets = dict(zip(episode.phrases, episode.steps, strict=True))
+    for phrase, names in zip(_asked(episode), _aligned(episode), strict=True):
+        targets[phrase] = names
+    return targets
+
+
+class _Reworded:
+    """A policy that hears other words than were said."""
+
+    def __init__(self, policy: PolicySource, phrases: Mapping[str, str], otherwise: str) -> None:
+        self._policy, self._phrases, self._otherwise = policy, phrases, otherwise
+
+    def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput | None:
+        return self._policy(observation, replace(goal, phrase=self._phrases.get(goal.phrase, self._otherwise)))
+
+
+def _other_phrases(context: EpisodeContext) -> dict[str, str]:
+    rng = np.random.default_rng([context.episode.seed, 13])
+    said = [name for step in context.episode.steps for name in step]
+    return {phrase: other_description(rng, context.task.objects, said) for phrase in _asked(context.episode)}
+
+
+def _asked(episode: Episode) -> list[str]:
+    """The phrases that the navigator reads out of the sentence, in order."""
+    try:
+        return [step.phrase for step in parse_instruction(episode.instruction)]
+    except GoalError:
+        return []
+
+
+def _aligned(episode: Episode) -> list[tuple[str, ...]]:
+    """For each asked phrase, the objects of its step; a sentence split into other steps keeps its end."""
+    asked = _asked(episode)
+    padded = [episode.steps[0]] * max(0, len(asked) - len(episode.steps)) + list(episode.steps)
+    return padded[-len(asked) :] if asked else []
+
+
+@lru_cache(maxsize=2)
+def _loaded(model: Path | None) -> OnnxPolicy:
+    return OnnxPolicy(model, provider="cpu", threads=1)
