@@ -64,8 +64,8 @@ class GroundTruthMap:
         free = ~self.occupied
         distance = distance_transform_edt(free) * resolution if self.occupied.any() else np.full(shape, np.inf)
         self.clearance = np.asarray(distance, np.float32)
-        # An occupied cell may be touched at its near edge only, half a cell before its centre.
-        self.traversable: Mask = np.asarray(self.clearance > self.robot.circumscribed_radius + resolution / 2)
+        # The obstacle may reach to the near corner of its cell, before the centre that clearance is measured to.
+        self.traversable: Mask = np.asarray(self.clearance > self.robot.circumscribed_radius + resolution * 0.71)
         self._graph: sparse.csr_array | None = None
 
     def _rasterise(self, rows: Cells) -> Mask:
@@ -102,8 +102,7 @@ class GroundTruthMap:
         """Return the length (H, W) float32, metres, of the shortest drivable path to the target; inf = unreachable.
 
         The target (H, W) may be an obstacle: the last stretch, from the nearest places the robot can stand to the
-        target, is straight. Target cells are 0. Paths step to the 8 neighbours, so they are up to 8 % longer than a
-        free curve.
+        target, is straight. Target cells are 0. Paths step in 16 directions: up to 3 % longer than a free curve.
         """
         target = np.asarray(target_mask, bool)
         field = np.full(self.shape, np.inf, np.float32)
@@ -130,10 +129,15 @@ class GroundTruthMap:
             height, width = self.shape
             index = np.arange(height * width).reshape(self.shape)
             rows, columns, lengths = [], [], []
-            for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+            for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1), (1, 2), (1, -2), (2, 1), (2, -1)):
                 here = (slice(0, height - dy), slice(max(-dx, 0), width - max(dx, 0)))
                 there = (slice(dy, height), slice(max(dx, 0), width + min(dx, 0)))
                 open_ = self.traversable[here] & self.traversable[there]
+                if max(dy, abs(dx)) == 2:  # a knight's move passes between two cells: both must be free
+                    for my, mx in ((dy // 2, int(dx / 2)), (dy - dy // 2, dx - int(dx / 2))):
+                        left = here[1].start
+                        between = (slice(my, my + height - dy), slice(left + mx, left + mx + width - abs(dx)))
+                        open_ = open_ & self.traversable[between]
                 a, b = index[here][open_], index[there][open_]
                 rows += [a, b]
                 columns += [b, a]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
-_FLOOR_REACH_M, _FLOOR_SHARE, _FLOOR_STEP_M = 0.5, 1 / 3, 0.005
+_FLOOR_REACH_M, _FLOOR_SHARE, _FLOOR_LEAST_M2, _FLOOR_STEP_M = 0.5, 1 / 3, 4.0, 0.005
 _MIN_AREA = 1e-12  # m²; smaller triangles are dropped: Embree cannot be hit by them and they have no normal
 
 
@@ -180,14 +180,14 @@ def floor_height(triangles: npt.NDArray[np.float64], bounds: npt.NDArray[np.floa
     cross = np.cross(edges[:, 0], edges[:, 1])
     height = triangles[..., 2].mean(axis=1)
     level = (np.ptp(triangles[..., 2], axis=1) < 1e-3) & (np.abs(height) < _FLOOR_REACH_M)
-    wanted = _FLOOR_SHARE * float(np.prod(bounds[1, :2] - bounds[0, :2]))
+    wanted = max(_FLOOR_SHARE * float(np.prod(bounds[1, :2] - bounds[0, :2])), _FLOOR_LEAST_M2)
     found = [0.0]
     rounded = np.round(height / _FLOOR_STEP_M)
     for value in np.unique(rounded[level]):
         rows = level & (rounded == value)
         # Bottoms of slabs count as well, but the top of the same slab is higher and as large.
         if np.abs(cross[rows, 2]).sum() / 2 >= wanted:
-            found.append(float(np.median(height[rows])))
+            found.append(float(height[rows].max()))
     return max(found[1:], default=0.0)
 
 

@@ -37,7 +37,7 @@ def read_xml(path: Path) -> Element:
 
 
 def parse_xml(data: bytes | str, source: str) -> Element:
-    """Return the root element of XML text; `source` names it in errors. Entities and references to files are refused."""
+    """Return the root element of XML text; `source` names it in errors. Entities and file references are refused."""
     raw = data.encode() if isinstance(data, str) else data
     raw = raw.lstrip()  # a blank line before the XML declaration is common in hand-written worlds
     try:

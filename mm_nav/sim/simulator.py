@@ -25,6 +25,7 @@ from mm_nav.sim.world import World
 __all__ = ["CameraConfig", "CloudConfig", "LidarConfig", "SimConfig", "Simulator"]
 
 _NS = 1_000_000_000
+_APART = 0.05  # metres plus radians that the robot must move for a touch to count as a new collision
 _STREAMS = {"odometry": 1, "scan": 2, "image": 3, "cloud": 4}
 
 
@@ -54,7 +55,7 @@ class SimConfig:
 class Simulator:
     """One robot in one scene.
 
-    time_ns: simulated time. pose, twist: the truth, world frame and base_link. collided: whether the last step ended in
+    time_ns: simulated time. pose, twist: the truth, world frame and base_link. collided: whether the last step ran into
     contact. collisions: contacts since reset, one for each time the robot runs into something. collision_with: name
     of the model last touched. The odom frame coincides with the world frame at reset.
     """
@@ -82,7 +83,7 @@ class Simulator:
         self.collided, self.collisions = False, 0
         self.collision_with: str | None = None
         self._odometry_pose = self.pose
-        self._blocked = False
+        self._contact_pose: Pose2D | None = None
         self._commands: deque[tuple[int, Twist2D]] = deque()
         self._target = Twist2D()
 
@@ -103,7 +104,7 @@ class Simulator:
         for _ in range(count):
             while self._commands and self._commands[0][0] <= self.time_ns:
                 self._target = self._commands.popleft()[1]
-            contact = self._substep()
+            contact |= self._substep()
             self.time_ns += self._physics_ns
         self.collided = contact
 
@@ -123,14 +124,14 @@ class Simulator:
         touched = self.contacts.touching(self._footprint, moved) if linear or angular else None
         # A robot that was put into an obstacle may drive out of it; nobody may drive into one.
         if touched is not None and self.contacts.touching(self._footprint, self.pose) is None:
-            if not self._blocked:
-                self.collisions += 1
-            self._blocked, self.twist, self.collision_with = True, Twist2D(), touched
+            self.collisions += self._contact_pose is None  # pushing on against the same thing is one collision
+            self._contact_pose, self.twist, self.collision_with = self.pose, Twist2D(), touched
             return True
-        self._blocked = self._blocked and not (linear or angular)
         self.twist = Twist2D(linear, angular)
         self._drift(linear * dt, angular * dt)
-        self.pose = moved
+        self.pose, last = moved, self._contact_pose
+        if last is not None and moved.distance_to(last) + abs(wrap_angle(moved.yaw - last.yaw)) > _APART:
+            self._contact_pose = None
         return False
 
     def _drift(self, distance: float, angle: float) -> None:

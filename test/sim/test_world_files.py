@@ -1,0 +1,294 @@
+"""Worlds of several files: includes, search paths, circles, paths that leave, meshes with units and textures."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mm_nav.errors import WorldError
+from mm_nav.sim.world import load_world, parse_world
+
+CUBE = "0 0 0 100 0 0 0 100 0 0 0 100"
+TETRAHEDRON = "0 2 1 0 1 3 1 2 3 2 0 3"
+
+
+def dae(
+    unit: str = "<unit meter='0.01'/>", up: str = "Z_UP", node: str = "", texture: str = "", uv: bool = False
+) -> str:
+    diffuse = "<texture texture='pic' texcoord='t'/>" if texture else "<color>0.2 0.4 0.6 1</color>"
+    image = (
+        f"<library_images><image id='pic'><init_from>{texture}</init_from></image></library_images>" if texture else ""
+    )
+    coordinates = (
+        "<source id='u'><float_array id='ua' count='2'>0.25 0.75</float_array><technique_common>"
+        "<accessor source='#ua' count='1' stride='2'/></technique_common></source>"
+        if uv
+        else ""
+    )
+    indices = " ".join(f"{i} 0" for i in TETRAHEDRON.split()) if uv else TETRAHEDRON
+    uv_input = "<input semantic='TEXCOORD' source='#u' offset='1'/>" if uv else ""
+    return (
+        f"<COLLADA xmlns='http://www.collada.org/2005/11/COLLADASchema' version='1.4.1'><asset>{unit}<up_axis>{up}"
+        f"</up_axis>"
+        f"</asset>{image}<library_effects><effect id='e'><profile_COMMON><technique sid='c'><lambert>"
+        f"<diffuse>{diffuse}"
+        "</diffuse></lambert></technique></profile_COMMON></effect></library_effects><library_materials>"
+        "<material id='Map #1'><instance_effect url='#e'/></material></library_materials><library_geometries>"
+        f"<geometry id='g'><mesh><source id='p'><float_array id='pa' count='12'>{CUBE}</float_array>"
+        f"<technique_common>"
+        "<accessor source='#pa' count='4' stride='3'/></technique_common></source>"
+        f"{coordinates}<vertices id='v'><input semantic='POSITION' source='#p'/></vertices><triangles count='4'"
+        f" material='m'>"
+        f"<input semantic='VERTEX' source='#v' offset='0'/>{uv_input}<p>{indices}</p></triangles></mesh></geometry>"
+        "</library_geometries><library_visual_scenes><visual_scene id='same'><node id='same' name='part'>"
+        f"{node}<instance_geometry url='#g'><bind_material><technique_common><instance_material symbol='m'"
+        f" target='#Map #1'/>"
+        "</technique_common></bind_material></instance_geometry></node></visual_scene></library_visual_scenes>"
+        "<scene><instance_visual_scene url='#same'/></scene></COLLADA>"
+    )
+
+
+def mesh_world(uri: str, extra: str = "", tag: str = "visual") -> str:
+    return (
+        f"<sdf version='1.7'><world name='w'><model name='m'><link name='l'><{tag} name='v'><geometry><mesh>"
+        f"<uri>{uri}</uri>{extra}"
+        f"</mesh></geometry></{tag}></link></model></world></sdf>"
+    )
+
+
+def write_model(folder: Path, body: str, name: str = "inner") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.config").write_text("<model><sdf version='1.5'>model.sdf</sdf></model>")
+    (folder / "model.sdf").write_text(f"<sdf version='1.5'><model name='{name}'>{body}</model></sdf>")
+
+
+BOX_LINK = "<link name='l'><visual name='v'><geometry><box><size>1 1 1</size></box></geometry></visual></link>"
+
+
+def include(uri: str, extra: str = "") -> str:
+    return f"<include><uri>{uri}</uri>{extra}</include>"
+
+
+def sdf(body: str) -> str:
+    return f"<sdf version='1.8'><world name='w'>{body}</world></sdf>"
+
+
+def test_include_overrides_name_pose_and_static(tmp_path: Path) -> None:
+    write_model(tmp_path / "box", f"<pose>9 9 9 0 0 0</pose>{BOX_LINK}")
+    extra = "<name>mine</name><pose>1 2 3 0 0 0</pose><static>true</static>"
+    found = parse_world(sdf(include("model://box", extra)), search_paths=[tmp_path]).models[0]
+    assert found.name == "mine" and found.static
+    assert np.allclose(found.pose[:3, 3], [1, 2, 3])
+
+
+def test_include_without_a_pose_keeps_the_models_own(tmp_path: Path) -> None:
+    write_model(tmp_path / "box", f"<pose>9 8 7 0 0 0</pose>{BOX_LINK}")
+    found = parse_world(sdf(include("model://box")), search_paths=[tmp_path]).models[0]
+    assert np.allclose(found.pose[:3, 3], [9, 8, 7])
+
+
+def test_models_beside_the_worlds_folder_are_found(tmp_path: Path) -> None:
+    write_model(tmp_path / "models" / "box", BOX_LINK)
+    write_model(tmp_path / "models" / "group" / "deep", BOX_LINK)
+    (tmp_path / "worlds").mkdir()
+    uris = ("model://box", "../models/box", "file://box", "model://group/deep", "model://deep")
+    (tmp_path / "worlds" / "a.world").write_text(
+        sdf("".join(include(uri, f"<name>{i}</name>") for i, uri in enumerate(uris)))
+    )
+    loaded = load_world(tmp_path / "worlds" / "a.world")
+    assert loaded.missing == ()
+    assert [m.name for m in loaded.models] == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("variable", ["GZ_SIM_RESOURCE_PATH", "SDF_PATH", "GAZEBO_MODEL_PATH"])
+def test_search_paths_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    write_model(tmp_path / "box", BOX_LINK)
+    text = sdf(include("model://box"))
+    assert parse_world(text).missing == ("model://box",)
+    monkeypatch.setenv(variable, f"/nonexistent:{tmp_path}")
+    assert parse_world(text).missing == ()
+
+
+def test_relative_uris_start_at_the_included_model(tmp_path: Path) -> None:
+    mesh = "<visual name='v'><geometry><mesh><uri>meshes/a.dae</uri></mesh></geometry></visual>"
+    write_model(tmp_path / "thing", f"<link name='l'>{mesh}</link>")
+    (tmp_path / "thing" / "meshes").mkdir()
+    (tmp_path / "thing" / "meshes" / "a.dae").write_text(dae())
+    loaded = parse_world(sdf(include("model://thing")), search_paths=[tmp_path])
+    assert loaded.missing == () and loaded.geometry_count == 1
+
+
+def test_newest_version_of_a_model_is_taken(tmp_path: Path) -> None:
+    write_model(tmp_path / "box", BOX_LINK)
+    (tmp_path / "box" / "old.sdf").write_text("<sdf version='1.4'><model name='old'/></sdf>")
+    (tmp_path / "box" / "model.config").write_text(
+        "<model><sdf version='1.4'>old.sdf</sdf><sdf version='1.10'>model.sdf</sdf><sdf version='1.9'>old.sdf</sdf>"
+        "</model>"
+    )
+    assert parse_world(sdf(include("model://box")), search_paths=[tmp_path]).geometry_count == 1
+
+
+def test_merge_include_puts_the_links_into_the_model(tmp_path: Path) -> None:
+    write_model(tmp_path / "arm", f"<pose>0 0 1 0 0 0</pose>{BOX_LINK}")
+    body = "<model name='m'><pose>5 0 0 0 0 0</pose><include merge='true'><uri>model://arm</uri></include></model>"
+    loaded = parse_world(sdf(body), search_paths=[tmp_path])
+    assert [m.name for m in loaded.models] == ["m"]
+    assert np.allclose(loaded.models[0].visuals[0].pose[:3, 3], [5, 0, 1])
+
+
+def test_circle_of_includes_is_named(tmp_path: Path) -> None:
+    write_model(tmp_path / "a", include("model://b"))
+    write_model(tmp_path / "b", include("model://a"))
+    with pytest.raises(WorldError, match="includes itself"):
+        parse_world(sdf(include("model://a")), search_paths=[tmp_path])
+
+
+@pytest.mark.parametrize(
+    "uri", ["model://../secret", "../../secret/model.sdf", "file:///secret/x.sdf", "/secret/x.sdf"]
+)
+def test_include_may_not_leave_the_search_paths(tmp_path: Path, uri: str) -> None:
+    write_model(tmp_path / "secret", BOX_LINK)
+    (tmp_path / "open" / "models").mkdir(parents=True)
+    with pytest.raises(WorldError, match="outside the search paths"):
+        parse_world(sdf(include(uri)), search_paths=[tmp_path / "open" / "models"])
+
+
+def test_mesh_and_texture_may_not_leave_the_search_paths(tmp_path: Path) -> None:
+    inside = tmp_path / "in"
+    inside.mkdir()
+    (tmp_path / "a.dae").write_text(dae())
+    with pytest.raises(WorldError, match="outside the search paths"):
+        parse_world(mesh_world("../a.dae"), base_dir=inside)
+    cv2.imwrite(str(tmp_path / "pic.png"), np.zeros((4, 4, 3), np.uint8))
+    (inside / "b.dae").write_text(dae(texture="../pic.png", uv=True))
+    loaded = parse_world(mesh_world("b.dae"), base_dir=inside)
+    assert loaded.missing == ("texture pic.png of b.dae",)
+
+
+def test_broken_included_file_is_named(tmp_path: Path) -> None:
+    write_model(tmp_path / "bad", "<link")
+    with pytest.raises(WorldError, match=r"model\.sdf.*well-formed"):
+        parse_world(sdf(include("model://bad")), search_paths=[tmp_path])
+
+
+def test_missing_world_and_missing_folder() -> None:
+    with pytest.raises(WorldError, match="no such file"):
+        load_world("/nonexistent/a.world")
+    with pytest.raises(WorldError, match="not a folder"):
+        parse_world(sdf(""), search_paths=[Path("/nonexistent")])
+
+
+# Meshes
+
+
+@pytest.mark.parametrize(
+    ("unit", "size"), [("<unit meter='0.01'/>", 1.0), ("<unit meter='0.0254'/>", 2.54), ("", 100.0)]
+)
+def test_collada_unit(tmp_path: Path, unit: str, size: float) -> None:
+    (tmp_path / "a.dae").write_text(dae(unit))
+    bounds = parse_world(mesh_world("a.dae"), base_dir=tmp_path).models[0].bounds()
+    assert np.allclose(bounds, [[0, 0, 0], [size, size, size]])
+
+
+def test_collada_up_axis_is_left_alone_as_in_gazebo(tmp_path: Path) -> None:
+    node = "<matrix>1 0 0 0 0 1 0 0 0 0 3 0 0 0 0 1</matrix>"
+    (tmp_path / "a.dae").write_text(dae(up="Y_UP", node=node))
+    assert np.allclose(parse_world(mesh_world("a.dae"), base_dir=tmp_path).models[0].bounds()[1], [1, 1, 3])
+
+
+def test_collada_node_transforms_apply_in_order(tmp_path: Path) -> None:
+    node = "<translate>100 0 0</translate><rotate>0 0 1 90</rotate><scale>2 1 1</scale>"
+    (tmp_path / "a.dae").write_text(dae(node=node))
+    bounds = parse_world(mesh_world("a.dae"), base_dir=tmp_path).models[0].bounds()
+    assert np.allclose(bounds, [[0, 0, 0], [1, 2, 1]])
+
+
+def test_mesh_scale_submesh_and_center(tmp_path: Path) -> None:
+    (tmp_path / "a.dae").write_text(dae())
+    extra = "<scale>1 2 3</scale><submesh><name>part</name><center>true</center></submesh>"
+    bounds = parse_world(mesh_world("a.dae", extra), base_dir=tmp_path).models[0].bounds()
+    assert np.allclose(bounds, [[-0.5, -1, -1.5], [0.5, 1, 1.5]])
+    other = parse_world(mesh_world("a.dae", "<submesh><name>no</name></submesh>"), base_dir=tmp_path)
+    assert other.missing == ("a.dae submesh no",)
+
+
+def test_collada_colour_and_the_sdf_material_that_replaces_it(tmp_path: Path) -> None:
+    (tmp_path / "a.dae").write_text(dae())
+    text = mesh_world("a.dae")
+    assert parse_world(text, base_dir=tmp_path).models[0].visuals[0].material.diffuse == (0.2, 0.4, 0.6)
+    own = text.replace("</geometry>", "</geometry><material><diffuse>1 0 0 1</diffuse></material>")
+    assert parse_world(own, base_dir=tmp_path).models[0].visuals[0].material.diffuse == (1.0, 0.0, 0.0)
+
+
+def test_collada_texture_is_found_where_gazebo_looks(tmp_path: Path) -> None:
+    (tmp_path / "thing" / "meshes").mkdir(parents=True)
+    (tmp_path / "thing" / "materials" / "textures").mkdir(parents=True)
+    picture = np.full((4, 4, 3), (10, 20, 200), np.uint8)  # blue, green, red
+    cv2.imwrite(str(tmp_path / "thing" / "materials" / "textures" / "pic.png"), picture)
+    (tmp_path / "thing" / "meshes" / "a.dae").write_text(dae(texture="C:\\art\\pic.png", uv=True))
+    loaded = parse_world(mesh_world("model://thing/meshes/a.dae"), search_paths=[tmp_path])
+    texture = loaded.models[0].visuals[0].material.texture
+    assert texture is not None and texture[0, 0].tolist() == [200, 20, 10]
+    assert loaded.models[0].visuals[0].parts[0].uv is not None
+
+
+def test_script_materials_by_gazebo_name_and_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "materials" / "scripts").mkdir(parents=True)
+    (tmp_path / "materials" / "textures").mkdir()
+    (tmp_path / "materials" / "scripts" / "a.material").write_text(
+        "material Mine/Base\n{ technique { pass { diffuse 0.5 0.25 1 1\n texture_unit { texture pic.png } } } }\n"
+    )
+    cv2.imwrite(str(tmp_path / "materials" / "textures" / "pic.png"), np.full((2, 2, 3), 99, np.uint8))
+    script = "<script><uri>file://materials/scripts</uri><uri>file://materials/textures</uri><name>{}</name></script>"
+    text = sdf(f"<model name='m'>{BOX_LINK}</model>")
+
+    def material(name: str) -> object:
+        changed = text.replace("</geometry>", f"</geometry><material>{script.format(name)}</material>")
+        return parse_world(changed, search_paths=[tmp_path]).models[0].visuals[0].material
+
+    mine, orange = material("Mine/Base"), material("Gazebo/Orange")
+    assert mine.diffuse == (0.5, 0.25, 1.0) and mine.texture.shape == (2, 2, 3)
+    assert orange.diffuse[0] == 1.0 and orange.texture is None
+
+
+def test_obj_with_colours_and_stl(tmp_path: Path) -> None:
+    (tmp_path / "a.mtl").write_text("newmtl red\nKd 1 0 0\n")
+    (tmp_path / "a.obj").write_text("mtllib a.mtl\nv 0 0 0\nv 2 0 0\nv 0 3 0\nusemtl red\nf 1 2 3\n")
+    found = parse_world(mesh_world("a.obj"), base_dir=tmp_path).models[0]
+    assert np.allclose(found.bounds()[1], [2, 3, 0])
+    assert found.visuals[0].material.diffuse == (1.0, 0.0, 0.0)
+    triangle = struct.pack("<12fH", 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0)
+    (tmp_path / "a.stl").write_bytes(b"\0" * 80 + struct.pack("<I", 1) + triangle)
+    found = parse_world(mesh_world("a.stl"), base_dir=tmp_path).models[0]
+    assert np.allclose(found.bounds()[1], [4, 5, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("huge.stl", b"\0" * 80 + struct.pack("<I", 2**31) + b"\0" * 50, "promises 2147483648 triangles"),
+        ("short.stl", b"\0" * 10, "too short"),
+        ("huge.glb", b"glTF" + struct.pack("<IIII", 2, 2**31, 2**31, 0x4E4F534A) + b"{}", "promises"),
+        ("bad.glb", b"hello", "not a binary glTF"),
+        ("bad.obj", b"v 0 0 0\nf 1 2 9\n", "cannot be read"),
+        ("bad.dae", b"<COLLADA", "well-formed"),
+        ("other.dae", b"<html/>", "not <COLLADA>"),
+        ("bomb.dae", b"<!DOCTYPE C [<!ENTITY a 'aa'>]><COLLADA>&a;</COLLADA>", "entities"),
+        ("a.blend", b"BLENDER", "are not read"),
+    ],
+)
+def test_broken_meshes_give_one_clear_error(tmp_path: Path, name: str, data: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(WorldError) as caught:
+        parse_world(mesh_world(name), base_dir=tmp_path)
+    assert says in str(caught.value) and name in str(caught.value)
+
+
+def test_collada_with_indices_out_of_range_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.dae").write_text(dae().replace(TETRAHEDRON, "0 1 77"))
+    with pytest.raises(WorldError, match="COLLADA arrays"):
+        parse_world(mesh_world("a.dae"), base_dir=tmp_path)
