@@ -40,7 +40,12 @@ def slice_scene(scene: Scene, bottom: float, top: float) -> Slice:
     owners: list[int] = []
     for index, model in enumerate(scene.world.models):
         for shape in model.collisions:
-            pieces = clip_to_slab(shape.triangles(), bottom, top)
+            triangles = shape.triangles()
+            upright = isinstance(shape.geometry, Polyline) and abs(float(shape.pose[2, 2])) > 0.9999
+            if upright and triangles[..., 2].min() < top and triangles[..., 2].max() > bottom:
+                # An upright extrusion has the same section at every height: its lids stand for its inside.
+                triangles[..., 2] = np.clip(triangles[..., 2], bottom, top)
+            pieces = clip_to_slab(triangles, bottom, top)
             if not isinstance(shape.geometry, (Mesh, Plane, Polyline)):
                 pieces = _hull(pieces)
             polygons += pieces

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,11 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 
 Colour = tuple[float, float, float]
 Image = npt.NDArray[np.uint8]
 
 MAX_TEXTURE_BYTES = 128 * 1024 * 1024
+MAX_TEXTURE_PIXELS = 64_000_000
 MAX_TEXTURE_SIDE = 2048
 
 # The plain colours that Gazebo Classic's media/materials/scripts/gazebo.material defines (diffuse), as the
@@ -63,16 +66,18 @@ def load_texture(path: str) -> Image | None:
 
 
 def decode_texture(data: npt.NDArray[np.uint8]) -> Image | None:
-    """Return an encoded picture (PNG, JPEG, TIFF, BMP, TGA-less) as (H, W, 3) uint8 RGB, or None."""
-    if not len(data):
-        return None
+    """Return an encoded picture (PNG, JPEG, TIFF, BMP, TGA, GIF) as (H, W, 3) uint8 RGB, or None.
+
+    A picture that would unpack to more than 64 million pixels is not unpacked: a small file can hide one.
+    """
     try:
-        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:
+        with PIL.Image.open(io.BytesIO(data.tobytes())) as picture:
+            if picture.width * picture.height > MAX_TEXTURE_PIXELS:
+                return None
+            decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)  # three times faster, where it knows the format
+            image = np.asarray(picture.convert("RGB")) if decoded is None else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError, cv2.error):
         return None
-    if decoded is None:
-        return None
-    image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
     side = max(image.shape[:2])
     if side > MAX_TEXTURE_SIDE:
         ratio = MAX_TEXTURE_SIDE / side

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import Delaunay, QhullError
 
 from mm_nav.sim.materials import Material
 from mm_nav.sim.sdf_geometry import Box, Capsule, Cone, Cylinder, Ellipsoid, Geometry, Plane, Polyline, Sphere
@@ -181,25 +180,40 @@ def _polyline(geometry: Polyline) -> list[MeshPart]:
         )
         walls += [np.stack([low_a, low_b, high_b], axis=1), np.stack([low_a, high_b, high_a], axis=1)]
         corners.append(points)
-    try:
-        everything = np.concatenate(corners)
-        flat = everything[Delaunay(everything).simplices]
-    except QhullError:
-        flat = np.empty((0, 3, 2))
-    inside = np.zeros(len(flat), np.int64)
-    for points in corners:  # even-odd rule: an outline inside another one is a hole
-        inside += _contains(points, flat.mean(axis=1) if len(flat) else np.empty((0, 2)))
-    flat = flat[inside % 2 == 1]
+    flat = _fill(corners)
     for height in (0.0, geometry.height):
         walls.append(np.concatenate([flat, np.full((*flat.shape[:2], 1), height)], axis=-1))
     return [MeshPart(np.concatenate(walls))]
 
 
-def _contains(outline: Points, points: Points) -> npt.NDArray[np.int64]:
-    a, b = outline[None], np.roll(outline, -1, axis=0)[None]
-    x, y = points[:, None, 0], points[:, None, 1]
+def _fill(outlines: list[Points]) -> Points:
+    """Return triangles (N, 3, 2) of the area between outlines; an outline inside another one is a hole (even-odd rule).
+
+    The area is cut into trapezoids at the height of every corner and crossing, which holds for any outline.
+    """
+    starts = np.concatenate(outlines)
+    ends = np.concatenate([np.roll(outline, -1, axis=0) for outline in outlines])
+    levels = np.unique(np.concatenate([starts[:, 1], _crossing_heights(starts, ends)]))
+    triangles = []
+    for low, high in zip(levels[:-1], levels[1:], strict=True):
+        middle = (low + high) / 2
+        rows = np.flatnonzero((starts[:, 1] > middle) != (ends[:, 1] > middle))
+        share = (np.array([[low], [middle], [high]]) - starts[rows, 1]) / (ends[rows, 1] - starts[rows, 1])
+        x = starts[rows, 0] + share * (ends[rows, 0] - starts[rows, 0])  # at low, middle and high
+        order = np.argsort(x[1])
+        for left, right in zip(order[0::2], order[1::2], strict=False):
+            quad = np.array([[x[0, left], low], [x[0, right], low], [x[2, right], high], [x[2, left], high]])
+            triangles += [quad[[0, 1, 2]], quad[[0, 2, 3]]]
+    return np.array(triangles) if triangles else np.empty((0, 3, 2))
+
+
+def _crossing_heights(starts: Points, ends: Points) -> Points:
+    """Return the y of the points where edges cross each other."""
+    d = ends - starts
+    cross = d[:, None, 0] * d[None, :, 1] - d[:, None, 1] * d[None, :, 0]
+    gap = starts[None] - starts[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        crossing = ((a[..., 1] > y) != (b[..., 1] > y)) & (
-            x < (b[..., 0] - a[..., 0]) * (y - a[..., 1]) / (b[..., 1] - a[..., 1]) + a[..., 0]
-        )
-    return np.asarray(np.sum(crossing, axis=1) % 2, np.int64)
+        t = (gap[..., 0] * d[None, :, 1] - gap[..., 1] * d[None, :, 0]) / cross
+        u = (gap[..., 0] * d[:, None, 1] - gap[..., 1] * d[:, None, 0]) / cross
+        hit = (t > 0) & (t < 1) & (u > 0) & (u < 1)
+        return np.asarray((starts[:, None, 1] + t * d[:, None, 1])[hit])

@@ -91,6 +91,8 @@ def parse_geometry(element: Element, what: str) -> Geometry | str:
     for child in element:
         if child.tag == "empty":
             return ""
+        if child.tag == "polyline":
+            return _parse_polyline(element.findall("polyline"), f"{what}: ")
         shape = _parse_shape(child, f"{what}: ")
         if shape is not None:
             return shape
@@ -130,8 +132,6 @@ def _parse_shape(child: Element, what: str) -> Geometry | None:
         submesh = child.find("submesh")
         center = text_of(submesh, "center").lower() in ("1", "true")
         return Mesh(text_of(child, "uri") or text_of(child, "filename"), (x, y, z), text_of(submesh, "name"), center)
-    if child.tag == "polyline":
-        return _parse_polyline([child], what)
     return None
 
 

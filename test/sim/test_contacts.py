@@ -84,6 +84,17 @@ def test_a_cone_is_as_wide_as_at_the_robots_lowest_point() -> None:
     assert world.touching(SQUARE, Pose2D(0.8 - 0.485 + 0.001, 0.0, 0.0)) == "m0"
 
 
+@pytest.mark.parametrize("height", [0.2, 2.0])
+def test_a_polyline_with_a_notch_and_a_hole_is_filled_where_it_is_solid(height: float) -> None:
+    corners = "".join(f"<point>{x} {y}</point>" for x, y in [(0, 0), (4, 0), (4, 4), (2, 1), (0, 4)])
+    outer = f"<polyline>{corners}<height>{height}</height></polyline>"
+    hole = "<polyline><point>1 0.2</point><point>3 0.2</point><point>3 0.8</point><point>1 0.8</point></polyline>"
+    world = contacts((outer + hole, "0 0 0 0 0 0"))
+    tiny = SQUARE * 0.1
+    for x, y, solid in ((0.5, 0.5, 1), (3.5, 3.0, 1), (2.0, 2.0, 0), (2.0, 0.5, 0), (2.0, 0.1, 1), (-0.5, 1, 0)):
+        assert (world.touching(tiny, Pose2D(x, y, 0.0)) is not None) == bool(solid), (x, y)
+
+
 def test_clipping_keeps_what_is_between_the_heights() -> None:
     triangle = np.array([[[0, 0, -1], [2, 0, -1], [0, 0, 1.0]]])  # in the xz plane
     (piece,) = clip_to_slab(triangle, -0.5, 0.5)

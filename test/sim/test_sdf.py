@@ -182,7 +182,8 @@ EXTERNAL = (
             world(
                 model(
                     "m",
-                    "<link name='l'><visual name='v'><geometry><sphere><radius>-1</radius></sphere></geometry></visual></link>",
+                    "<link name='l'><visual name='v'><geometry><sphere><radius>-1</radius></sphere></geometry></visual>"
+                    "</link>",
                 )
             ),
             "must be above 0",

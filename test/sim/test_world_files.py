@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from mm_nav.errors import WorldError
+from mm_nav.sim.materials import decode_texture
 from mm_nav.sim.world import load_world, parse_world
 
 CUBE = "0 0 0 100 0 0 0 100 0 0 0 100"
@@ -265,6 +267,16 @@ def test_obj_with_colours_and_stl(tmp_path: Path) -> None:
     (tmp_path / "a.stl").write_bytes(b"\0" * 80 + struct.pack("<I", 1) + triangle)
     found = parse_world(mesh_world("a.stl"), base_dir=tmp_path).models[0]
     assert np.allclose(found.bounds()[1], [4, 5, 0])
+
+
+def test_a_picture_that_unpacks_to_gigapixels_is_not_unpacked(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    assert decode_texture(np.frombuffer(png + b"\0" * 64, np.uint8)) is None
+    small = cv2.imencode(".png", np.full((3, 5, 3), 7, np.uint8))[1]
+    decoded = decode_texture(small)
+    assert decoded is not None and decoded.shape == (3, 5, 3)
 
 
 @pytest.mark.parametrize(
