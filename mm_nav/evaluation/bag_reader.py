@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -121,13 +121,15 @@ class BagReader:
         except Exception as error:  # noqa: BLE001 - a damaged file may fail to close too; nothing is lost by then
             self.report.warn(f"{self.path} did not close cleanly ({_reason(error)})")
 
-    def messages(self) -> Iterator[BagMessage]:
-        """Yield the messages in the order they were recorded. Ends at the first damage, with a warning in the report.
+    def messages(self, kinds: Collection[str] | None = None) -> Iterator[BagMessage]:
+        """Yield the messages, of these kinds only if given, in the order they were recorded. Ends at the first damage,
+        with a warning in the report.
 
         Messages that cannot be used are counted in report.skipped, and warned about once per topic.
         """
-        kinds = {id(c): kind for kind, c in self._connections.items()}
-        wanted = [*self._connections.values(), *self._transforms]
+        by_topic = {c.topic: kind for kind, c in self._connections.items() if kinds is None or kind in kinds}
+        wanted = [c for c in self._reader.connections if c.topic in by_topic and c.msgtype != _INFO]
+        wanted += self._transforms if kinds is None else []
         iterator = self._reader.messages(connections=wanted)
         last = self._reader.start_time
         while True:
@@ -142,7 +144,7 @@ class BagReader:
                 )
                 return
             last = receive
-            kind = kinds.get(id(connection)) or kinds.get(id(self._same(connection)), "")
+            kind = by_topic.get(connection.topic, "")
             try:
                 message = self._reader.deserialize(raw, connection.msgtype)
                 if connection.msgtype == _TF:
@@ -156,9 +158,6 @@ class BagReader:
                 continue
             self.report.counts[kind] = self.report.counts.get(kind, 0) + 1
             yield BagMessage(kind, receive, item)
-
-    def _same(self, connection: Connection) -> Connection | None:
-        return next((c for c in self._connections.values() if c.topic == connection.topic), None)
 
     def _item(self, kind: str, message: Any, msgtype: str, receive: int) -> Item:
         stamp = receive if self._receive_time else stamp_ns(message.header)

@@ -98,8 +98,8 @@ class ObservationSynchronizer:
     """Collects messages; every push returns the Observations that became complete by it, oldest first.
 
     An observation stands for the stamp of the message that triggered it. Odometry is interpolated to that stamp; it
-    waits for odometry at or after it. A picture of the same moment is waited for only while the camera is alive. After
-    `max_wait_s` of message time the observation goes out with what there is: odometry extrapolated from the newest message, the
+    waits for odometry at or after it. A picture of the same moment is waited for only while the camera is alive, or may be about
+    to begin. After `max_wait_s` of message time the observation goes out with what there is: odometry extrapolated from the newest message, the
     newest picture, or None. Without any odometry younger than its timeout it is dropped and counted.
     """
 
@@ -226,7 +226,10 @@ class ObservationSynchronizer:
 
     def _awaits_image(self, stamp: int) -> bool:
         last = self._image.last_ns
-        return last is not None and last < stamp - self._tolerance and self._image.alive(stamp)
+        if last is None:
+            # A camera's first picture may still be on its way: it is given its timeout to begin.
+            return self._started_ns is not None and stamp - self._started_ns <= self._image.timeout_ns
+        return last < stamp - self._tolerance and self._image.alive(stamp)
 
     def _fresh(self, stream: _Stream[M], stamp: int) -> M | None:
         message = stream.newest(stamp + self._tolerance)
