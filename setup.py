@@ -1,0 +1,37 @@
+"""Build for pip and for colcon (ament_python); metadata is in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "mm_nav"
+NODES = ("simulator", "inference", "navigator", "guard")
+
+
+def shared_files() -> list[tuple[str, list[str]]]:
+    """Return (target folder, files) of everything that is installed beside the Python code."""
+    marker = Path("build") / PACKAGE
+    marker.parent.mkdir(exist_ok=True)
+    marker.touch()
+    found = [("share/ament_index/resource_index/packages", [str(marker)]), (f"share/{PACKAGE}", ["package.xml"])]
+    for top in ("launch", "config", "worlds", "models"):
+        folders: dict[Path, list[str]] = {}
+        for path in sorted(Path(top).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                folders.setdefault(path.parent, []).append(str(path))
+        found += [(f"share/{PACKAGE}/{folder}", files) for folder, files in folders.items()]
+    return found
+
+
+setup(
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["py.typed"]},
+    data_files=shared_files(),
+    entry_points={
+        "console_scripts": [
+            "mm-nav = mm_nav.cli.main:main",
+            # The names of `ros2 run mm_nav <node>`; a plain pip install puts them on the PATH too, so they carry a prefix.
+            *(f"mm_nav_{node} = mm_nav.ros.{node}_node:main" for node in NODES),
+        ]
+    },
+)
