@@ -60,6 +60,6 @@ class CameraCoverage:
         column = round((self._origin[0] - self.grid.origin[0]) / self.grid.resolution)
         row = round((self._origin[1] - self.grid.origin[1]) / self.grid.resolution)
         # The grid only grows, except for its very first placement, before anything was marked.
-        if row >= 0 and column >= 0 and row + self._seen.shape[0] <= moved.shape[0]:
+        if self._seen.any():
             moved[row : row + self._seen.shape[0], column : column + self._seen.shape[1]] = self._seen
         self._seen, self._origin = moved, self.grid.origin
