@@ -32,7 +32,8 @@ EXIT_OK, EXIT_FAILED, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 class Subcommand(Protocol):
-    """What a module in mm_nav.cli offers. run returns the exit status and raises MmNavError for what the user can mend."""
+    """What a module in mm_nav.cli offers. run returns the exit status and raises MmNavError for what the user can
+    mend."""
 
     NAME: str
     HELP: str
@@ -68,7 +69,8 @@ def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `mm-nav` and return its exit status: 0 done, 1 the run ended without success, 2 wrong input, 130 interrupted."""
+    """Run `mm-nav` and return its exit status: 0 done, 1 the run ended without success, 2 wrong input, 130
+    interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     wanted = next((a for a in arguments if not a.startswith("-")), "")
     try:

@@ -29,7 +29,9 @@ def require_writable(path: Path | None) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{path.parent} cannot be made ({error.strerror}): give a path in a folder you may write") from error
+        raise ConfigError(
+            f"{path.parent} cannot be made ({error.strerror}): give a path in a folder you may write"
+        ) from error
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise ConfigError(f"{path} cannot be written: give the path of a file in a folder you may write")
 

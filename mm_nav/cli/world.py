@@ -15,7 +15,9 @@ HELP = "check a world file, or generate one"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = "Look at SDF worlds the way the embedded simulator does, or make new ones."
-    parser.epilog = "Example: mm-nav world generate --seed 7 --out world.sdf && mm-nav world check world.sdf --pictures out"
+    parser.epilog = (
+        "Example: mm-nav world generate --seed 7 --out world.sdf && mm-nav world check world.sdf --pictures out"
+    )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     check = actions.add_parser(
@@ -62,8 +64,8 @@ def _check(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, report.as_dict())
     console.print(
-        f"[bold]{escape(report.name)}[/]: {report.models} models, {report.visuals} visuals, {report.collisions} collisions, "
-        f"{report.triangles} triangles, {report.textures} textures, {report.lights} lights"
+        f"[bold]{escape(report.name)}[/]: {report.models} models, {report.visuals} visuals, "
+        f"{report.collisions} collisions, {report.triangles} triangles, {report.textures} textures, {report.lights} lights"
     )
     for title, names in (("missing", report.missing), ("not supported", report.unsupported)):
         for name in names:

@@ -77,9 +77,9 @@ class BagReport:
 class BagReader:
     """A recording, open for reading; use it in a `with` statement.
 
-    path: a .bag, .mcap or .db3 file, a rosbag2 folder, or a folder of .bag files. topics: kind -> topic, for bags where the
-    type does not decide. Raises BagError when the recording is missing, empty, unreadable, or has no odometry, or neither
-    LiDAR nor camera.
+    path: a .bag, .mcap or .db3 file, a rosbag2 folder, or a folder of .bag files. topics: kind -> topic, for bags
+    where the type does not decide. Raises BagError when the recording is missing, empty, unreadable, or has no
+    odometry, or neither LiDAR nor camera.
     """
 
     def __init__(self, path: Path, topics: Mapping[str, str] | None = None) -> None:
@@ -104,9 +104,11 @@ class BagReader:
             raise
         except Exception as error:
             self.close()
-            raise BagError(f"{path} is damaged ({_reason(error)}): record it again, or repair it with its own tool") from error
+            raise BagError(
+                f"{path} is damaged ({_reason(error)}): record it again, or repair it with its own tool"
+            ) from error
 
-    def __enter__(self) -> BagReader:  # noqa: PYI034 - typing.Self came with Python 3.11
+    def __enter__(self) -> BagReader:
         return self
 
     def __exit__(
@@ -118,7 +120,7 @@ class BagReader:
         """Close the files."""
         try:
             self._reader.close()
-        except Exception as error:  # noqa: BLE001 - a damaged file may fail to close too; nothing is lost by then
+        except Exception as error:
             self.report.warn(f"{self.path} did not close cleanly ({_reason(error)})")
 
     def messages(self, kinds: Collection[str] | None = None) -> Iterator[BagMessage]:
@@ -137,10 +139,10 @@ class BagReader:
                 connection, receive, raw = next(iterator)
             except StopIteration:
                 return
-            except Exception as error:  # noqa: BLE001 - the libraries raise whatever the damage causes
+            except Exception as error:
                 at = (last - self._reader.start_time) * 1e-9
                 self.report.warn(
-                    f"{self.path} is damaged {at:.1f} s after its start ({_reason(error)}): what comes after is not used"
+                    f"{self.path} is damaged {at:.1f} s after its start ({_reason(error)}): the rest is not used"
                 )
                 return
             last = receive
@@ -151,7 +153,7 @@ class BagReader:
                     self._add_transforms(message)
                     continue
                 item = self._item(kind, message, connection.msgtype, receive)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 # Whatever a damaged message does to its decoder, the next one may be whole.
                 self.report.skipped[connection.topic] = self.report.skipped.get(connection.topic, 0) + 1
                 self.report.warn(f"messages on {connection.topic} cannot be used: {_reason(error)}")
@@ -173,7 +175,9 @@ class BagReader:
         if self._intrinsics is None:
             picture = image_from(message, np.eye(3), mount, stamp, compressed)
             self._intrinsics = _guessed_intrinsics(*picture.rgb.shape[:2])
-            self.report.warn(f"no CameraInfo for {self.report.used['image']}: a horizontal field of view of {_CAMERA_FOV} rad is assumed")
+            self.report.warn(
+                f"no CameraInfo for {self.report.used['image']}: a field of view of {_CAMERA_FOV} rad is assumed"
+            )
             return CameraImage(stamp, picture.rgb, self._intrinsics, mount)
         return image_from(message, self._intrinsics, mount, stamp, compressed)
 
@@ -187,7 +191,9 @@ class BagReader:
             fallback = _OPTICAL.copy()
             fallback[:3, 3] = _CAMERA_POSITION
             where = f"looking ahead from {_CAMERA_POSITION} m"
-        self.report.warn(f"no transform from {self._base} to '{frame}' of {self.report.used[kind]}: it is taken to be {where}")
+        self.report.warn(
+            f"no transform from {self._base} to '{frame}' of {self.report.used[kind]}: it is taken to be {where}"
+        )
         return fallback
 
     def _choose(self) -> dict[str, Connection]:
@@ -209,8 +215,8 @@ class BagReader:
         if "odometry" not in chosen or len(chosen) < 2:
             have = ", ".join(sorted({f"{c.topic} ({c.msgtype})" for c in self._reader.connections})) or "no topics"
             raise BagError(
-                f"{self.path} cannot be replayed: it needs nav_msgs/Odometry and a LaserScan, PointCloud2 or Image topic "
-                f"with messages, and has {have}"
+                f"{self.path} cannot be replayed: it needs nav_msgs/Odometry and a LaserScan, PointCloud2 or Image "
+                f"topic with messages, and has {have}"
             )
         self.report.used = {kind: c.topic for kind, c in chosen.items()}
         return chosen
@@ -239,7 +245,7 @@ class BagReader:
                     offsets[kind].append(1e-9 * (receive - stamp_ns(message.header)))
                     if kind == "odometry" and message.child_frame_id:
                         self._base = message.child_frame_id
-            except Exception:  # noqa: BLE001 - counted when it is read in earnest
+            except Exception:
                 if kind is not None:
                     offsets[kind].append(0.0)
             if all(len(o) >= _PROBES for o in offsets.values()) and (seen_tf > 50 or not self._transforms):
@@ -250,7 +256,9 @@ class BagReader:
         if max(medians.values()) - min(medians.values()) <= _CLOCK_TOLERANCE_S:
             return False
         far = ", ".join(f"{self.report.used[kind]} {value:.1f} s" for kind, value in medians.items())
-        self.report.warn(f"the clocks of the sensors differ (recorded after measured by: {far}): times of recording are used")
+        self.report.warn(
+            f"the clocks of the sensors differ (recorded after measured by: {far}): times of recording are used"
+        )
         return True
 
     def _set_intrinsics(self, message: Any) -> None:
@@ -285,8 +293,8 @@ def _open(path: Path) -> AnyReader:
         reader.open()
     except Exception as error:
         raise BagError(
-            f"{path} cannot be read ({_reason(error)}): it is truncated, damaged or no recording; if it was cut off while "
-            "recording, repair it with `ros2 bag reindex`, `mcap recover` or `rosbag reindex`"
+            f"{path} cannot be read ({_reason(error)}): it is truncated, damaged or no recording; if it was cut off "
+            "while recording, repair it with `ros2 bag reindex`, `mcap recover` or `rosbag reindex`"
         ) from error
     if reader.message_count == 0:
         reader.close()

@@ -192,11 +192,13 @@ class ObservationWriter:
 
 
 @contextmanager
-def open_writer(path: Path, storage: Storage = "mcap", start_ns: int = 0, zstd: bool = False) -> Iterator[ObservationWriter]:
+def open_writer(
+    path: Path, storage: Storage = "mcap", start_ns: int = 0, zstd: bool = False
+) -> Iterator[ObservationWriter]:
     """Open a new recording: a rosbag2 folder for "mcap" and "sqlite3", a file for "ros1".
 
-    start_ns: added to the recording times, not to the stamps. zstd: compress every message (rosbag2 only). Raises BagError when
-    the path exists.
+    start_ns: added to the recording times, not to the stamps. zstd: compress every message (rosbag2 only). Raises
+    BagError when the path exists.
     """
     if path.exists():
         raise BagError(f"{path} exists already: give another path, or remove it")

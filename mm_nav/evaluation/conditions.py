@@ -28,7 +28,8 @@ CONDITIONS: Mapping[str, str] = {
 
 
 def policy_factory(condition: str, model: Path | None = None) -> PolicyFactory:
-    """Return what makes the policy of a condition. Raises ConfigError for an unknown condition, ModelError by the model."""
+    """Return what makes the policy of a condition. Raises ConfigError for an unknown condition, ModelError by the
+    model."""
     if condition not in CONDITIONS:
         raise ConfigError(f"condition '{condition}' is not known: give some of {', '.join(CONDITIONS)}")
 

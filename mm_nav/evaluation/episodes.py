@@ -40,9 +40,9 @@ _COAST_S = 1.5
 class Episode:
     """One task. The same seed and kind give the same task.
 
-    seed: of the world, the sentence and the sensors' noise. kind: one of mm_nav.sim.instructions.KINDS, or "pose". steps: per
-    step of the sentence, the names of the objects that satisfy it. phrases: the noun phrase of each step. start: world
-    frame. pose: the goal of kind "pose", world frame.
+    seed: of the world, the sentence and the sensors' noise. kind: one of mm_nav.sim.instructions.KINDS, or "pose".
+    steps: per step of the sentence, the names of the objects that satisfy it. phrases: the noun phrase of each step.
+    start: world frame. pose: the goal of kind "pose", world frame.
     """
 
     seed: int
@@ -96,9 +96,10 @@ class StepRecord:
 class EpisodeResult:
     """How an episode ended.
 
-    success: the navigator says so, the robot stands within reach of the right object, after all steps in order, without a
-    collision. distance_to_target_m: over the floor, to the nearest satisfying object's surface. trace_hash: SHA-256 of every
-    observation, command and true pose. path: (N, 3) x, y, yaw every half second, world frame, metres and rad.
+    success: the navigator says so, the robot stands within reach of the right object, after all steps in order,
+    without a collision. distance_to_target_m: over the floor, to the nearest satisfying object's surface. trace_hash:
+    SHA-256 of every observation, command and true pose. path: (N, 3) x, y, yaw every half second, world frame, metres
+    and rad.
     """
 
     seed: int
@@ -119,6 +120,7 @@ class EpisodeResult:
     control_steps: int
     trace_hash: str
     path: tuple[tuple[float, float, float], ...] = ()
+    targets: tuple[str, ...] = ()
 
     def outcome(self) -> Outcome:
         """Return what the metrics need."""
@@ -133,11 +135,14 @@ class EpisodeResult:
         """Return the result that `as_dict` gave. Raises ConfigError when fields are missing or unknown."""
         try:
             fields = {**data, "path": tuple(tuple(point) for point in data.get("path", ()))}
+            fields["targets"] = tuple(data.get("targets", ()))
             for name in ("shortest_path_m", "distance_to_target_m"):
                 fields[name] = math.inf if fields[name] is None else float(fields[name])
             return EpisodeResult(**fields)
         except (TypeError, KeyError) as error:
-            raise ConfigError(f"an episode's record does not fit this version ({error}): run without --resume") from error
+            raise ConfigError(
+                f"an episode's record does not fit this version ({error}): run without --resume"
+            ) from error
 
 
 def kind_of(seed: int) -> str:
@@ -150,9 +155,9 @@ def make_episode(
 ) -> tuple[Episode, TaskWorld]:
     """Return the episode of a seed, and its world.
 
-    kind: None = `kind_of(seed)`; "pose" gives a place instead of a sentence. split: which phrasings. min_distance_m: the
-    shortest way to success is at least this long where the world allows it. Raises ConfigError for an unknown kind or when
-    nothing in the world can be reached.
+    kind: None = `kind_of(seed)`; "pose" gives a place instead of a sentence. split: which phrasings. min_distance_m:
+    the shortest way to success is at least this long where the world allows it. Raises ConfigError for an unknown
+    kind or when nothing in the world can be reached.
     """
     kind = kind or kind_of(seed)
     if kind not in (*KINDS, "pose"):
@@ -236,9 +241,7 @@ def run_episode(
     collided = simulator.collisions > 0
     shortest = judge.shortest_path()
     last = ended or command
-    success = (
-        last.stage is Stage.SUCCEEDED and not collided and _stopped(simulator) and judge.satisfied(simulator.pose)
-    )
+    success = last.stage is Stage.SUCCEEDED and not collided and _stopped(simulator) and judge.satisfied(simulator.pose)
     return EpisodeResult(
         seed=episode.seed,
         kind=episode.kind,
@@ -258,6 +261,7 @@ def run_episode(
         control_steps=count,
         trace_hash=trace.digest(),
         path=tuple(path),
+        targets=episode.target_names,
     )
 
 

@@ -59,7 +59,8 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
 def bootstrap_interval(
     values: Sequence[float], seed: int = 0, confidence: float = 0.95, resamples: int = 4000
 ) -> Interval:
-    """Return the percentile bootstrap interval of the mean of `values`; (nan, nan) without any. Same seed, same interval."""
+    """Return the percentile bootstrap interval of the mean of `values`; (nan, nan) without any. Same seed, same
+    interval."""
     if len(values) == 0:
         return math.nan, math.nan
     data = np.asarray(values, np.float64)

@@ -84,7 +84,9 @@ class ReplayResult:
             "linear_max_mps": max(self.linear, default=math.nan),
             "angular_mean_abs_rps": _mean([abs(v) for v in self.angular]),
             "angular_max_abs_rps": max((abs(v) for v in self.angular), default=math.nan),
-            "moving_share": _mean([float(abs(v) > 0.01 or abs(w) > 0.01) for v, w in zip(self.linear, self.angular, strict=True)]),
+            "moving_share": _mean(
+                [float(abs(v) > 0.01 or abs(w) > 0.01) for v, w in zip(self.linear, self.angular, strict=True)]
+            ),
             "stages": dict(self.stages),
             "ended": self.ended,
             "error_code": self.error_code,
@@ -101,7 +103,8 @@ class ReplayResult:
 
 
 def driven_goals(path: Path, topics: Mapping[str, str] | None = None, timeout_s: float = 1e6) -> tuple[Goal, ...]:
-    """Return where the recorded drive went, as pose goals: its end or, when that is near its start, its farthest place first.
+    """Return where the recorded drive went, as pose goals: its end or, when that is near its start, its farthest
+    place first.
 
     Raises BagError when there is no usable odometry.
     """
@@ -138,9 +141,9 @@ def replay(
 ) -> ReplayResult:
     """Run a recording through the stack, as fast as possible; the same recording gives the same commands.
 
-    goals: one, or several that are taken up one after the other. After the last has ended the stack goes on sensing, with
-    commands of zero. on_time: gets the share of the recording
-    that is done, 0 to 1. Raises BagError when the recording cannot be used, GoalError when the goal cannot be followed.
+    goals: one, or several that are taken up one after the other. After the last has ended the stack goes on sensing,
+    with commands of zero. on_time: gets the share of the recording that is done, 0 to 1. Raises BagError when the
+    recording cannot be used, GoalError when the goal cannot be followed.
     """
     config = config or ReplayConfig()
     waiting = [goals] if isinstance(goals, Goal) else list(goals)
@@ -156,9 +159,7 @@ def replay(
         for observation in observations(reader, sync):
             begun = time.perf_counter()
             command = navigator.step(observation)
-            guarded = guard.filter(
-                command.twist, observation.odometry.twist, observation.scan, observation.stamp_ns
-            )
+            guarded = guard.filter(command.twist, observation.odometry.twist, observation.scan, observation.stamp_ns)
             latency = 1e3 * (time.perf_counter() - begun)
             first = observation.stamp_ns if first is None else first
             result.message_time_s = max(0.0, 1e-9 * (observation.stamp_ns - first))
@@ -215,7 +216,9 @@ def _warn(result: ReplayResult, sync: ObservationSynchronizer) -> None:
             if number:
                 report.warn(f"{number} {what} {kind} messages were not used")
     if sync.counts["odometry"].dropped:
-        report.warn(f"{sync.counts['odometry'].dropped} observations had no odometry near their stamp and were left out")
+        report.warn(
+            f"{sync.counts['odometry'].dropped} observations had no odometry near their stamp and were left out"
+        )
     if sync.resets:
         report.warn(f"the clock jumped back {sync.resets} times; the stack started anew each time")
     for kind in ("image", "scan"):

@@ -142,8 +142,6 @@ def generated_task_world(
     return generated, TaskWorld(parse_world(generated.sdf), robot)
 
 
-
-
 def _nearest_on_polygon(polygon: npt.NDArray[np.float64], x: float, y: float) -> npt.NDArray[np.float64]:
     return np.asarray(_nearest_on_polygon_many(polygon, np.array([[x, y]]))[0])
 

@@ -25,8 +25,8 @@ def unpack_points(
 ) -> npt.NDArray[np.float32]:
     """Return the finite points (N, 3) float32, in the sensor's frame and unit, of a PointCloud2's bytes.
 
-    fields: name -> (offset, datatype). row: (points per row, bytes per row) where rows may be padded. Raises SensorError
-    when x, y or z is missing, a field lies outside its point or the data are too short.
+    fields: name -> (offset, datatype). row: (points per row, bytes per row) where rows may be padded. Raises
+    SensorError when x, y or z is missing, a field lies outside its point or the data are too short.
     """
     missing = [name for name in "xyz" if name not in fields]
     if missing:
@@ -37,8 +37,8 @@ def unpack_points(
         kind = _DATATYPES.get(datatype)
         if kind is None or offset < 0 or offset + np.dtype(kind).itemsize > point_step:
             raise SensorError(
-                f"field {name} of a point cloud (offset {offset}, datatype {datatype}) does not fit its {point_step}-byte "
-                "points: the publisher is broken"
+                f"field {name} of a point cloud (offset {offset}, datatype {datatype}) does not fit its "
+                f"{point_step}-byte points: the publisher is broken"
             )
         formats.append((">" if big_endian else "<") + kind)
     flat = np.frombuffer(data, np.uint8)

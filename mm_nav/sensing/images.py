@@ -37,8 +37,8 @@ def decode_image(
 ) -> Rgb:
     """Return a sensor_msgs/Image's pixels as (H, W, 3) uint8 RGB; rgb8 without padding is a view, not a copy.
 
-    step: bytes per row, 0 = no padding. 16-bit mono keeps its upper 8 bits. Raises SensorError for an encoding that is not
-    in ENCODINGS, and for data that is shorter than height and step say.
+    step: bytes per row, 0 = no padding. 16-bit mono keeps its upper 8 bits. Raises SensorError for an encoding that
+    is not in ENCODINGS, and for data that is shorter than height and step say.
     """
     name = encoding.lower()
     if name not in ENCODINGS:
@@ -59,7 +59,9 @@ def decode_image(
         return pixels.reshape(height, width, 3)
     if name in _YUV:
         if width % 2:
-            raise SensorError(f"a {encoding} image must have an even width, this one has {width}: the publisher is broken")
+            raise SensorError(
+                f"a {encoding} image must have an even width, this one has {width}: the publisher is broken"
+            )
         return _rgb(cv2.cvtColor(pixels.reshape(height, width, 2), _YUV[name]))
     if name in _BAYER:
         return _rgb(cv2.cvtColor(np.ascontiguousarray(pixels), _BAYER[name]))

@@ -18,10 +18,10 @@ def resample(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return (ranges, valid), each (bins,) float32: how far base_link sees in every direction.
 
-    Sector i is centred on -pi + (i + 0.5) * 2 pi / bins in base_link. ranges: metres from base_link's origin, the nearest return
-    of the sector, at most max_range; no return (inf, or beyond the sensor's range) is max_range. valid: 1 = measured, 0 = the
-    LiDAR does not look there or gave nothing usable (nan, below range_min); its range is max_range. Fewer beams than
-    sectors: a sector takes the nearest beam that is at most half a beam spacing away.
+    Sector i is centred on -pi + (i + 0.5) * 2 pi / bins in base_link. ranges: metres from base_link's origin, the
+    nearest return of the sector, at most max_range; no return (inf, or beyond the sensor's range) is max_range.
+    valid: 1 = measured, 0 = the LiDAR does not look there or gave nothing usable (nan, below range_min); its range is
+    max_range. Fewer beams than sectors: a sector takes the nearest beam that is at most half a beam spacing away.
     """
     width = 2.0 * math.pi / bins
     raw = np.asarray(scan.ranges, np.float64)

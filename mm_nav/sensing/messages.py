@@ -1,7 +1,7 @@
 """ROS messages as the stack's nouns, and back to what a message can carry.
 
-Works on anything that has the fields of the ROS message (an rclpy message, a `rosbags` one), so that a live robot and its
-recording are read by the same code.
+Works on anything that has the fields of the ROS message (an rclpy message, a `rosbags` one), so that a live robot and
+its recording are read by the same code.
 """
 
 from __future__ import annotations
@@ -139,7 +139,12 @@ def scan_from(message: Any, base_T_sensor: Matrix | None = None, stamp: int | No
     """
     ranges = np.asarray(message.ranges, np.float32)
     increment, first = float(np.float32(message.angle_increment)), float(np.float32(message.angle_min))
-    if len(ranges) == 0 or not math.isfinite(increment) or not math.isfinite(first) or (increment == 0 and len(ranges) > 1):
+    if (
+        len(ranges) == 0
+        or not math.isfinite(increment)
+        or not math.isfinite(first)
+        or (increment == 0 and len(ranges) > 1)
+    ):
         raise SensorError(
             f"a scan of {len(ranges)} beams from {first} by {increment} rad is of no use: the publisher is broken"
         )
@@ -162,7 +167,8 @@ def scan_from(message: Any, base_T_sensor: Matrix | None = None, stamp: int | No
 def image_from(
     message: Any, intrinsics: Matrix, base_T_camera: Matrix, stamp: int | None = None, compressed: bool = False
 ) -> CameraImage:
-    """Return a sensor_msgs/Image or, with `compressed`, a CompressedImage. Raises SensorError when it cannot be decoded."""
+    """Return a sensor_msgs/Image or, with `compressed`, a CompressedImage. Raises SensorError when it cannot be
+    decoded."""
     if compressed:
         rgb = decode_compressed(message.data)
     else:

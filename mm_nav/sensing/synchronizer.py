@@ -34,12 +34,13 @@ M = TypeVar("M", bound=Stamped)
 class SyncConfig:
     """How messages are put together. All times in seconds of message time.
 
-    triggers: streams that start an observation, first is preferred; the next one takes over while all before it have been
-    silent for their timeout, so that a robot whose LiDAR dies goes on with its camera. tolerance_s: an image may be this much
-    younger than the scan, and one within it counts as "of the same moment". max_wait_s: how long an observation waits for
-    odometry or for a picture that is still on its way. …_timeout_s: a modality older than this is None in the
-    observation. reset_s: a stream that jumps back by more starts everything anew (a simulator's reset, a bag's loop).
-    queue: observations that may wait at once; older ones are dropped. Raises ConfigError for values that cannot work.
+    triggers: streams that start an observation, first is preferred; the next one takes over while all before it have
+    been silent for their timeout, so that a robot whose LiDAR dies goes on with its camera. tolerance_s: an image may
+    be this much younger than the scan, and one within it counts as "of the same moment". max_wait_s: how long an
+    observation waits for odometry or for a picture that is still on its way. …_timeout_s: a modality older than this
+    is None in the observation. reset_s: a stream that jumps back by more starts everything anew (a simulator's reset,
+    a bag's loop). queue: observations that may wait at once; older ones are dropped. Raises ConfigError for values
+    that cannot work.
     """
 
     triggers: tuple[str, ...] = STREAMS
@@ -55,7 +56,9 @@ class SyncConfig:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.triggers) - set(STREAMS))
         if unknown or not self.triggers or len(set(self.triggers)) < len(self.triggers):
-            raise ConfigError(f"triggers are {self.triggers}: give some of {STREAMS}, each once, the preferred one first")
+            raise ConfigError(
+                f"triggers are {self.triggers}: give some of {STREAMS}, each once, the preferred one first"
+            )
         for name in ("image_timeout_s", "scan_timeout_s", "cloud_timeout_s", "odometry_timeout_s", "reset_s"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be above 0 seconds")
@@ -65,7 +68,8 @@ class SyncConfig:
 
 @dataclass
 class StreamCounts:
-    """What happened to the messages of one stream. late: not younger than the one before it; dropped: nothing came of it."""
+    """What happened to the messages of one stream. late: not younger than the one before it; dropped: nothing came of
+    it."""
 
     received: int = 0
     duplicate: int = 0
@@ -98,9 +102,10 @@ class ObservationSynchronizer:
     """Collects messages; every push returns the Observations that became complete by it, oldest first.
 
     An observation stands for the stamp of the message that triggered it. Odometry is interpolated to that stamp; it
-    waits for odometry at or after it. A picture of the same moment is waited for only while the camera is alive, or may be about
-    to begin. After `max_wait_s` of message time the observation goes out with what there is: odometry extrapolated from the newest message, the
-    newest picture, or None. Without any odometry younger than its timeout it is dropped and counted.
+    waits for odometry at or after it. A picture of the same moment is waited for only while the camera is alive, or
+    may be about to begin. After `max_wait_s` of message time the observation goes out with what there is: odometry
+    extrapolated from the newest message, the newest picture, or None. Without any odometry younger than its timeout
+    it is dropped and counted.
     """
 
     def __init__(self, config: SyncConfig | None = None) -> None:

@@ -91,7 +91,12 @@ def test_mcnemar_by_hand():
 
 
 def test_summary_by_hand():
-    outcomes = [Outcome(True, False, 10, 5), Outcome(True, False, 5, 5), Outcome(False, True, 1, 5), Outcome(False, False, 9, 5)]
+    outcomes = [
+        Outcome(True, False, 10, 5),
+        Outcome(True, False, 5, 5),
+        Outcome(False, True, 1, 5),
+        Outcome(False, False, 9, 5),
+    ]
     summary = summarise(outcomes, seed=7)
     assert summary["success_rate"] == 0.5 and summary["collision_rate"] == 0.25 and summary["episodes"] == 4
     assert summary["spl"] == pytest.approx((0.5 + 1.0) / 4)

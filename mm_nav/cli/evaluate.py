@@ -1,0 +1,190 @@
+"""`mm-nav evaluate language`: success, SPL and collisions on held-out worlds."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mm_nav.cli.output import add_json_option, progress_bar, require_writable, write_json
+from mm_nav.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mm_nav.evaluation.language import Record, SuiteConfig
+
+NAME = "evaluate"
+HELP = "measure the stack on held-out worlds"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = "Measure the whole stack, closed loop, in the embedded simulator."
+    parser.epilog = "Example: mm-nav evaluate language --episodes 100 --seed 10000 --json language.json"
+    suites = parser.add_subparsers(dest="suite", metavar="SUITE", required=True)
+    language = suites.add_parser(
+        "language",
+        help="spoken goals in generated worlds, beside ablations",
+        description="Drive to spoken goals in generated worlds that training never saw, with and without the words.\n"
+        "Success: the navigator stops, says it has arrived, and stands within 1.0 m of an object that the sentence\n"
+        "describes, with no wall between and without a collision. SPL weighs success by path length.\n"
+        "Prints 95 % intervals: Wilson for rates, bootstrap for SPL. Conditions run on the same episodes.",
+        epilog="Example: mm-nav evaluate language --episodes 100 --json language.json --report out/language",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    language.add_argument("--episodes", type=int, default=100, metavar="N", help="seeds to run (default: 100)")
+    language.add_argument(
+        "--seed", type=int, default=10_000, metavar="S", help="first seed (default: 10000, the first held out)"
+    )
+    language.add_argument(
+        "--conditions",
+        default="full,no_language,random_goal",
+        metavar="LIST",
+        help="comma-separated: full, no_language, random_goal, oracle (default: the first three)",
+    )
+    language.add_argument(
+        "--kinds", metavar="LIST", help="comma-separated: category, colour, synonym, sequence (default: all)"
+    )
+    language.add_argument(
+        "--phrasing", choices=("train", "held_out"), default="train", help="sentence forms of training, or others"
+    )
+    language.add_argument("--model", type=Path, metavar="FILE", help="exported policy (default: the committed one)")
+    language.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    language.add_argument(
+        "--time-limit", type=float, default=120.0, metavar="S", help="simulated seconds (default: 120)"
+    )
+    language.add_argument("--camera", default="192x144", metavar="WxH", help="camera pixels (default: 192x144)")
+    language.add_argument("--report", type=Path, metavar="DIR", help="write a Markdown report with pictures there")
+    language.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same --json file")
+    add_json_option(language)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the suite."""
+    from rich.console import Console
+
+    from mm_nav.evaluation.episodes import FIRST_HELD_OUT_SEED
+    from mm_nav.evaluation.language import SuiteConfig, resolve_model, run_suite, summarise_suite
+    from mm_nav.sim.instructions import KINDS
+
+    conditions = _names(args.conditions)
+    config = SuiteConfig(
+        seed=args.seed,
+        episodes=args.episodes,
+        conditions=conditions,
+        kinds=_names(args.kinds) if args.kinds else KINDS,
+        phrasing=args.phrasing,
+        time_limit_s=args.time_limit,
+        camera=_size(args.camera),
+        model=resolve_model(args.model, conditions),
+    )
+    if args.workers is not None and args.workers < 1:
+        raise ConfigError(f"--workers is {args.workers}: give 1 or more")
+    log = _log_path(args)
+    if args.resume and log is None:
+        raise ConfigError("--resume goes on with the run of a --json file: give --json too")
+    require_writable(args.json)
+    errors = Console(stderr=True)
+    if args.seed < FIRST_HELD_OUT_SEED:
+        errors.print(
+            f"warning: seeds below {FIRST_HELD_OUT_SEED} may have been trained on; these numbers are not held out"
+        )
+    started = time.monotonic()
+    with progress_bar() as bar:
+        task = bar.add_task("episodes", total=config.episodes * len(config.conditions))
+        tally = _Tally()
+
+        def on_record(record: Record) -> None:
+            tally.add(record)
+            bar.update(task, advance=1, description=f"episodes ({tally.text()})")
+
+        records = run_suite(config, args.workers, log, args.resume, on_record)
+    summary = summarise_suite(records, config)
+    summary["wall_s"] = round(time.monotonic() - started, 1)
+    if args.json:
+        write_json(args.json, summary)
+    Console().print(_table(summary, config))
+    for name in config.conditions:
+        if f"p_value_{name}" in summary:
+            print(
+                f"{summary['condition']} against {name}, paired on {summary['episodes']} episodes: "
+                f"p = {summary[f'p_value_{name}']:.2g}"
+            )
+    crashes = sum(
+        value for key, value in summary.items() if key in ("crashes", *(f"{c}_crashes" for c in config.conditions))
+    )
+    if crashes:
+        errors.print(
+            f"warning: the stack crashed in {crashes} episodes, which count as failures; see {log or 'a --json run'}"
+        )
+    if args.report:
+        from mm_nav.evaluation.language_report import write_report
+
+        print(f"report: {write_report(args.report, records, summary, config)}")
+    return 0
+
+
+class _Tally:
+    """Running success per condition, for the progress line."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, list[int]] = {}
+
+    def add(self, record: Record) -> None:
+        count = self._counts.setdefault(record.condition, [0, 0])
+        count[0] += record.result.success
+        count[1] += 1
+
+    def text(self) -> str:
+        return ", ".join(f"{name} {won}/{run}" for name, (won, run) in self._counts.items())
+
+
+def _table(summary: dict[str, Any], config: SuiteConfig) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"{config.episodes} episodes, seeds {config.seed} to {config.seed + config.episodes - 1}")
+    for column in ("condition", "goals", "episodes", "success", "SPL", "collisions"):
+        table.add_column(column, justify="left" if column in ("condition", "goals") else "right")
+    for name in config.conditions:
+        prefix = "" if name == summary["condition"] else f"{name}_"
+        for kind in ("", *config.kinds):
+            key = prefix + (f"{kind}_" if kind else "")
+            if not summary[f"{key}episodes"]:
+                continue
+            table.add_row(
+                "" if kind else name,
+                kind or "all",
+                str(summary[f"{key}episodes"]),
+                _rate(summary, f"{key}success_rate", 100, " %"),
+                _rate(summary, f"{key}spl", 1, ""),
+                _rate(summary, f"{key}collision_rate", 100, " %"),
+                style="bold" if not kind else None,
+            )
+        table.add_section()
+    return table
+
+
+def _rate(summary: dict[str, Any], key: str, scale: float, unit: str) -> str:
+    low, high = (scale * end for end in summary[f"{key}_ci95"])
+    if scale > 1:
+        return f"{scale * summary[key]:.1f}{unit} [{low:.0f}, {high:.0f}]"
+    return f"{summary[key]:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _log_path(args: argparse.Namespace) -> Path | None:
+    json_file: Path | None = args.json
+    return None if json_file is None else json_file.with_name(json_file.name + ".episodes.jsonl")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        width, height = (int(part) for part in text.lower().split("x"))
+    except ValueError as error:
+        raise ConfigError(f"--camera is '{text}': give width and height in pixels, such as 192x144") from error
+    return width, height

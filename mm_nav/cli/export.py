@@ -1,0 +1,59 @@
+"""`mm-nav export`: a checkpoint as ONNX, checked against PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from mm_nav.cli.output import add_json_option, require_writable, write_json
+from mm_nav.errors import ConfigError
+
+NAME = "export"
+HELP = "export a trained policy to ONNX"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = (
+        "Export a checkpoint of `mm-nav train` to ONNX with its manifest. ONNX Runtime's outputs are compared with\n"
+        "PyTorch's; a model that differs is not written. Needs PyTorch: pip install 'mm_nav[train]'."
+    )
+    parser.epilog = "Example: mm-nav export out/train/tiny/checkpoint.pt --out models/tiny.onnx"
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint.pt of a training run")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="ONNX file (default: policy.onnx beside the checkpoint)"
+    )
+    add_json_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export."""
+    try:
+        from mm_nav.learning.export import export_policy
+        from mm_nav.learning.train import load_policy
+    except ImportError as error:
+        raise ConfigError(f"export needs PyTorch ({error}): run pip install 'mm_nav[train]'") from error
+
+    out = args.out or args.checkpoint.with_name("policy.onnx")
+    require_writable(out)
+    require_writable(args.json)
+    policy = load_policy(args.checkpoint)
+    summary = _summary(args.checkpoint.with_name("training.json"))
+    difference = export_policy(policy, out, summary.get("train"), summary.get("metrics"))
+    size = out.stat().st_size / 1e6
+    print(f"{out}: {size:.1f} MB, differs from PyTorch by {difference:.1e} at most")
+    if args.json:
+        write_json(args.json, {"model": out, "size_mb": round(size, 3), "onnx_parity": difference})
+    return 0
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is no JSON ({error}): train again, or remove it") from error
+    return data if isinstance(data, dict) else {}

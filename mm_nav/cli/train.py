@@ -1,0 +1,74 @@
+"""`mm-nav train`: the policy from collected data."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mm_nav.cli.output import add_json_option, progress_bar, require_writable, write_json
+from mm_nav.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mm_nav.learning.train import TrainState
+
+NAME = "train"
+HELP = "train the policy"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = (
+        "Train the policy on data of `mm-nav collect`. Writes checkpoint.pt, training.json and TensorBoard logs.\n"
+        "Needs PyTorch: pip install 'mm_nav[train]'."
+    )
+    parser.epilog = "Example: mm-nav train --config config/train/tiny.yaml --out out/train/tiny --resume"
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="training settings (default: config/train/tiny.yaml)"
+    )
+    parser.add_argument("--data", metavar="DIR", help="collected data, instead of the config's")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the run (default: out/train/NAME of the config)"
+    )
+    parser.add_argument("--minutes", type=float, metavar="M", help="time budget, instead of the config's")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    add_json_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train."""
+    from mm_nav.cli.training_config import read_sections, settings
+    from mm_nav.policy.config import PolicyConfig
+    from mm_nav.resources import resource_path
+
+    try:
+        from mm_nav.learning.train import TrainConfig, train
+    except ImportError as error:
+        raise ConfigError(f"training needs PyTorch ({error}): run pip install 'mm_nav[train]'") from error
+    path = args.config or resource_path("config/train/tiny.yaml")
+    sections = read_sections(path)
+    policy = settings(path, "policy", sections["policy"], PolicyConfig)
+    config = settings(path, "train", sections["train"], TrainConfig)
+    if args.data is not None:
+        config = replace(config, data=args.data)
+    if args.minutes is not None:
+        config = replace(config, minutes=args.minutes)
+    require_writable(args.json)
+    out = args.out or Path("out/train") / Path(path).stem
+    if not Path(config.data).is_dir():
+        raise ConfigError(f"{config.data} holds no data: run `mm-nav collect --config {path}` first")
+    with progress_bar() as bar:
+        task = bar.add_task("steps", total=None)
+
+        def report(state: TrainState, steps_per_epoch: int, losses: dict[str, float]) -> None:
+            text = f"epoch {state.epoch + 1}/{config.epochs}, loss {losses.get('total', float('nan')):.3f}"
+            bar.update(task, completed=state.step, total=steps_per_epoch * config.epochs, description=text)
+
+        metrics = train(config, policy, out, report, args.resume)
+    for name, value in metrics.items():
+        print(f"{name}: {value}")
+    print(f"checkpoint: {out / 'checkpoint.pt'}")
+    if args.json:
+        write_json(args.json, {**metrics, "checkpoint": out / "checkpoint.pt"})
+    return 0

@@ -1,0 +1,267 @@
+"""The language suite: spoken goals in held-out generated worlds, with ablations on the same episodes."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from mm_nav.command import ErrorCode
+from mm_nav.errors import ConfigError, MmNavError
+from mm_nav.evaluation.conditions import CONDITIONS, policy_factory
+from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeResult, kind_of, make_episode, run_episode
+from mm_nav.evaluation.metrics import mcnemar_exact, summarise
+from mm_nav.runtime.policy import default_model
+from mm_nav.sim.instructions import KINDS, Split
+from mm_nav.sim.simulator import CameraConfig
+
+DEFAULT_CONDITIONS = ("full", "no_language", "random_goal")
+
+
+@dataclass(frozen=True)
+class SuiteConfig:
+    """What to run: seeds seed .. seed + episodes - 1, each under every condition.
+
+    phrasing: "train" = the sentence forms that training used, "held_out" = others. kinds: of
+    mm_nav.sim.instructions.KINDS, taken in turn by seed. camera: width, height in pixels. Raises ConfigError for
+    values that cannot work.
+    """
+
+    seed: int = 10_000
+    episodes: int = 100
+    conditions: tuple[str, ...] = DEFAULT_CONDITIONS
+    kinds: tuple[str, ...] = KINDS
+    phrasing: Split = "train"
+    time_limit_s: float = 120.0
+    camera: tuple[int, int] = (192, 144)
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0 or self.episodes < 1:
+            raise ConfigError(
+                f"seed {self.seed} and {self.episodes} episodes: give a seed of 0 or above, and 1 episode or more"
+            )
+        unknown = [name for name in self.conditions if name not in CONDITIONS]
+        if unknown or not self.conditions:
+            raise ConfigError(
+                f"conditions {', '.join(unknown) or '(none)'} are not known: give some of {', '.join(CONDITIONS)}"
+            )
+        wrong = [name for name in self.kinds if name not in KINDS]
+        if wrong or not self.kinds:
+            raise ConfigError(f"kinds {', '.join(wrong) or '(none)'} are not known: give some of {', '.join(KINDS)}")
+        if not self.time_limit_s > 0:
+            raise ConfigError(f"the time limit is {self.time_limit_s} s: it must be above 0")
+
+    def kind(self, seed: int) -> str:
+        """Return the kind of sentence of a seed."""
+        return self.kinds[seed % len(self.kinds)] if self.kinds != KINDS else kind_of(seed)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished episode: its condition, and how it ended."""
+
+    condition: str
+    result: EpisodeResult
+
+    def to_line(self) -> str:
+        """Return the record as one line of JSON."""
+        data = {"condition": self.condition, **self.result.as_dict()}
+        for name in ("shortest_path_m", "distance_to_target_m"):
+            data[name] = data[name] if math.isfinite(data[name]) else None
+        return json.dumps(data, allow_nan=False)
+
+    @staticmethod
+    def from_line(line: str) -> Record:
+        """Return the record of a line. Raises ConfigError or ValueError when it is none."""
+        data = json.loads(line)
+        condition = data.pop("condition")
+        return Record(condition, EpisodeResult.from_dict(data))
+
+
+def run_seed(config: SuiteConfig, seed: int, conditions: Sequence[str]) -> list[Record]:
+    """Run one seed's episode under each condition. An episode that crashes is a failure with error INTERNAL."""
+    model = Path(config.model) if config.model else None
+    episode, task = make_episode(seed, config.kind(seed), config.phrasing)
+    base = EpisodeConfig(time_limit_s=config.time_limit_s)
+    width, height = config.camera
+    sim = replace(base.sim, camera=CameraConfig(width=width, height=height))
+    episode_config = replace(base, sim=sim)
+    records = []
+    for condition in conditions:
+        factory = policy_factory(condition, model)
+        try:
+            result = run_episode(episode, task, factory, episode_config)
+        except MmNavError:
+            raise
+        except Exception:
+            # A crash of the stack is a failed episode, not the end of a night's run.
+            reason = traceback.format_exc(limit=-3)
+            result = EpisodeResult(
+                seed, episode.kind, episode.instruction, False, False, 0.0, 0.0, math.inf, 0.0,
+                int(ErrorCode.INTERNAL), "failed", reason, math.inf, 0, 0, 0, "",
+            )  # fmt: skip
+        records.append(Record(condition, result))
+    return records
+
+
+def run_suite(
+    config: SuiteConfig,
+    workers: int | None = None,
+    log: Path | None = None,
+    resume: bool = False,
+    on_record: Callable[[Record], None] | None = None,
+) -> list[Record]:
+    """Run the suite in worker processes and return all records, in the order of seeds and conditions.
+
+    log: every record is appended there (JSON lines) as soon as its episode ends; with `resume`, what it holds is not
+    run again. Raises ConfigError when the log belongs to other settings, and whatever a worker could not do.
+    """
+    done = _open_log(config, log, resume)
+    for record in done.values():
+        if on_record is not None:
+            on_record(record)
+    jobs = {
+        seed: missing
+        for seed in range(config.seed, config.seed + config.episodes)
+        if (missing := [c for c in config.conditions if (seed, c) not in done])
+    }
+    for record in _run_jobs(config, jobs, workers or os.cpu_count() or 1):
+        done[record.result.seed, record.condition] = record
+        if log is not None:
+            with log.open("a", encoding="utf-8") as file:
+                file.write(record.to_line() + "\n")
+        if on_record is not None:
+            on_record(record)
+    order = {condition: i for i, condition in enumerate(config.conditions)}
+    return sorted(done.values(), key=lambda r: (r.result.seed, order[r.condition]))
+
+
+def summarise_suite(records: Sequence[Record], config: SuiteConfig) -> dict[str, Any]:
+    """Return the suite's flat JSON.
+
+    The keys of `summarise` are those of "full" (or of the first condition); other conditions carry their name in
+    front, and so do kinds: success_rate, sequence_success_rate, no_language_success_rate,
+    no_language_sequence_success_rate. p_value_<condition> is the exact McNemar test of success against the main
+    condition on the same episodes.
+    """
+    main = "full" if "full" in config.conditions else config.conditions[0]
+    data: dict[str, Any] = {"suite": "language", "condition": main, "seed": config.seed}
+    by_condition = {name: [r.result for r in records if r.condition == name] for name in config.conditions}
+    for name in sorted(config.conditions, key=lambda c: c != main):
+        prefix = "" if name == main else f"{name}_"
+        results = by_condition[name]
+        data.update({prefix + key: value for key, value in _numbers(results, config.seed).items()})
+        for kind in config.kinds:
+            of_kind = [r for r in results if r.kind == kind]
+            data.update({f"{prefix}{kind}_{key}": value for key, value in _numbers(of_kind, config.seed).items()})
+    wins = {(r.seed): r.success for r in by_condition[main]}
+    for name in config.conditions:
+        if name != main:
+            pairs = [(wins[r.seed], r.success) for r in by_condition[name] if r.seed in wins]
+            data[f"p_value_{name}"] = mcnemar_exact([a for a, _ in pairs], [b for _, b in pairs])
+    data["phrasing"] = config.phrasing
+    data["time_limit_s"] = config.time_limit_s
+    data["model"] = Path(config.model).name if config.model else ""
+    return data
+
+
+def _numbers(results: Sequence[EpisodeResult], seed: int) -> dict[str, Any]:
+    numbers: dict[str, Any] = dict(summarise([r.outcome() for r in results], seed))
+    numbers["crashes"] = sum(r.error_code == ErrorCode.INTERNAL for r in results)
+    return numbers
+
+
+def resolve_model(model: Path | None, conditions: Sequence[str]) -> str:
+    """Return the model's path as the suite's setting; "" when no condition needs one. Raises when it is missing."""
+    if all(name == "oracle" for name in conditions):
+        return ""
+    path = model or default_model()
+    if not path.is_file():
+        raise ConfigError(f"model {path} does not exist: give the path of an .onnx file made by `mm-nav export`")
+    return str(path)
+
+
+def _open_log(config: SuiteConfig, log: Path | None, resume: bool) -> dict[tuple[int, str], Record]:
+    if log is None:
+        return {}
+    # The number of episodes may grow, and conditions be added, from one run to the next.
+    settings = {k: v for k, v in asdict(config).items() if k not in ("seed", "episodes", "conditions")}
+    header = json.dumps({"settings": settings}, sort_keys=True)
+    done: dict[tuple[int, str], Record] = {}
+    if resume and log.exists():
+        lines = log.read_text(encoding="utf-8").split("\n")
+        if lines and lines[0] != header:
+            raise ConfigError(
+                f"{log} was written with other settings: run without --resume, or give another --json file"
+            )
+        for line in lines[1:-1]:  # what follows the last newline was cut off while it was written
+            record = Record.from_line(line)
+            seed = record.result.seed
+            if config.seed <= seed < config.seed + config.episodes and record.condition in config.conditions:
+                done[seed, record.condition] = record
+        kept = [header, *(line for line in lines[1:-1])]
+        log.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    else:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(header + "\n", encoding="utf-8")
+    return done
+
+
+def _run_jobs(config: SuiteConfig, jobs: Mapping[int, Sequence[str]], workers: int) -> Iterator[Record]:
+    if not jobs:
+        return
+    if workers == 1:
+        for seed, conditions in jobs.items():
+            yield from run_seed(config, seed, conditions)
+        return
+    # One core each: libraries that start threads of their own would take one another's. They read this as they are
+    # loaded, so it has to be in the environment that the workers are born with.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_start_worker)
+    queue = iter(jobs.items())
+    running: set[Future[list[Record]]] = set()
+    try:
+        while True:
+            # A few jobs ahead of the workers: an interrupt then has little to cancel.
+            for seed, conditions in _take(queue, 2 * workers - len(running)):
+                running.add(pool.submit(run_seed, config, seed, conditions))
+            if not running:
+                return
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield from future.result()
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            "a worker process died (out of memory?): run again with --resume and fewer --workers"
+        ) from error
+    finally:
+        for process in list((getattr(pool, "_processes", None) or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _take(queue: Iterator[tuple[int, Sequence[str]]], count: int) -> Iterator[tuple[int, Sequence[str]]]:
+    for _ in range(count):
+        item = next(queue, None)
+        if item is None:
+            return
+        yield item
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
