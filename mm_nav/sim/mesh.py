@@ -92,7 +92,7 @@ def _check_glb(data: bytes, path: Path) -> None:
         )
 
 
-class _Resolver(trimesh.resolvers.Resolver):
+class _Resolver:
     """Gives trimesh the files that a mesh refers to, and nothing outside the search paths."""
 
     def __init__(self, sibling: Callable[[str], Path | None]) -> None:
@@ -103,6 +103,11 @@ class _Resolver(trimesh.resolvers.Resolver):
         if found is None or found.stat().st_size > MAX_MESH_BYTES:
             raise FileNotFoundError(name)
         return found.read_bytes()
+
+    __getitem__ = get
+
+    def __contains__(self, name: str) -> bool:
+        return self._sibling(name) is not None
 
     def write(self, name: str, data: Any) -> None:
         raise PermissionError("meshes are only read")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -44,29 +45,31 @@ class MeshPart:
         return MeshPart(np.ascontiguousarray(triangles), uv, self.material, self.name, normals)
 
 
-def tessellate(geometry: Geometry, infinite_planes: bool = False) -> list[MeshPart]:
-    """Return the triangles of a primitive shape in its own frame; [] for a mesh. `infinite_planes`: as contacts see
-    them.
+@lru_cache(maxsize=1024)
+def tessellate(geometry: Geometry, infinite_planes: bool = False) -> tuple[MeshPart, ...]:
+    """Return the triangles of a primitive shape in its own frame; () for a mesh.
+
+    infinite_planes: as contacts see them.
     """
     if isinstance(geometry, Box):
-        return [_box(geometry.size)]
+        return (_box(geometry.size),)
     if isinstance(geometry, Cylinder):
-        return [_revolve(_profile_cylinder(geometry.radius, geometry.length), segments(geometry.radius))]
+        return (_revolve(_profile_cylinder(geometry.radius, geometry.length), segments(geometry.radius)),)
     if isinstance(geometry, Cone):
         half = geometry.length / 2
-        return [_revolve(np.array([[geometry.radius, -half], [0.0, half]]), segments(geometry.radius))]
+        return (_revolve(np.array([[geometry.radius, -half], [0.0, half]]), segments(geometry.radius)),)
     if isinstance(geometry, Capsule):
-        return [_revolve(_profile_capsule(geometry.radius, geometry.length), segments(geometry.radius), smooth=True)]
+        return (_revolve(_profile_capsule(geometry.radius, geometry.length), segments(geometry.radius), smooth=True),)
     if isinstance(geometry, Sphere):
-        return [_revolve(_profile_capsule(geometry.radius, 0.0), segments(geometry.radius, True), smooth=True)]
+        return (_revolve(_profile_capsule(geometry.radius, 0.0), segments(geometry.radius, True), smooth=True),)
     if isinstance(geometry, Ellipsoid):
         unit = _revolve(_profile_capsule(1.0, 0.0), segments(max(geometry.radii), True), smooth=True)
-        return [unit.transformed(np.diag([*geometry.radii, 1.0]))]
+        return (unit.transformed(np.diag([*geometry.radii, 1.0])),)
     if isinstance(geometry, Plane):
-        return [_plane(geometry, infinite_planes)]
+        return (_plane(geometry, infinite_planes),)
     if isinstance(geometry, Polyline):
-        return _polyline(geometry)
-    return []
+        return (_polyline(geometry),)
+    return ()
 
 
 def segments(radius: float, sphere: bool = False) -> int:
@@ -166,7 +169,7 @@ def _plane(geometry: Plane, infinite: bool) -> MeshPart:
     return MeshPart(corners[order], uv[order])
 
 
-def _polyline(geometry: Polyline) -> list[MeshPart]:
+def _polyline(geometry: Polyline) -> MeshPart:
     walls, corners = [], []
     for outline in geometry.outlines:
         points = np.array(outline, np.float64)
@@ -183,7 +186,7 @@ def _polyline(geometry: Polyline) -> list[MeshPart]:
     flat = _fill(corners)
     for height in (0.0, geometry.height):
         walls.append(np.concatenate([flat, np.full((*flat.shape[:2], 1), height)], axis=-1))
-    return [MeshPart(np.concatenate(walls))]
+    return MeshPart(np.concatenate(walls))
 
 
 def _fill(outlines: list[Points]) -> Points:

@@ -38,18 +38,12 @@ def read_xml(path: Path) -> Element:
 
 def parse_xml(data: bytes | str, source: str) -> Element:
     """Return the root element of XML text; `source` names it in errors. Entities and file references are refused."""
-    raw = data.encode() if isinstance(data, str) else data
-    raw = raw.lstrip()  # a blank line before the XML declaration is common in hand-written worlds
+    raw = (data.encode() if isinstance(data, str) else data).lstrip()
     try:
         try:
-            root = fromstring(raw, forbid_dtd=False, forbid_entities=True, forbid_external=True)
-        except ParseError as error:
-            if "unbound prefix" not in str(error):
-                raise
-            # Gazebo's own parser knows no namespaces, so worlds use prefixes that nobody declared.
-            root = fromstring(
-                re.sub(rb"(</?|\s)([A-Za-z_][\w.-]*):(?=[\w.-]+[\s=/>])", rb"\1\2_", raw), forbid_entities=True
-            )
+            return _parse(raw)
+        except ParseError:
+            return _parse(_repair(raw))
     except DefusedXmlException as error:
         raise WorldError(
             f"{source}: declares XML entities or external references, which no world needs "
@@ -57,7 +51,18 @@ def parse_xml(data: bytes | str, source: str) -> Element:
         ) from error
     except (ParseError, ValueError, LookupError) as error:
         raise WorldError(f"{source}: is not well-formed XML ({error}): repair the file at that place") from error
-    return root  # type: ignore[no-any-return]
+
+
+def _parse(raw: bytes) -> Element:
+    root: Element = fromstring(raw, forbid_dtd=False, forbid_entities=True, forbid_external=True)
+    return root
+
+
+def _repair(raw: bytes) -> bytes:
+    """Undo what Gazebo's own, lenient parser accepts: text before the root, "--" in comments, undeclared prefixes."""
+    raw = re.sub(rb"<!--.*?-->", b"", raw[max(raw.find(b"<"), 0) :], flags=re.DOTALL)
+    raw = re.sub(rb"</?[\w.:-]+", lambda tag: tag[0].replace(b":", b"_"), raw)
+    return re.sub(rb"(\s)(?!xml)([\w.-]+):([\w.:-]+\s*=)", rb"\1\2_\3", raw)
 
 
 def check_version(root: Element, source: str) -> str:

@@ -22,7 +22,8 @@ class _Frame:
 class FrameScope:
     """The named frames (links, joints, frames, nested models) of one model or of the world.
 
-    name: for error messages. Poses come out as (4, 4) float64 in the scope's own frame ("__model__", or "world").
+    name: for error messages. absent: names of models that were not found; frames in them count as the scope's own.
+    Poses come out as (4, 4) float64 in the scope's own frame ("__model__", or "world").
     """
 
     name: str
@@ -30,6 +31,7 @@ class FrameScope:
     frames: dict[str, _Frame] = field(default_factory=dict)
     children: dict[str, FrameScope] = field(default_factory=dict)
     placement: dict[str, str] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
 
     def add(self, name: str, raw: Matrix, relative_to: str = "") -> None:
         """Register frame `name` with pose `raw` in frame `relative_to` ("" = the scope's own frame)."""
@@ -53,6 +55,8 @@ class FrameScope:
             head, separator, rest = name.partition("::")
             if separator and head in self.children:
                 return self.pose(head) @ self.children[head].pose(rest)
+            if head in self.absent:
+                return np.eye(4)
             raise WorldError(
                 f"{self.source}: '{self.name}' has no frame '{name}' (known: "
                 f"{', '.join(sorted(self.frames)[:12]) or 'none'}): correct relative_to or attached_to"

@@ -13,6 +13,7 @@ from mm_nav.sim.sdf_resources import Resources, is_remote, last_name
 
 BASE = "mm_nav_base"  # attribute: folder of the file that an included element came from
 _MAX_DEPTH = 32
+_SDF_SUFFIXES = (".sdf", ".world", ".xml", ".model")
 
 _GROUND_PLANE = """<sdf version="1.6"><model name="ground_plane"><static>true</static><link name="link">
 <collision name="collision"><geometry><plane><normal>0 0 1</normal><size>100 100</size></plane></geometry></collision>
@@ -26,11 +27,12 @@ _BUILT_IN = {"ground_plane": _GROUND_PLANE, "sun": _SUN}
 
 @dataclass
 class Includer:
-    """Expands includes in place; `missing` and `unsupported` collect what could not be."""
+    """Expands includes in place; `missing` and `unsupported` collect what could not be, `absent` the names it had."""
 
     resources: Resources
     missing: dict[str, None] = field(default_factory=dict)
     unsupported: dict[str, None] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
     files: dict[Path, Element] = field(default_factory=dict)
 
     def expand(self, parent: Element, base: Path | None, stack: tuple[str, ...]) -> None:
@@ -56,7 +58,9 @@ class Includer:
             raise WorldError(f"{stack[-1]}: an <include> has no <uri>: name the model to include")
         found, folder, source = self._open(uri, base, stack)
         if found is None:
-            self.missing[uri] = None
+            if f"include {uri}" not in self.unsupported:
+                self.missing[uri] = None
+            self.absent.add(text_of(include, "name") or last_name(uri))
             return []
         if source:
             self.expand(found, folder, (*stack, source))
@@ -92,6 +96,9 @@ class Includer:
         if path is None:
             built_in = _BUILT_IN.get(name.strip().replace(" ", "_").lower())
             return (_first(parse_xml(built_in, name), name), None, "") if built_in else (None, None, "")
+        if path.suffix.lower() not in _SDF_SUFFIXES:
+            self.unsupported[f"include {uri}"] = None
+            return None, None, ""
         if str(path) in stack:
             chain = " -> ".join(Path(file).name for file in (*stack[stack.index(str(path)) :], str(path)))
             raise WorldError(f"{path}: includes itself ({chain}): remove one of these includes")
@@ -117,9 +124,8 @@ def _merged(model: Element) -> list[Element]:
     pose = model.find("pose")
     if pose is not None:
         frame.append(pose)
-    placement = model.get("placement_frame", "")
-    if placement:
-        frame.set("mm_nav_placement", placement)
+    if model.get("placement_frame"):
+        frame.append(copy.deepcopy(model))
     result = [frame]
     for child in model:
         if child.tag in ("link", "frame", "model", "joint"):

@@ -69,7 +69,7 @@ class _Loader:
         for extra in root.findall("world")[1:]:
             self.includer.unsupported[f"second world '{extra.get('name')}'"] = None
         self.includer.expand(world, self.base, (self.source,))
-        scope = FrameScope(world.get("name", "world"), self.source)
+        scope = self.scope(world.get("name", "world"))
         self.register(world, scope)
         for child in world:
             if child.tag == "model":
@@ -114,20 +114,23 @@ class _Loader:
                 if name in scope.children:
                     name = self.unique(name, set(scope.children))
                     child.set("name", name)
-                inner = FrameScope(name, self.source)
+                inner = self.scope(name)
                 self.register(child, inner)
                 scope.add_child(name, inner, raw, relative_to, child.get("placement_frame", ""))
                 continue
             if child.tag == "frame":
                 relative_to = relative_to or child.get("attached_to", "")
+                merged = child.find("model")
+                if merged is not None:  # sdf_include put it there: the model whose frame is placed
+                    whole = self.scope(merged.get("name", ""))
+                    self.register(merged, whole)
+                    raw = raw @ np.linalg.inv(whole.pose(merged.get("placement_frame", "")))
             elif child.tag == "joint":
                 relative_to = relative_to or text_of(child, "child")
             scope.add(name, raw, relative_to)
-            if child.get("mm_nav_placement"):
-                raise WorldError(
-                    f"{self.source}: placement_frame together with merge=\"true\" in '{scope.name}' is not read: "
-                    "place the merged model by its pose"
-                )
+
+    def scope(self, name: str) -> FrameScope:
+        return FrameScope(name, self.source, absent=frozenset(self.includer.absent))
 
     @staticmethod
     def unique(name: str, taken: set[str]) -> str:
@@ -214,7 +217,7 @@ class _Loader:
             if parts is None:
                 return None
         else:
-            parts = tessellate(geometry, infinite_planes=not seen)
+            parts = list(tessellate(geometry, infinite_planes=not seen))
         if seen:
             material = self.surfaces.material(element.find("material"), base, what)
             if material is not None and material.opacity < _MIN_OPACITY:

@@ -49,6 +49,8 @@ class Resources:
                 raise WorldError(f"search path {path} is not a folder: give the folder that holds the models")
         if base is not None:
             roots += [base, base / "models"]
+            if (base / "model.config").is_file():  # a model on its own: its neighbours are models as well
+                roots.append(base.parent)
             roots += [base.parent / name for name in ("models", "meshes", "media", "materials", "worlds")]
         for variable in PATH_VARIABLES:
             roots += [Path(part) for part in os.environ.get(variable, "").split(os.pathsep) if part]

@@ -94,6 +94,16 @@ def test_closed_rooms_are_unreachable() -> None:
     assert np.all(np.isinf(truth.distance_field(np.zeros(truth.shape, bool))))
 
 
+def test_no_path_jumps_over_a_thin_wall() -> None:
+    tiny = RobotConfig(footprint=((0.005, 0.005), (-0.005, 0.005), (-0.005, -0.005), (0.005, -0.005)))
+    truth = GroundTruthMap(world((0.0, 0.026, 9.0, 0.002, 1.0)), tiny, bounds=ROOM)
+    assert (~truth.traversable).any(axis=1).sum() == 1  # the wall is one row of cells thick
+    target = np.zeros(truth.shape, bool)
+    target[tuple(truth.world_to_cell([0.0, -1.0]))] = True
+    field = truth.distance_field(target)
+    assert np.isfinite(field[10, 10]) and np.all(np.isinf(field[60]))
+
+
 def test_unknown_model_and_huge_maps_are_refused() -> None:
     with pytest.raises(WorldError, match="no model"):
         GroundTruthMap(world((0, 0, 1, 1, 1)), bounds=ROOM).model_mask("nothing")

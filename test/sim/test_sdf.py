@@ -147,8 +147,23 @@ def test_versions(version: str) -> None:
 
 
 def test_undeclared_prefixes_are_read_as_gazebo_does() -> None:
-    loaded = parse_world(world("<gz:extra gz:kind='1'>5</gz:extra>" + model("m", f"<link name='l'>{VISUAL}</link>")))
+    loaded = parse_world(
+        world(
+            "<gz:extra gz:kind='1'>5</gz:extra><gz::order>1</gz::order>" + model("m", f"<link name='l'>{VISUAL}</link>")
+        )
+    )
     assert loaded.geometry_count == 1
+
+
+def test_careless_xml_is_read_as_gazebo_does() -> None:
+    text = world("<!-- gz topic -t /x -- y --><!-- <broken> -->" + model("m", f"<link name='l'>{VISUAL}</link>"))
+    assert parse_world("?xml version='1.0'?>\n" + text).geometry_count == 1
+
+
+def test_frames_in_a_model_that_was_not_found_do_not_stop_the_rest() -> None:
+    body = f"<link name='l'><pose relative_to='lost::f'>1 0 0 0 0 0</pose>{VISUAL}</link>"
+    loaded = parse_world(world(model("m", f"<include><name>lost</name><uri>model://nowhere</uri></include>{body}")))
+    assert loaded.missing == ("model://nowhere",) and loaded.geometry_count == 1
 
 
 BILLION = "<!DOCTYPE s [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;&a;'>]><sdf version='1.6'><world name='&b;'/></sdf>"

@@ -200,6 +200,8 @@ def test_point_light_fades_with_distance() -> None:
     lamp = f"<light name='p' type='point'><pose>2 0 1 0 0 0</pose>{fade}</light>"
     rgb = simulator(lamp + GROUND, camera=CameraConfig(160, 120)).render().rgb.astype(int)
     assert rgb[75, 80].sum() > rgb[61, 80].sum() + 60
+    short = simulator(lamp.replace(">20<", ">0.9<") + GROUND, camera=CameraConfig(160, 120)).render().rgb.astype(int)
+    assert short[75, 80].sum() < rgb[75, 80].sum() - 60  # the lamp hangs 1 m high and does not reach the floor
 
 
 def textured_world(pixels: np.ndarray, folder: object) -> Simulator:

@@ -142,6 +142,27 @@ def test_merge_include_puts_the_links_into_the_model(tmp_path: Path) -> None:
     assert np.allclose(loaded.models[0].visuals[0].pose[:3, 3], [5, 0, 1])
 
 
+def test_merge_include_at_a_placement_frame(tmp_path: Path) -> None:
+    frame = "<frame name='top'><pose>0 0 2 0 0 1.5707963267948966</pose></frame>"
+    write_model(tmp_path / "arm", f"<pose>9 9 9 0 0 0</pose>{frame}{BOX_LINK}")
+    body = (
+        "<model name='m'><pose>5 0 0 0 0 0</pose><include merge='true'><uri>model://arm</uri>"
+        "<placement_frame>top</placement_frame><pose>0 1 0 0 0 0</pose></include></model>"
+    )
+    pose = parse_world(sdf(body), search_paths=[tmp_path]).models[0].visuals[0].pose
+    assert np.allclose(pose[:3, 3], [5, 1, -2])
+    assert np.allclose(pose[:3, 0], [0, -1, 0])
+
+
+def test_model_file_on_its_own_finds_its_neighbours(tmp_path: Path) -> None:
+    write_model(tmp_path / "a", f"{include('b')}{include('thing.toml')}{BOX_LINK}")
+    write_model(tmp_path / "b", BOX_LINK)
+    (tmp_path / "a" / "thing.toml").write_text("x = 1")
+    loaded = load_world(tmp_path / "a" / "model.sdf")
+    assert [m.name for m in loaded.models] == ["inner", "inner::inner"]
+    assert loaded.missing == () and loaded.unsupported == ("include thing.toml",)
+
+
 def test_circle_of_includes_is_named(tmp_path: Path) -> None:
     write_model(tmp_path / "a", include("model://b"))
     write_model(tmp_path / "b", include("model://a"))
