@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -152,7 +153,8 @@ def _profile_capsule(radius: float, length: float) -> Points:
     arc = np.stack([np.cos(angles), np.sin(angles)], axis=-1) * radius
     arc[1:] *= grow
     arc[-1, 0] = 0.0
-    top, bottom = arc + (0.0, length / 2), arc[::-1] * (1.0, -1.0) - (0.0, length / 2)
+    lift = np.array([0.0, length / 2])
+    top, bottom = arc + lift, arc[::-1] * (1.0, -1.0) - lift
     return np.concatenate([bottom, top]) if length > 0 else np.concatenate([bottom, top[1:]])
 
 
@@ -198,7 +200,7 @@ def _fill(outlines: list[Points]) -> Points:
     ends = np.concatenate([np.roll(outline, -1, axis=0) for outline in outlines])
     levels = np.unique(np.concatenate([starts[:, 1], _crossing_heights(starts, ends)]))
     triangles = []
-    for low, high in zip(levels[:-1], levels[1:], strict=True):
+    for low, high in pairwise(levels):
         middle = (low + high) / 2
         rows = np.flatnonzero((starts[:, 1] > middle) != (ends[:, 1] > middle))
         share = (np.array([[low], [middle], [high]]) - starts[rows, 1]) / (ends[rows, 1] - starts[rows, 1])

@@ -9,8 +9,8 @@ from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
 import numpy.typing as npt
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
+from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
 from mm_nav.errors import WorldError
 
