@@ -125,7 +125,7 @@ def _join(sibling: Callable[[str], Path | None], namespace: str, name: str) -> P
 
 def _placed(scene: Any) -> list[tuple[str, Any]]:
     placed = []
-    for node in scene.graph.nodes_geometry:
+    for node in sorted(scene.graph.nodes_geometry, key=str):  # trimesh gives them in no fixed order
         matrix, name = scene.graph[node]
         geometry = scene.geometry[name]
         if isinstance(geometry, trimesh.Trimesh):

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
+import trimesh
 
 from mm_nav.errors import WorldError
 from mm_nav.sim.materials import decode_texture
@@ -288,6 +290,26 @@ def test_obj_with_colours_and_stl(tmp_path: Path) -> None:
     (tmp_path / "a.stl").write_bytes(b"\0" * 80 + struct.pack("<I", 1) + triangle)
     found = parse_world(mesh_world("a.stl"), base_dir=tmp_path).models[0]
     assert np.allclose(found.bounds()[1], [4, 5, 0])
+
+
+def test_glb_with_colour_and_texture_keeps_its_axes(tmp_path: Path) -> None:
+    plain = trimesh.creation.box((1.0, 2.0, 3.0))
+    plain.visual = trimesh.visual.TextureVisuals(
+        material=trimesh.visual.material.PBRMaterial(baseColorFactor=[0, 255, 0, 255])
+    )
+    picture = PIL.Image.fromarray(np.full((2, 2, 3), (200, 100, 50), np.uint8))
+    textured = trimesh.creation.box((1.0, 1.0, 1.0))
+    textured.visual = trimesh.visual.TextureVisuals(
+        uv=np.zeros((8, 2)), material=trimesh.visual.material.PBRMaterial(baseColorTexture=picture)
+    )
+    textured.apply_translation((5.0, 0.0, 0.0))
+    (tmp_path / "a.glb").write_bytes(trimesh.Scene({"plain": plain, "textured": textured}).export(file_type="glb"))
+    found = parse_world(mesh_world("a.glb"), base_dir=tmp_path).models[0]
+    assert np.allclose(found.bounds(), [[-0.5, -1.0, -1.5], [5.5, 1.0, 1.5]])
+    materials = [part.material for part in found.visuals[0].parts]
+    assert materials[0].texture is None and np.allclose(materials[0].diffuse, (0, 1, 0))
+    assert materials[1].texture is not None and materials[1].texture[0, 0].tolist() == [200, 100, 50]
+    assert np.allclose(materials[1].diffuse, (1, 1, 1))
 
 
 def test_a_picture_that_unpacks_to_gigapixels_is_not_unpacked(tmp_path: Path) -> None:
