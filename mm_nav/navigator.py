@@ -23,7 +23,7 @@ from mm_nav.mapping.coverage import CameraCoverage
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.navigator_recovery import Recovery
-from mm_nav.observation import CameraImage, Observation
+from mm_nav.observation import Observation
 from mm_nav.planning.exploration import Viewpoint, find_viewpoints
 from mm_nav.planning.grid_planner import GridPlanner
 from mm_nav.robot import RobotConfig
@@ -95,7 +95,7 @@ class Navigator:
             return Command(observation.stamp_ns, Twist2D(), self.progress.stage)
         if self._started is None:
             self._started = self._last_scan = self._last_policy = now
-        degraded = tuple(name for name in ("scan", "image") if getattr(observation, name) is None)
+        degraded = () if observation.scan is not None else ("scan",)
         if observation.scan is not None:
             self._last_scan = now
         failure = self._failure(now)
@@ -107,6 +107,8 @@ class Navigator:
         output = self._consult(observation, now)
         if self.policy_goal is not None and output is None:
             degraded = (*degraded, "policy")
+        elif output is not None and output.heatmap is None:
+            degraded = (*degraded, "image")
         hold = self.policy_goal is not None and now - self._last_policy > self.config.policy_slow_s
         twist = self._behave(now, pose, observation, output)
         if twist is None:
@@ -122,14 +124,9 @@ class Navigator:
 
     def _sense(self, observation: Observation) -> None:
         pose = observation.odometry.pose
-        if observation.image is not None:
-            self._fov = _horizontal_fov(observation.image)
-        if observation.scan is None:
-            return
-        self.grid.update(observation.scan, pose)
-        self.grid.clear_footprint(pose.transform(self.robot.footprint_array()))
-        if observation.image is not None and self.policy_goal is not None:
-            self.coverage.update(pose, observation.scan, self._fov)
+        if observation.scan is not None:
+            self.grid.update(observation.scan, pose)
+            self.grid.clear_footprint(pose.transform(self.robot.footprint_array()))
 
     def _consult(self, observation: Observation, now: float) -> PolicyOutput | None:
         goal = self.policy_goal
@@ -140,8 +137,14 @@ class Navigator:
         if output is None:
             return None
         self._last_policy = now
-        if observation.image is not None:
-            self.belief.update(output, observation.odometry.pose, self.grid, self._fov)
+        # The policy's node has the camera, this one need not: a heat map tells that there was a picture.
+        if output.heatmap is not None:
+            self._saw_camera = True
+            self._fov = _field_of_view(output)
+            pose = observation.odometry.pose
+            if observation.scan is not None:
+                self.coverage.update(pose, observation.scan, self._fov)
+            self.belief.update(output, pose, self.grid, self._fov)
         return output
 
     def _failure(self, now: float) -> tuple[Stage, ErrorCode, str] | None:
@@ -251,7 +254,7 @@ class Navigator:
             return self.controller.turn(bearing)
         if output is not None and output.visible >= self.config.confirm_visible:
             self._confirmations += 1
-        if observation.image is None and target.views >= self.config.confirm_views:
+        if output is not None and output.heatmap is None and target.views >= self.config.confirm_views:
             # The camera is gone: what was seen before has to do.
             self._confirmations += 1
         if self._confirmations >= self.config.confirm_views:
@@ -271,14 +274,13 @@ class Navigator:
             self.planner.update(self.grid, pose)
             view = self._doubt(target, pose) if doubtful and target is not None else None
             if view is None:
-                coverage = self.coverage if observation.image is not None or self._saw_camera else None
+                coverage = self.coverage if self._saw_camera else None
                 views = find_viewpoints(self.grid, coverage, self.planner, pose, self._blocked)
                 view = self._keep(views)
             if view is None:
                 return self._nothing_left(now)
             self._viewpoint, self._aim = view, view.point
             self.plan = _NO_PATH if view.look else self._path_or_none(view)
-        self._saw_camera = self._saw_camera or observation.image is not None
         confidence = target.confidence if target is not None else 0.0
         self._report(Stage.SEARCHING, distance=math.nan, target=None, confidence=confidence)
         if view.look:
@@ -415,5 +417,7 @@ def _length_left(path: Path, pose: Pose2D) -> float:
     return float(np.hypot(*np.diff(path[nearest:], axis=0).T).sum())
 
 
-def _horizontal_fov(image: CameraImage) -> float:
-    return 2.0 * math.atan(image.rgb.shape[1] / 2.0 / float(image.intrinsics[0, 0]))
+def _field_of_view(output: PolicyOutput) -> float:
+    """Return the camera's horizontal field of view, rad: the bins' centres and half a bin on either side."""
+    spread = float(output.bearings.max() - output.bearings.min())
+    return spread * len(output.bearings) / max(1, len(output.bearings) - 1)

@@ -26,7 +26,7 @@ class RobotConfig:
     max_linear: float = 0.8
     min_linear: float = -0.2
     max_angular: float = 1.8
-    max_linear_accel: float = 1.5
+    max_linear_accel: float = 3.0
     max_angular_accel: float = 4.0
     command_delay_s: float = 0.0
 

@@ -68,7 +68,8 @@ class OnnxPolicy:
             "pose": self._preprocess.pose(goal.pose, observation.odometry.pose),
         }
         out = dict(zip(OUTPUTS, self._session.run(list(OUTPUTS), feed), strict=True))
-        seen = float(present[0, 0]) > 0 and bool(mask.any())
+        camera = float(present[0, 0]) > 0
+        seen = camera and bool(mask.any())
         return PolicyOutput(
             stamp_ns=observation.stamp_ns,
             goal_id=goal.id,
@@ -80,6 +81,6 @@ class OnnxPolicy:
             arrived=float(out["arrived"][0]) if seen else 0.0,
             waypoints=np.asarray(out["waypoints"][0]),
             waypoint_probs=np.asarray(out["waypoint_probs"][0]),
-            heatmap=np.asarray(out["heatmap"][0]) if seen else None,
+            heatmap=np.asarray(out["heatmap"][0]) if camera else None,
             inference_ms=1e3 * (time.perf_counter() - started),
         )

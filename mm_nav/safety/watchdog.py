@@ -10,11 +10,16 @@ class Watchdog:
 
     def __init__(self, limits: Mapping[str, float], now_s: float) -> None:
         self._limits = dict(limits)
-        self._heard = {name: now_s for name in limits}
+        self._heard = dict.fromkeys(limits, now_s)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The inputs that are watched."""
+        return tuple(self._limits)
 
     def heard(self, name: str, now_s: float) -> None:
         """Note that an input was received at now_s."""
-        self._heard[name] = now_s
+        self._heard[name] = max(now_s, self._heard[name])
 
     def silent(self, now_s: float) -> tuple[str, ...]:
         """Return the names that have been silent for longer than they may, in the order of the limits."""

@@ -1,0 +1,224 @@
+"""The stack's nouns as ROS messages. (The other way is mm_nav.sensing.messages, which bags share.)"""
+
+from __future__ import annotations
+
+import array
+import math
+
+import numpy as np
+import numpy.typing as npt
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, PoseStamped, TransformStamped, Twist, TwistStamped
+from nav_msgs.msg import OccupancyGrid as OccupancyGridMessage
+from nav_msgs.msg import Odometry as OdometryMessage
+from nav_msgs.msg import Path
+from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import LaserScan as LaserScanMessage
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker
+
+from mm_nav.command import PolicyOutput
+from mm_nav.geometry import Pose2D, Twist2D
+from mm_nav.goal import PolicyGoal
+from mm_nav.mapping.occupancy_grid import GridExport
+from mm_nav.observation import CameraImage, LaserScan, Odometry
+from mm_nav.sensing.messages import quaternion_from_matrix, quaternion_from_yaw, stamp_ns, yaw_from_quaternion
+from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
+from mm_nav_interfaces.msg import PolicyOutput as PolicyOutputMessage
+
+Matrix = npt.NDArray[np.float64]
+
+
+def to_time(nanoseconds: int) -> Time:
+    """Return a builtin_interfaces/Time."""
+    return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+
+
+def to_header(nanoseconds: int, frame: str) -> Header:
+    """Return a std_msgs/Header."""
+    return Header(stamp=to_time(nanoseconds), frame_id=frame)
+
+
+def floats(values: npt.ArrayLike) -> array.array[float]:
+    """Return a float32 array.array: rclpy takes it as it is, where an ndarray costs 1 000 times as long."""
+    result = array.array("f")
+    result.frombytes(np.ascontiguousarray(values, np.float32).tobytes())
+    return result
+
+
+def image_message(image: CameraImage, frame: str) -> Image:
+    """Return a sensor_msgs/Image, rgb8."""
+    height, width = image.rgb.shape[:2]
+    message = Image(header=to_header(image.stamp_ns, frame), height=height, width=width, encoding="rgb8", step=3 * width)
+    message.data = array.array("B", image.rgb.tobytes())
+    return message
+
+
+def camera_info_message(image: CameraImage, frame: str) -> CameraInfo:
+    """Return the sensor_msgs/CameraInfo of a rectified pinhole camera."""
+    height, width = image.rgb.shape[:2]
+    k = image.intrinsics
+    message = CameraInfo(header=to_header(image.stamp_ns, frame), height=height, width=width, distortion_model="plumb_bob")
+    message.d = [0.0] * 5
+    message.k = [float(v) for v in k.ravel()]
+    message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    message.p = [float(v) for v in np.hstack([k, np.zeros((3, 1))]).ravel()]
+    return message
+
+
+def scan_message(scan: LaserScan, frame: str, period_s: float) -> LaserScanMessage:
+    """Return a sensor_msgs/LaserScan."""
+    return LaserScanMessage(
+        header=to_header(scan.stamp_ns, frame),
+        angle_min=float(scan.angle_min),
+        angle_max=float(scan.angle_min + scan.angle_increment * (len(scan.ranges) - 1)),
+        angle_increment=float(scan.angle_increment),
+        scan_time=period_s,
+        range_min=float(scan.range_min),
+        range_max=float(scan.range_max),
+        ranges=floats(scan.ranges),
+    )
+
+
+def odometry_message(odometry: Odometry, frame: str, child: str) -> OdometryMessage:
+    """Return a nav_msgs/Odometry whose yaw reads back bit for bit."""
+    message = OdometryMessage(header=to_header(odometry.stamp_ns, frame), child_frame_id=child)
+    message.pose.pose.position.x, message.pose.pose.position.y = odometry.pose.x, odometry.pose.y
+    q = message.pose.pose.orientation
+    q.z, q.w = quaternion_from_yaw(odometry.pose.yaw)
+    twist = message.twist.twist
+    twist.linear.x, twist.linear.y, twist.angular.z = odometry.twist.linear, odometry.twist.lateral, odometry.twist.angular
+    return message
+
+
+def transform_message(parent_T_child: Matrix, nanoseconds: int, parent: str, child: str) -> TransformStamped:
+    """Return a geometry_msgs/TransformStamped of a (4, 4) pose."""
+    message = TransformStamped(header=to_header(nanoseconds, parent), child_frame_id=child)
+    t, q = message.transform.translation, message.transform.rotation
+    t.x, t.y, t.z = (float(v) for v in parent_T_child[:3, 3])
+    q.x, q.y, q.z, q.w = quaternion_from_matrix(parent_T_child[:3, :3])
+    return message
+
+
+def planar_matrix(pose: Pose2D) -> Matrix:
+    """Return a planar pose as (4, 4)."""
+    c, s = math.cos(pose.yaw), math.sin(pose.yaw)
+    return np.array([[c, -s, 0, pose.x], [s, c, 0, pose.y], [0, 0, 1.0, 0], [0, 0, 0, 1.0]])
+
+
+def twist_message(twist: Twist2D, nanoseconds: int, frame: str) -> TwistStamped:
+    """Return a geometry_msgs/TwistStamped."""
+    return TwistStamped(header=to_header(nanoseconds, frame), twist=plain_twist(twist))
+
+
+def plain_twist(twist: Twist2D) -> Twist:
+    """Return a geometry_msgs/Twist."""
+    message = Twist()
+    message.linear.x, message.linear.y, message.angular.z = float(twist.linear), float(twist.lateral), float(twist.angular)
+    return message
+
+
+def twist_from(message: Twist) -> Twist2D:
+    """Return the planar part of a geometry_msgs/Twist."""
+    return Twist2D(message.linear.x, message.angular.z, message.linear.y)
+
+
+def pose_message(pose: Pose2D, nanoseconds: int, frame: str) -> PoseStamped:
+    """Return a geometry_msgs/PoseStamped."""
+    message = PoseStamped(header=to_header(nanoseconds, frame))
+    message.pose.position.x, message.pose.position.y = float(pose.x), float(pose.y)
+    message.pose.orientation.z, message.pose.orientation.w = quaternion_from_yaw(pose.yaw)
+    return message
+
+
+def pose_from(message: PoseStamped) -> Pose2D:
+    """Return the planar part of a pose; an orientation of all zeros, which many tools send, is yaw 0."""
+    q = message.pose.orientation
+    yaw = yaw_from_quaternion(q.x, q.y, q.z, q.w)
+    return Pose2D(message.pose.position.x, message.pose.position.y, 0.0 if math.isnan(yaw) else yaw)
+
+
+def path_message(points: Matrix, nanoseconds: int, frame: str) -> Path:
+    """Return a nav_msgs/Path of points (N, 2)."""
+    message = Path(header=to_header(nanoseconds, frame))
+    message.poses = [pose_message(Pose2D(float(x), float(y)), nanoseconds, frame) for x, y in points]
+    return message
+
+
+def map_message(grid: GridExport, nanoseconds: int, frame: str) -> OccupancyGridMessage:
+    """Return a nav_msgs/OccupancyGrid."""
+    message = OccupancyGridMessage(header=to_header(nanoseconds, frame))
+    message.info.resolution = float(grid.resolution)
+    message.info.height, message.info.width = grid.data.shape
+    message.info.origin.position.x, message.info.origin.position.y = (float(v) for v in grid.origin)
+    message.info.origin.orientation.w = 1.0
+    message.data = array.array("b", grid.data.tobytes())
+    return message
+
+
+def policy_message(output: PolicyOutput, frame: str) -> PolicyOutputMessage:
+    """Return a mm_nav_interfaces/PolicyOutput."""
+    message = PolicyOutputMessage(header=to_header(output.stamp_ns, frame), goal_id=output.goal_id)
+    message.bearings, message.bearing_probs = floats(output.bearings), floats(output.bearing_probs)
+    message.bearing_ranges = floats(output.bearing_ranges)
+    message.visible, message.arrived = float(output.visible), float(output.arrived)
+    message.waypoint_hypotheses, message.waypoint_steps = output.waypoints.shape[:2]
+    message.waypoints, message.waypoint_probs = floats(output.waypoints), floats(output.waypoint_probs)
+    if output.heatmap is not None:
+        message.heatmap_height, message.heatmap_width = output.heatmap.shape
+        message.heatmap = floats(output.heatmap)
+    message.inference_ms = float(output.inference_ms)
+    return message
+
+
+def policy_from(message: PolicyOutputMessage) -> PolicyOutput:
+    """Return what a mm_nav_interfaces/PolicyOutput holds."""
+    heatmap = np.asarray(message.heatmap, np.float32).reshape(message.heatmap_height, message.heatmap_width)
+    return PolicyOutput(
+        stamp_ns=stamp_ns(message.header),
+        goal_id=message.goal_id,
+        bearings=np.asarray(message.bearings, np.float32),
+        bearing_probs=np.asarray(message.bearing_probs, np.float32),
+        bearing_ranges=np.asarray(message.bearing_ranges, np.float32),
+        visible=as_float(message.visible),
+        arrived=as_float(message.arrived),
+        waypoints=np.asarray(message.waypoints, np.float32).reshape(message.waypoint_hypotheses, message.waypoint_steps, 2),
+        waypoint_probs=np.asarray(message.waypoint_probs, np.float32),
+        heatmap=heatmap if heatmap.size else None,
+        inference_ms=float(message.inference_ms),
+    )
+
+
+def as_float(value: float) -> float:
+    """Return a float32 field as the nearest float64, as the network gave it."""
+    return float(np.float32(value))
+
+
+def policy_goal_message(goal: PolicyGoal | None) -> PolicyGoalMessage:
+    """Return a mm_nav_interfaces/PolicyGoal; None = nothing to do."""
+    message = PolicyGoalMessage()
+    if goal is None:
+        return message
+    message.id, message.phrase = goal.id, goal.phrase
+    if goal.pose is not None:
+        message.has_pose = True
+        message.pose = pose_message(goal.pose, 0, "").pose
+    return message
+
+
+def policy_goal_from(message: PolicyGoalMessage) -> PolicyGoal | None:
+    """Return what a mm_nav_interfaces/PolicyGoal asks for, or None."""
+    if not message.id:
+        return None
+    pose = pose_from(PoseStamped(pose=message.pose)) if message.has_pose else None
+    return PolicyGoal(message.id, message.phrase, pose)
+
+
+def target_marker(x: float, y: float, confidence: float, nanoseconds: int, frame: str) -> Marker:
+    """Return a sphere where the target is believed to be; the more believed, the more solid."""
+    marker = Marker(header=to_header(nanoseconds, frame), ns="target", id=0, type=Marker.SPHERE, action=Marker.ADD)
+    marker.pose.position = Point(x=float(x), y=float(y), z=0.4)
+    marker.pose.orientation.w = 1.0
+    marker.scale.x = marker.scale.y = marker.scale.z = 0.35
+    marker.color = ColorRGBA(r=1.0, g=0.3, b=0.1, a=float(max(0.15, confidence)))
+    return marker

@@ -1,0 +1,140 @@
+"""The guard as a process of its own: whatever crashes or hangs elsewhere, the robot stops."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from geometry_msgs.msg import Twist, TwistStamped
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import LaserScan
+
+from mm_nav.errors import SensorError
+from mm_nav.geometry import Twist2D
+from mm_nav.observation import LaserScan as Scan
+from mm_nav.robot import RobotConfig
+from mm_nav.ros import conversions, qos
+from mm_nav.ros.parameters import ParameterSpec
+from mm_nav.ros.stack_node import StackNode, run_node
+from mm_nav.ros.tf_buffer import StaticTransforms
+from mm_nav.ros.topics import frames, topics
+from mm_nav.safety.guard import Guard, GuardConfig, GuardResult
+from mm_nav.safety.watchdog import Watchdog
+from mm_nav.sensing.messages import odometry_from, scan_from
+from mm_nav_interfaces.msg import GuardStatus
+
+
+class GuardNode(StackNode):
+    """cmd_vel_nav + scan + odom -> cmd_vel, at least `rate` times a second."""
+
+    PARAMETERS = (
+        ParameterSpec("margin", 0.03, "kept between body and obstacles, m", 0.0, 0.5),
+        ParameterSpec("reaction_time", 0.15, "from scan to the wheels' answer, beside the scan's age, s", 0.0, 1.0),
+        ParameterSpec("max_scan_age", 0.4, "an older scan stops the robot, s", 0.05, 2.0),
+        ParameterSpec("command_timeout", 0.2, "without a command for this long the robot stops, s of real time", 0.05, 2.0),
+        ParameterSpec("scan_timeout", 0.35, "without a scan for this long the robot stops, s of real time", 0.05, 2.0),
+        ParameterSpec("rate", 20.0, "commands and status messages per second of real time", 5.0, 100.0),
+        ParameterSpec("twist_stamped", True, "publish TwistStamped; false: Twist"),
+    )
+
+    def __init__(self) -> None:
+        super().__init__("guard")
+        self._timer = None
+
+    def configure(self) -> None:
+        """Create the guard, publishers and subscriptions."""
+        self._guard = Guard(
+            RobotConfig(),
+            GuardConfig(
+                margin_m=float(self.value("margin")),
+                reaction_s=float(self.value("reaction_time")),
+                max_scan_age_s=float(self.value("max_scan_age")),
+            ),
+        )
+        self._scan: Scan | None = None
+        self._current, self._wanted = Twist2D(), Twist2D()
+        t = topics()
+        self._mounts = StaticTransforms(self)
+        self._stamped = bool(self.value("twist_stamped"))
+        self._command = self.create_publisher(TwistStamped if self._stamped else Twist, t.cmd_vel, qos.COMMAND)
+        self._status = self.create_publisher(GuardStatus, t.guard_status, qos.STATUS)
+        self._subscriptions_own = [
+            self.create_subscription(TwistStamped, t.cmd_vel_nav, self._receive_command, qos.COMMAND),
+            self.create_subscription(LaserScan, t.scan, self._receive_scan, qos.SENSOR),
+            self.create_subscription(Odometry, t.odom, self._receive_odometry, qos.ODOMETRY),
+        ]
+
+    def activate(self) -> None:
+        """Start publishing."""
+        limits = {"command": float(self.value("command_timeout")), "scan": float(self.value("scan_timeout"))}
+        self._watchdog = Watchdog(limits, self.steady_s())
+        self._timer = self.create_timer(1.0 / float(self.value("rate")), self._publish, clock=self.steady)
+
+    def deactivate(self) -> None:
+        """Stop the robot, then stop publishing."""
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+        self._send(Twist2D())
+
+    def cleanup(self) -> None:
+        """Drop publishers and subscriptions."""
+        for subscription in self._subscriptions_own:
+            self.destroy_subscription(subscription)
+        self.destroy_publisher(self._command)
+        self.destroy_publisher(self._status)
+
+    def _receive_odometry(self, message: Odometry) -> None:
+        self._current = odometry_from(message).twist
+
+    def _receive_scan(self, message: LaserScan) -> None:
+        mount = self._mounts.lookup(frames().base, message.header.frame_id)
+        if mount is None:
+            text = f"no transform from {frames().base} to {message.header.frame_id} on /tf_static: the robot stays"
+            self.get_logger().warning(text, throttle_duration_sec=5.0)
+            return
+        try:
+            self._scan = scan_from(message, mount)
+        except SensorError as error:
+            self._scan = None
+            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+            return
+        if self.active:
+            self._watchdog.heard("scan", self.steady_s())
+
+    def _receive_command(self, message: TwistStamped) -> None:
+        self._wanted = conversions.twist_from(message.twist)
+        if self.active:
+            self._watchdog.heard("command", self.steady_s())
+            self._publish()
+
+    def _publish(self) -> None:
+        now = self.get_clock().now().nanoseconds
+        silent = self._watchdog.silent(self.steady_s())
+        if silent:
+            moving = self._wanted != Twist2D()
+            result = GuardResult(Twist2D(), moving, f"no {silent[0]}")
+        else:
+            result = self._guard.filter(self._wanted, self._current, self._scan, now)
+        self._send(result.twist)
+        status = GuardStatus(header=conversions.to_header(now, frames().base), limited=result.limited, reason=result.reason)
+        status.stopped = result.limited and result.twist == Twist2D()
+        status.requested_linear, status.requested_angular = self._wanted.linear, self._wanted.angular
+        status.allowed_linear, status.allowed_angular = result.twist.linear, result.twist.angular
+        if self._scan is not None:
+            status.scan_stamp = conversions.to_time(self._scan.stamp_ns)
+        self._status.publish(status)
+
+    def _send(self, twist: Twist2D) -> None:
+        now = self.get_clock().now().nanoseconds
+        stamped = conversions.twist_message(twist, now, frames().base)
+        self._command.publish(stamped if self._stamped else stamped.twist)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    return run_node(GuardNode, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

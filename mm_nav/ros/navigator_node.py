@@ -1,0 +1,361 @@
+"""The action server: scan + odometry + policy output -> cmd_vel_nav, plan, map, markers, diagnostics."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import TwistStamped
+from nav_msgs.msg import OccupancyGrid, Odometry, Path
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.task import Future
+from sensor_msgs.msg import LaserScan
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
+
+from mm_nav.command import Command, ErrorCode, PolicyOutput, Stage
+from mm_nav.errors import GoalError, SensorError
+from mm_nav.geometry import Twist2D
+from mm_nav.goal import Goal, PolicyGoal
+from mm_nav.navigator import Navigator
+from mm_nav.navigator_config import NavigatorConfig
+from mm_nav.observation import Observation
+from mm_nav.robot import RobotConfig
+from mm_nav.ros import conversions, qos
+from mm_nav.ros.parameters import ParameterSpec, specs_of
+from mm_nav.ros.stack_node import StackNode, run_node
+from mm_nav.ros.tf_buffer import StaticTransforms
+from mm_nav.ros.topics import frames, topics
+from mm_nav.safety.watchdog import Watchdog
+from mm_nav.sensing.messages import odometry_from, scan_from
+from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
+from mm_nav_interfaces.action import NavigateTo
+from mm_nav_interfaces.msg import GuardStatus
+from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
+from mm_nav_interfaces.msg import PolicyOutput as PolicyOutputMessage
+
+_LOST = {
+    "scan": ErrorCode.SENSOR_LOST,
+    "odom": ErrorCode.SENSOR_LOST,
+    "policy": ErrorCode.INFERENCE_LOST,
+    "guard_status": ErrorCode.GUARD_LOST,
+}
+_KEPT_OUTPUTS = 20
+
+
+class NavigatorNode(StackNode):
+    """Drives to one goal at a time; a new goal takes the place of the one before."""
+
+    PARAMETERS = (
+        ParameterSpec("policy_deadline", 0.08, "how long a step waits for its policy output, s of real time", 0.0, 1.0),
+        ParameterSpec("sensor_timeout", 0.4, "a goal fails when scan or odometry are silent for this long, s", 0.1, 10.0),
+        ParameterSpec("inference_timeout", 1.0, "a goal fails when the policy is silent for this long, s", 0.1, 10.0),
+        ParameterSpec("guard_timeout", 0.4, "a goal fails when the guard is silent for this long, s", 0.1, 10.0),
+        ParameterSpec("default_timeout", 180.0, "time for a goal that names none, s", 1.0, 86400.0),
+        ParameterSpec("map_period", 1.0, "time between two maps, s", 0.1, 60.0),
+        *specs_of(NavigatorConfig()),
+    )
+
+    def __init__(self) -> None:
+        super().__init__("navigator")
+        self._timers_own: list[object] = []
+
+    def configure(self) -> None:
+        """Create the navigator, publishers, subscriptions and the action server."""
+        values = {spec.name: self.value(spec.name) for spec in specs_of(NavigatorConfig())}
+        self.navigator = Navigator(RobotConfig(), replace(NavigatorConfig(), **values), self._policy_output)
+        self._sync = ObservationSynchronizer(SyncConfig(triggers=("scan",)))
+        self._outputs: dict[tuple[int, str], PolicyOutput] = {}
+        self._waiting: deque[tuple[Observation, float]] = deque(maxlen=3)
+        self._handle: ServerGoalHandle | None = None
+        self._done: Future | None = None
+        self._goal_started_s = 0.0
+        self._driven, self._last_pose = 0.0, None
+        self._sent_goal_id = ""
+        self._latencies: deque[float] = deque(maxlen=600)
+        t = topics()
+        self._mounts = StaticTransforms(self)
+        self._command = self.create_publisher(TwistStamped, t.cmd_vel_nav, qos.COMMAND)
+        self._plan = self.create_publisher(Path, t.plan, qos.STATUS)
+        self._map = self.create_publisher(OccupancyGrid, t.map, qos.LATCHED)
+        self._markers = self.create_publisher(MarkerArray, t.markers, qos.STATUS)
+        self._diagnostics = self.create_publisher(DiagnosticArray, t.diagnostics, qos.STATUS)
+        self._policy_goal = self.create_publisher(PolicyGoalMessage, t.policy_goal, qos.LATCHED)
+        self._tf_static = self.create_publisher(TFMessage, "/tf_static", qos.STATIC_TF)
+        self._subscriptions_own = [
+            self.create_subscription(Odometry, t.odom, self._odometry, qos.ODOMETRY),
+            self.create_subscription(LaserScan, t.scan, self._scan, qos.SENSOR),
+            self.create_subscription(PolicyOutputMessage, t.policy, self._policy, qos.STATUS),
+            self.create_subscription(GuardStatus, t.guard_status, self._guard, qos.STATUS),
+        ]
+        self._server = ActionServer(
+            self,
+            NavigateTo,
+            t.navigate_to,
+            execute_callback=self._execute,
+            goal_callback=self._consider_goal,
+            handle_accepted_callback=self._accept,
+            cancel_callback=lambda handle: CancelResponse.ACCEPT,
+        )
+
+    def activate(self) -> None:
+        """Start timers; until localisation comes, the map frame is the odom frame."""
+        f = frames()
+        self._watchdog = Watchdog({}, self.steady_s())
+        identity = conversions.transform_message(np.eye(4), 0, f.map, f.odom)
+        self._tf_static.publish(TFMessage(transforms=[identity]))
+        self._timers_own = [
+            self.create_timer(0.02, self._check, clock=self.steady),
+            self.create_timer(0.2, self._send_feedback, clock=self.steady),
+            self.create_timer(float(self.value("map_period")), self._send_map, clock=self.steady),
+            self.create_timer(1.0, self._send_diagnostics, clock=self.steady),
+        ]
+
+    def deactivate(self) -> None:
+        """End the goal and stop the robot."""
+        for timer in self._timers_own:
+            self.destroy_timer(timer)
+        self._timers_own = []
+        if self._handle is not None:
+            self.navigator.cancel()
+            self._end(ErrorCode.CANCELED, "the navigator was deactivated")
+        self._stop()
+
+    def cleanup(self) -> None:
+        """Drop the action server, publishers and subscriptions."""
+        self._server.destroy()
+        for subscription in self._subscriptions_own:
+            self.destroy_subscription(subscription)
+        for publisher in (self._command, self._plan, self._map, self._markers, self._diagnostics, self._policy_goal,
+                          self._tf_static):  # fmt: skip
+            self.destroy_publisher(publisher)
+
+    # Goals
+
+    def _consider_goal(self, request: NavigateTo.Goal) -> GoalResponse:
+        if not self.active:
+            self.get_logger().warning("goal refused: the navigator is not active")
+            return GoalResponse.REJECT
+        return GoalResponse.ACCEPT
+
+    def _accept(self, handle: ServerGoalHandle) -> None:
+        if self._handle is not None:
+            self.navigator.cancel()
+            self._end(ErrorCode.CANCELED, "a new goal took its place")
+        self._handle, self._done = handle, Future()
+        self._goal_started_s = now = self.steady_s()
+        self._driven, self._last_pose = 0.0, None
+        request = handle.request
+        try:
+            if request.use_image:
+                raise GoalError("goals that are a picture are not supported yet: give an instruction or a pose")
+            frame = request.pose.header.frame_id
+            if request.use_pose and frame not in ("", frames().map, frames().odom):
+                raise GoalError(f"the goal pose is in frame '{frame}': give it in '{frames().map}'")
+            timeout = float(request.timeout) if request.timeout != 0 else float(self.value("default_timeout"))
+            pose = conversions.pose_from(request.pose) if request.use_pose else None
+            self.navigator.set_goal(Goal(request.instruction, pose, None, timeout))
+        except GoalError as error:
+            handle.execute()
+            self._end(ErrorCode.INVALID_GOAL, str(error))
+            return
+        limits = {
+            "scan": float(self.value("sensor_timeout")),
+            "odom": float(self.value("sensor_timeout")),
+            "guard_status": float(self.value("guard_timeout")),
+        }
+        if self.navigator.policy_goal is not None:
+            limits["policy"] = float(self.value("inference_timeout"))
+        # A little grace at the start: the network is asked only from now on.
+        self._watchdog = Watchdog(limits, now + 0.5)
+        self._announce()
+        handle.execute()
+
+    async def _execute(self, handle: ServerGoalHandle) -> NavigateTo.Result:
+        done = self._done if self._handle is handle else None
+        result: NavigateTo.Result = await done if done is not None else self._last_result
+        if result.error_code == ErrorCode.NONE:
+            handle.succeed()
+        elif handle.is_cancel_requested:
+            handle.canceled()
+        else:
+            handle.abort()
+        return result
+
+    def _end(self, error: ErrorCode, message: str) -> None:
+        """Finish the action; the navigator has stopped working on it already."""
+        self._stop()
+        self._announce()
+        result = NavigateTo.Result(error_code=int(error), message=message, distance=float(self._driven))
+        result.time = float(self.steady_s() - self._goal_started_s)
+        self.get_logger().info(f"goal ended: {error.name}: {message}")
+        self._last_result = result
+        if self._done is not None:
+            self._done.set_result(result)
+        self._handle = self._done = None
+        self._watchdog = Watchdog({}, self.steady_s())
+
+    def _announce(self) -> None:
+        """Tell the inference node what to look for, when that has changed."""
+        goal = self.navigator.policy_goal
+        if (goal.id if goal is not None else "") != self._sent_goal_id:
+            self._sent_goal_id = goal.id if goal is not None else ""
+            self._outputs.clear()
+            self._policy_goal.publish(conversions.policy_goal_message(goal))
+
+    # Sensors
+
+    def _odometry(self, message: Odometry) -> None:
+        odometry = odometry_from(message)
+        if self._last_pose is not None:
+            self._driven += odometry.pose.distance_to(self._last_pose)
+        self._last_pose = odometry.pose
+        self._heard("odom")
+        self._consider(self._sync.push_odometry(odometry))
+
+    def _scan(self, message: LaserScan) -> None:
+        mount = self._mounts.lookup(frames().base, message.header.frame_id)
+        if mount is None:
+            text = f"no transform from {frames().base} to {message.header.frame_id} on /tf_static"
+            self.get_logger().warning(text, throttle_duration_sec=5.0)
+            return
+        try:
+            scan = scan_from(message, mount)
+        except SensorError as error:
+            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+            return
+        self._heard("scan")
+        self._consider(self._sync.push_scan(scan))
+
+    def _guard(self, message: GuardStatus) -> None:
+        self._heard("guard_status")
+
+    def _policy(self, message: PolicyOutputMessage) -> None:
+        output = conversions.policy_from(message)
+        self._heard("policy")
+        self._outputs[(output.stamp_ns, output.goal_id)] = output
+        while len(self._outputs) > _KEPT_OUTPUTS:
+            del self._outputs[next(iter(self._outputs))]
+        self._work()
+
+    def _heard(self, name: str) -> None:
+        now = self.steady_s()
+        if self._handle is not None and name in self._watchdog.names:
+            self._watchdog.heard(name, now)
+
+    def _policy_output(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput | None:
+        return self._outputs.get((observation.stamp_ns, goal.id))
+
+    def _consider(self, observations: list[Observation]) -> None:
+        deadline = self.steady_s() + float(self.value("policy_deadline"))
+        self._waiting.extend((observation, deadline) for observation in observations)
+        self._work()
+
+    # The loop
+
+    def _work(self) -> None:
+        """Step the navigator through the observations whose policy output has come or is overdue."""
+        while self._waiting:
+            observation, deadline = self._waiting[0]
+            goal = self.navigator.policy_goal
+            missing = goal is not None and (observation.stamp_ns, goal.id) not in self._outputs
+            if missing and self.steady_s() < deadline:
+                return
+            self._waiting.popleft()
+            if self.active:
+                self._step(observation)
+
+    def _step(self, observation: Observation) -> None:
+        had_goal = self._handle is not None
+        if had_goal and self._handle is not None and self._handle.is_cancel_requested:
+            self.navigator.cancel()
+            self._end(ErrorCode.CANCELED, "canceled")
+            return
+        command = self.navigator.step(observation)
+        if not had_goal:
+            return
+        self._command.publish(conversions.twist_message(command.twist, command.stamp_ns, frames().base))
+        now = self.get_clock().now().nanoseconds
+        self._latencies.append((now - command.stamp_ns) * 1e-6)
+        if command.stage in (Stage.SUCCEEDED, Stage.FAILED) and not self.navigator.active:
+            self._end(command.error, command.message)
+            return
+        self._announce()
+        self._show(command)
+
+    def _show(self, command: Command) -> None:
+        progress, frame = self.navigator.progress, frames().map
+        self._plan.publish(conversions.path_message(self.navigator.plan, command.stamp_ns, frame))
+        markers = MarkerArray()
+        if progress.target is not None:
+            target = progress.target
+            markers.markers = [
+                conversions.target_marker(target.x, target.y, progress.confidence, command.stamp_ns, frame)
+            ]
+        self._markers.publish(markers)
+
+    def _check(self) -> None:
+        """By the steady clock: overdue steps, dead inputs, cancel requests while no scan comes."""
+        self._work()
+        if self._handle is None:
+            return
+        if self._handle.is_cancel_requested:
+            self.navigator.cancel()
+            self._end(ErrorCode.CANCELED, "canceled")
+            return
+        silent = self._watchdog.silent(self.steady_s())
+        silent = tuple(name for name in silent if name != "policy" or self.navigator.policy_goal is not None)
+        if silent:
+            self.navigator.cancel()
+            self._end(_LOST[silent[0]], f"nothing came on '{silent[0]}' any more: is its node running?")
+
+    def _stop(self) -> None:
+        now = self.get_clock().now().nanoseconds
+        self._command.publish(conversions.twist_message(Twist2D(), now, frames().base))
+
+    # Reports
+
+    def _send_feedback(self) -> None:
+        if self._handle is None or not self._handle.is_active:
+            return
+        progress = self.navigator.progress
+        feedback = NavigateTo.Feedback(stage=progress.stage.value, step_text=progress.step_text)
+        feedback.step_index, feedback.step_count = progress.step_index, progress.step_count
+        feedback.distance_remaining = float(progress.distance_m)
+        if progress.target is not None:
+            now = self.get_clock().now().nanoseconds
+            feedback.target_pose = conversions.pose_message(progress.target, now, frames().map)
+        feedback.confidence = float(progress.confidence)
+        feedback.latency_ms = float(self._latencies[-1]) if self._latencies else math.nan
+        self._handle.publish_feedback(feedback)
+
+    def _send_map(self) -> None:
+        now = self.get_clock().now().nanoseconds
+        self._map.publish(conversions.map_message(self.navigator.grid.export(), now, frames().map))
+
+    def _send_diagnostics(self) -> None:
+        status = DiagnosticStatus(name="mm_nav: navigator", hardware_id="mm_nav", message=self.navigator.progress.stage.value)
+        if self._latencies:
+            p50, p99 = np.percentile(self._latencies, [50, 99])
+            status.values = [
+                KeyValue(key="stamp_to_command_p50_ms", value=f"{p50:.1f}"),
+                KeyValue(key="stamp_to_command_p99_ms", value=f"{p99:.1f}"),
+            ]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    return run_node(NavigatorNode, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Starts the stack's nodes as processes of their own, watches them, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from mm_nav.resources import resource_path
+from mm_nav.ros.node_list import NodeSpec
+
+# Per process: LARGE_DATA carries images without loss; loopback only; no spinning threads.
+ENVIRONMENT = {
+    "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def prepare_environment(domain_id: int | None = None) -> None:
+    """Set the transport's environment for this process too; call before rclpy is initialised."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if domain_id is not None:
+        os.environ["ROS_DOMAIN_ID"] = str(domain_id)
+
+
+class ProcessGroup:
+    """The processes of some nodes; a context manager that ends them all."""
+
+    def __init__(
+        self,
+        nodes: Iterable[NodeSpec],
+        log_dir: Path,
+        parameters: Mapping[str, Mapping[str, object]] | None = None,
+        use_sim_time: bool = True,
+    ) -> None:
+        self._nodes, self._logs = tuple(nodes), log_dir
+        self._parameters = {name: dict(values) for name, values in (parameters or {}).items()}
+        self._sim_time = use_sim_time
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> ProcessGroup:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        try:
+            for node in self._nodes:
+                with self.log(node.name).open("wb") as log:
+                    self.processes[node.name] = subprocess.Popen(
+                        self._command(node), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                        env={**os.environ, **ENVIRONMENT, **_domain()}, start_new_session=True,
+                    )  # fmt: skip
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _command(self, node: NodeSpec) -> list[str]:
+        command = [sys.executable, "-m", node.module, "--ros-args"]
+        if node.parameters:
+            command += ["--params-file", str(resource_path(node.parameters))]
+        # The simulator makes the time that the others follow.
+        values = {"use_sim_time": self._sim_time and node.name != "simulator", **self._parameters.get(node.name, {})}
+        for name, value in values.items():
+            command += ["-p", f"{name}:={_yaml(value)}"]
+        return command
+
+    def log(self, name: str) -> Path:
+        """Return the log file of a node."""
+        return self._logs / f"{name}.log"
+
+    def dead(self) -> dict[str, int]:
+        """Return the exit status of every process that has ended."""
+        return {name: process.returncode for name, process in self.processes.items() if process.poll() is not None}
+
+    def stop(self, patience_s: float = 4.0) -> None:
+        """End all: interrupt, then terminate, then kill."""
+        for sign, wait in ((signal.SIGINT, patience_s), (signal.SIGTERM, 1.0), (signal.SIGKILL, 2.0)):
+            alive = [process for process in self.processes.values() if process.poll() is None]
+            for process in alive:
+                process.send_signal(sign)
+            until = time.monotonic() + wait
+            while time.monotonic() < until and any(process.poll() is None for process in alive):
+                time.sleep(0.02)
+
+
+def last_words(log: Path, lines: int = 3) -> str:
+    """Return the last lines of a log, for error messages."""
+    try:
+        return " | ".join(log.read_text(errors="replace").strip().splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def _domain() -> dict[str, str]:
+    return {"ROS_DOMAIN_ID": os.environ["ROS_DOMAIN_ID"]} if "ROS_DOMAIN_ID" in os.environ else {}
+
+
+def _yaml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return repr(value)

@@ -1,0 +1,51 @@
+"""A small buffer of /tf_static: where the sensors sit. (tf2_ros has no wheel, and fixed mounts are all that is needed.)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from rclpy.node import Node
+from tf2_msgs.msg import TFMessage
+
+from mm_nav.errors import SensorError
+from mm_nav.ros.qos import STATIC_TF
+from mm_nav.sensing.messages import transform_matrix
+
+Matrix = npt.NDArray[np.float64]
+
+
+class StaticTransforms:
+    """Collects fixed transforms; looks up chains of them."""
+
+    def __init__(self, node: Node, on_change: Callable[[], None] | None = None) -> None:
+        self._parents: dict[str, tuple[str, Matrix]] = {}
+        self._on_change = on_change
+        self._logger = node.get_logger()
+        self._subscription = node.create_subscription(TFMessage, "/tf_static", self._receive, STATIC_TF)
+
+    def _receive(self, message: TFMessage) -> None:
+        for item in message.transforms:
+            try:
+                self._parents[item.child_frame_id.lstrip("/")] = (
+                    item.header.frame_id.lstrip("/"),
+                    transform_matrix(item.transform),
+                )
+            except SensorError as error:
+                self._logger.warning(f"/tf_static {item.child_frame_id}: {error}", throttle_duration_sec=5.0)
+        if self._on_change is not None:
+            self._on_change()
+
+    def lookup(self, base: str, frame: str) -> Matrix | None:
+        """Return base_T_frame (4, 4), or None while the chain is not complete. A frame in itself is the identity."""
+        frame, base = frame.lstrip("/"), base.lstrip("/")
+        pose = np.eye(4)
+        for _ in range(64):
+            if frame == base:
+                return pose
+            if frame not in self._parents:
+                return None
+            frame, step = self._parents[frame]
+            pose = step @ pose
+        return None
