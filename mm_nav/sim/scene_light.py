@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 
 # A little light from above and a weak one from behind the sun: without them every wall in the shade has the same grey.
-# The sun's share leaves room for the ambient part below 1, so that lit floors keep their texture.
-_SKY_SHARE, _FILL, _SUN_SHARE, _MIN_AMBIENT = 0.2, 0.2, 0.68, 0.42
+# The sun's share leaves room for the ambient part below 1, so that lit floors keep their texture. Ambient light is held
+# to a range: worlds say anything from 0 to 1, and Gazebo's renderer makes little of it.
+_SKY_SHARE, _FILL, _SUN_SHARE, _MIN_AMBIENT, _MAX_AMBIENT = 0.2, 0.2, 0.68, 0.42, 0.7
 _DEFAULT_SUN = Light("default", "directional", direction=(-0.4, 0.25, -0.88), diffuse=(0.8, 0.8, 0.8))
 _MAX_LOCAL_LIGHTS, _LOCAL_LIMIT = 16, np.float32(0.55)
 
@@ -36,7 +37,7 @@ class Lighting:
         directional = [light for light in world.lights if light.kind == "directional"]
         self.local = [light for light in world.lights if light.kind != "directional"][:_MAX_LOCAL_LIGHTS]
         self._suns = directional or ([] if self.local else [_DEFAULT_SUN])
-        self._ambient = np.maximum(np.array(world.ambient, np.float32), _MIN_AMBIENT)
+        self._ambient = np.clip(np.array(world.ambient, np.float32), _MIN_AMBIENT, _MAX_AMBIENT)
         self.base, self.sun = self._lit(surface.normals, surface.colour, surface.emissive)
         self.total = self.base + self.sun
         rows = np.flatnonzero(surface.smooth_row >= 0)

@@ -183,6 +183,11 @@ def test_surfaces_facing_the_light_are_brighter() -> None:
     assert int(towards) > int(away) + 40
 
 
+def test_glaring_ambient_light_does_not_wash_the_floor_out() -> None:
+    rgb = simulator("<scene><ambient>1 1 1 1</ambient></scene>" + GROUND).render().rgb[-60:]
+    assert rgb.max() < 250 and np.ptp(rgb) > 5
+
+
 def test_shadows_only_when_asked() -> None:
     sun = "<light name='s' type='directional'><cast_shadows>1</cast_shadows><direction>0 0 -1</direction></light>"
     roof = shape("<box><size>1 1 0.1</size></box>", "2 0 2 0 0 0")
