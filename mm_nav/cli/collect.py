@@ -17,8 +17,8 @@ HELP = "collect training data in generated worlds"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = (
-        "Collect camera and LiDAR frames with the expert's labels in generated worlds, as npz shards.\n"
-        "An interrupted run goes on where it stopped. World seeds from 10000 on are held out for evaluation and refused."
+        "Collect camera and LiDAR frames with the expert's labels in generated worlds, as npz shards. An\n"
+        "interrupted run goes on where it stopped. World seeds from 10000 on are held out for evaluation and refused."
     )
     parser.epilog = "Example: mm-nav collect --config config/train/tiny.yaml --out data/tiny"
     parser.add_argument(

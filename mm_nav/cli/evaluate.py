@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the suite."""
     from rich.console import Console
 
-    from mm_nav.evaluation.episodes import FIRST_HELD_OUT_SEED
     from mm_nav.evaluation.language import SuiteConfig, resolve_model, run_suite, summarise_suite
+    from mm_nav.learning import FIRST_HELD_OUT_SEED
     from mm_nav.sim.instructions import KINDS
 
     conditions = _names(args.conditions)
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and log is None:
         raise ConfigError("--resume goes on with the run of a --json file: give --json too")
     require_writable(args.json)
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, soft_wrap=True)
     if args.seed < FIRST_HELD_OUT_SEED:
         errors.print(
             f"warning: seeds below {FIRST_HELD_OUT_SEED} may have been trained on; these numbers are not held out"
@@ -142,11 +142,13 @@ class _Tally:
 
 
 def _table(summary: dict[str, Any], config: SuiteConfig) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=f"{config.episodes} episodes, seeds {config.seed} to {config.seed + config.episodes - 1}")
-    for column in ("condition", "goals", "episodes", "success", "SPL", "collisions"):
-        table.add_column(column, justify="left" if column in ("condition", "goals") else "right")
+    last = config.seed + config.episodes - 1
+    table = Table(title=f"{config.episodes} episodes, seeds {config.seed} to {last}", box=SIMPLE_HEAD)
+    for column in ("condition", "goals", "n", "success", "SPL", "collisions"):
+        table.add_column(column, justify="left" if column in ("condition", "goals") else "right", no_wrap=True)
     for name in config.conditions:
         prefix = "" if name == summary["condition"] else f"{name}_"
         for kind in ("", *config.kinds):

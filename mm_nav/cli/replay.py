@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
     if args.json:
         write_json(args.json, result.as_dict())
-    _print(Console(), result)
+    _print(Console(soft_wrap=True), result)
     if args.report:
         from mm_nav.evaluation.replay_report import write_report
 

@@ -58,14 +58,15 @@ def _check(args: argparse.Namespace) -> int:
     from mm_nav.sim.check import check_world
 
     require_writable(args.json)
-    console = Console()
+    console = Console(soft_wrap=True)
     with Console(stderr=True).status(f"loading {escape(str(args.file))}"):
         report = check_world(args.file, args.search_path, args.pictures)
     if args.json:
         write_json(args.json, report.as_dict())
     console.print(
         f"[bold]{escape(report.name)}[/]: {report.models} models, {report.visuals} visuals, "
-        f"{report.collisions} collisions, {report.triangles} triangles, {report.textures} textures, {report.lights} lights"
+        f"{report.collisions} collisions, {report.triangles} triangles, {report.textures} textures, "
+        f"{report.lights} lights"
     )
     for title, names in (("missing", report.missing), ("not supported", report.unsupported)):
         for name in names:

@@ -27,7 +27,6 @@ from mm_nav.sensing.messages import as_carried
 from mm_nav.sim.instructions import KINDS, Instruction, Split, sample_instruction
 from mm_nav.sim.simulator import CameraConfig, SimConfig, Simulator
 
-FIRST_HELD_OUT_SEED = 10_000
 SUCCESS_RADIUS_M = 1.0
 # An earlier step of a sequence counts as done when the robot came this close to it.
 PASSING_RADIUS_M = 1.5

@@ -71,13 +71,14 @@ def _lines(
         for name in config.conditions
         if f"p_value_{name}" in summary
     ]
-    lines += ["", "![Success by kind of goal](success.png)", "", f"## How the failures of `{main}` ended", ""]
-    lines += ["| ending | episodes |", "|---|---|"]
+    lines += ["", "![Success by kind of goal](success.png)", ""]
     endings: dict[str, int] = {}
     for result in results:
         if not result.success:
             endings[_ending(result)] = endings.get(_ending(result), 0) + 1
-    lines += [f"| {name} | {count} |" for name, count in sorted(endings.items(), key=lambda item: -item[1])]
+    if endings:
+        lines += [f"## How the failures of `{main}` ended", "", "| ending | episodes |", "|---|---|"]
+        lines += [f"| {name} | {count} |" for name, count in sorted(endings.items(), key=lambda item: -item[1])]
     lines += ["", "## Episodes", "", "Green: start. Orange square: end. Yellow: what was asked for.", ""]
     for result, name in maps:
         what = "success" if result.success else _ending(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -23,9 +24,7 @@ def pyplot() -> ModuleType:
     except ImportError as error:
         raise ConfigError("reports need matplotlib: run pip install matplotlib, or leave --report out") from error
     matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    return plt
+    return importlib.import_module("matplotlib.pyplot")
 
 
 def rate_bars(path: Path, groups: Sequence[str], series: Mapping[str, Sequence[tuple[float, float, float]]]) -> None:
@@ -88,7 +87,7 @@ def replay_plots(
 ) -> None:
     """Draw the driven path beside curves over time. times: (N,) s. curves: unit label -> (title, name -> (N,))."""
     plt = pyplot()
-    figure = plt.figure(figsize=(11, 2.2 * len(curves)))
+    figure = plt.figure(figsize=(11, 2.2 * len(curves)), layout="constrained")
     grid = figure.add_gridspec(len(curves), 2, width_ratios=(1, 1.6))
     top = figure.add_subplot(grid[:, 0])
     top.plot([p.x for p in poses], [p.y for p in poses], color=_COLOURS[0])

@@ -67,15 +67,17 @@ def planar_scan(
 ) -> LaserScan:
     """Return the nearest point per direction, of those between `low` and `high` metres above the floor, as a scan.
 
-    For robots whose only LiDAR is a 3D one. A direction without points is inf: nothing that tall is there. Lies in
-    base_link; beam i looks along -pi + (i + 0.5) * 2 pi / beams.
+    For robots whose only LiDAR is a 3D one. A direction that has only lower or higher points is inf: nothing of that height
+    is there; one without any points is nan: nobody looked. Lies in base_link; beam i looks along
+    -pi + (i + 0.5) * 2 pi / beams.
     """
     x, y, z = cloud.points.T
     tall = (z >= low) & (z <= high)
-    ranges = np.full(beams, np.inf, np.float32)
-    distance = np.hypot(x[tall], y[tall])
-    sector = ((np.arctan2(y[tall], x[tall]) + math.pi) * (beams / (2 * math.pi))).astype(np.intp)
-    np.minimum.at(ranges, np.clip(sector, 0, beams - 1), distance)
+    sector = ((np.arctan2(y, x) + math.pi) * (beams / (2 * math.pi))).astype(np.intp)
+    sector = np.clip(sector, 0, beams - 1)
+    ranges = np.full(beams, np.nan, np.float32)
+    ranges[sector] = np.inf
+    np.minimum.at(ranges, sector[tall], np.hypot(x[tall], y[tall]))
     ranges[ranges > range_max] = np.inf
     step = 2 * math.pi / beams
     return LaserScan(cloud.stamp_ns, ranges, -math.pi + step / 2, step, 0.0, range_max)

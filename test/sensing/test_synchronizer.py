@@ -36,7 +36,12 @@ def cloud(ms):
 
 
 def feed(sync, *messages):
-    push = {Odometry: sync.push_odometry, LaserScan: sync.push_scan, CameraImage: sync.push_image, PointCloud: sync.push_cloud}
+    push = {
+        Odometry: sync.push_odometry,
+        LaserScan: sync.push_scan,
+        CameraImage: sync.push_image,
+        PointCloud: sync.push_cloud,
+    }
     return [o for m in messages for o in push[type(m)](m)]
 
 
@@ -228,9 +233,7 @@ def test_extrapolation_follows_the_arc():
     assert (straight.pose.x, straight.pose.y) == pytest.approx((0.0, 1.0))
 
 
-messages = st.lists(
-    st.tuples(st.sampled_from("osic"), st.integers(-5, 3000), st.booleans()), min_size=1, max_size=120
-)
+messages = st.lists(st.tuples(st.sampled_from("osic"), st.integers(-5, 3000), st.booleans()), min_size=1, max_size=120)
 
 
 @settings(max_examples=150, deadline=None)

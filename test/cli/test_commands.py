@@ -1,0 +1,123 @@
+"""Each command end to end, on small inputs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mm_nav.cli.main import main
+from mm_nav.evaluation.bag_writer import open_writer
+from mm_nav.evaluation.episodes import EpisodeConfig, make_episode, run_episode
+
+
+def load(path):
+    return json.loads(path.read_text())
+
+
+def test_world_generate_and_check(tmp_path, capsys):
+    world, report = tmp_path / "w.sdf", tmp_path / "r.json"
+    assert main(["world", "generate", "--seed", "5", "--out", str(world), "--json", str(tmp_path / "g.json")]) == 0
+    made = load(tmp_path / "g.json")
+    assert made["seed"] == 5 and made["objects"]
+    assert main(["world", "check", str(world), "--json", str(report), "--pictures", str(tmp_path)]) == 0
+    data = load(report)
+    assert data["missing"] == [] and data["models"] > len(made["objects"]) and len(data["pictures"]) == 2
+    assert (tmp_path / "w_top.png").exists()
+    first = world.read_bytes()
+    main(["world", "generate", "--seed", "5", "--out", str(world)])
+    assert world.read_bytes() == first
+
+
+def test_world_that_lacks_a_model_is_status_1(tmp_path, capsys):
+    world = tmp_path / "w.sdf"
+    world.write_text(
+        "<sdf version='1.9'><world name='w'><include><uri>model://no_such_model</uri></include></world></sdf>"
+    )
+    assert main(["world", "check", str(world)]) == 1
+    assert "no_such_model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["world", "check", "nowhere.sdf"],
+        ["world", "generate", "--seed", "-1", "--out", "x.sdf"],
+        ["evaluate", "language", "--episodes", "0", "--conditions", "oracle"],
+        ["evaluate", "language", "--conditions", "telepathy"],
+        ["evaluate", "language", "--conditions", "oracle", "--kinds", "song"],
+        ["evaluate", "language", "--conditions", "oracle", "--camera", "wide"],
+        ["evaluate", "language", "--conditions", "oracle", "--workers", "0"],
+        ["evaluate", "language", "--conditions", "oracle", "--resume"],
+        ["evaluate", "language", "--model", "nowhere.onnx"],
+        ["replay", "nowhere.bag", "--topic", "scan"],
+        ["replay", "nowhere.bag", "--goal-pose", "here"],
+        ["collect", "--config", "nowhere.yaml"],
+        ["collect", "--seed", "9999", "--worlds", "2"],
+    ],
+)
+def test_wrong_input_is_status_2_with_a_reason(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("mm-nav: error: ") and error.count("\n") == 1 and len(error) > 40
+
+
+def test_evaluate_language(tmp_path, capsys):
+    out = tmp_path / "e.json"
+    arguments = ["evaluate", "language", "--episodes", "2", "--seed", "10005", "--conditions", "oracle"]
+    arguments += ["--time-limit", "20", "--workers", "1", "--json", str(out), "--report", str(tmp_path / "report")]
+    assert main(arguments) == 0
+    data = load(out)
+    for key in ("success_rate", "spl", "collision_rate"):
+        assert 0 <= data[key] <= 1 and len(data[f"{key}_ci95"]) == 2
+    assert data["episodes"] == 2 and data["seed"] == 10_005 and data["wall_s"] > 0
+    assert "oracle" in capsys.readouterr().out
+    assert (tmp_path / "report" / "report.md").exists()
+    # All is done: resuming runs nothing and says the same.
+    assert main([*arguments, "--resume"]) == 0
+    again = load(out)
+    assert {**again, "wall_s": 0} == {**data, "wall_s": 0}
+
+
+def test_seeds_of_training_are_warned_about(tmp_path, capsys):
+    arguments = ["evaluate", "language", "--episodes", "1", "--seed", "12", "--conditions", "oracle"]
+    assert main([*arguments, "--time-limit", "0.5", "--workers", "1"]) == 0
+    assert "not held out" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bags") / "drive"
+    episode, task = make_episode(10_001, "pose")
+    with open_writer(path) as writer:
+        run_episode(
+            episode,
+            task,
+            lambda _: None,
+            EpisodeConfig(time_limit_s=4.0),
+            lambda s: writer.add(s.observation, s.driven),
+        )
+    return path
+
+
+@pytest.mark.parametrize("goal", [[], ["--goal-from-end"], ["--goal-pose", "3.5,-1.0"]])
+def test_replay(bag, tmp_path, capsys, goal):
+    out = tmp_path / "r.json"
+    assert main(["replay", str(bag), *goal, "--json", str(out), "--report", str(tmp_path / "report")]) == 0
+    data = load(out)
+    assert data["steps"] == 41 and data["modalities"] == ["image", "scan"]
+    assert {"guard_stops", "latency_p50_ms", "latency_p99_ms", "warnings", "realtime_factor", "duration_s"} <= set(data)
+    assert (tmp_path / "report" / "replay.png").exists()
+    assert "41 steps" in capsys.readouterr().out
+
+
+def test_replay_with_a_topic_that_is_not_there(bag, capsys):
+    assert main(["replay", str(bag), "--topic", "scan=/rear/scan"]) == 2
+    assert "/scan" in capsys.readouterr().err
+
+
+def test_goals_exclude_one_another(bag):
+    with pytest.raises(SystemExit) as ended:
+        main(["replay", str(bag), "--goal", "go to the red box", "--goal-from-end"])
+    assert ended.value.code == 2

@@ -1,0 +1,63 @@
+"""Training settings from YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mm_nav.cli.training_config import read_sections, settings
+from mm_nav.errors import ConfigError
+from mm_nav.learning.collect import CollectConfig
+from mm_nav.policy.config import PolicyConfig
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A section."""
+
+    steps: int = 5
+    rate: float = 0.1
+    name: str = "x"
+    shape: tuple[int, int] = (1, 2)
+
+
+FILE = Path("f.yaml")
+
+
+def write(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_committed_config_fits():
+    path = Path(__file__).parents[2] / "config/train/tiny.yaml"
+    sections = read_sections(path)
+    assert settings(path, "collect", sections["collect"], CollectConfig).worlds > 100
+    assert settings(path, "policy", sections["policy"], PolicyConfig) == PolicyConfig()
+
+
+def test_values_are_taken_and_the_rest_is_default():
+    out = settings(FILE, "s", {"steps": 7.0, "rate": 1, "shape": [3, 4]}, Sample)
+    assert out == Sample(7, 1.0, "x", (3, 4)) and isinstance(out.steps, int) and isinstance(out.rate, float)
+    assert settings(FILE, "s", {}, Sample) == Sample()
+
+
+@pytest.mark.parametrize("wrong", [{"stepz": 1}, {"steps": "many"}, {"steps": 1.5}, {"rate": True}, {"name": 3}])
+def test_wrong_settings_are_named(wrong):
+    with pytest.raises(ConfigError, match=rf"f\.yaml.*s\.{next(iter(wrong))}"):
+        settings(FILE, "s", wrong, Sample)
+
+
+@pytest.mark.parametrize("text", ["- 1\n- 2", "colect: {}", "collect: 3", "collect: [", "a: b: c"])
+def test_wrong_files_are_refused(tmp_path, text):
+    with pytest.raises(ConfigError, match="yaml"):
+        read_sections(write(tmp_path, text))
+
+
+def test_missing_file_is_refused_and_an_empty_one_is_all_default(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_sections(tmp_path / "none.yaml")
+    assert read_sections(write(tmp_path, "")) == {"collect": {}, "train": {}, "policy": {}}

@@ -1,0 +1,189 @@
+"""Replay: recordings of the simulator, real recordings, and what the report says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mm_nav.errors import BagError, GoalError
+from mm_nav.evaluation.bag_writer import open_writer
+from mm_nav.evaluation.replay import driven_goals, replay
+from mm_nav.evaluation.replay_report import write_report
+from mm_nav.geometry import Pose2D, Twist2D
+from mm_nav.goal import Goal
+from mm_nav.observation import Observation
+from mm_nav.sim.simulator import CameraConfig, CloudConfig, SimConfig, Simulator
+from mm_nav.sim.world import parse_world
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+KEYS = {
+    "steps", "modalities", "guard_stops", "latency_p50_ms", "latency_p99_ms", "warnings", "duration_s", "realtime_factor",
+    "linear_mean_mps", "linear_max_mps", "angular_max_abs_rps", "goal", "bag",
+}  # fmt: skip
+
+
+def real(name):
+    path = SHARED / "bags" / name
+    if not path.exists():
+        pytest.skip(f"{path} is not here: it comes with the shared data, not with the repository")
+    return path
+
+
+def corridor():
+    def wall(name, x, y, sx, sy):
+        shape = f"<geometry><box><size>{sx} {sy} 1</size></box></geometry>"
+        return (
+            f"<model name='{name}'><static>true</static><pose>{x} {y} 0.5 0 0 0</pose><link name='l'>"
+            f"<collision name='c'>{shape}</collision><visual name='v'>{shape}</visual></link></model>"
+        )
+
+    walls = wall("wall_1", 3, 1.2, 10, 0.2) + wall("wall_2", 3, -1.2, 10, 0.2) + wall("wall_3", 8, 0, 0.2, 2.4)
+    return parse_world(f"<sdf version='1.9'><world name='corridor'>{walls}</world></sdf>")
+
+
+def drive(path, storage="mcap", seconds=4.0, twist=Twist2D(0.5), change=lambda o, k: o, cloud=False, **options):
+    """Record a drive along a corridor; `change` may alter each observation, None leaves it out."""
+    config = SimConfig(camera=CameraConfig(64, 48), cloud=CloudConfig(rings=8, columns=180) if cloud else None)
+    simulator = Simulator(corridor(), config, seed=3)
+    with open_writer(path, storage, **options) as writer:
+        for k in range(round(10 * seconds)):
+            observation = change(simulator.observe(), k)
+            if observation is not None:
+                writer.add(observation, twist)
+            simulator.step(twist, 0.1)
+    return path
+
+
+def without(observation, *names):
+    fields = {name: None if name in names else getattr(observation, name) for name in ("scan", "image", "cloud")}
+    return Observation(observation.stamp_ns, observation.odometry, **fields)
+
+
+def test_goal_from_the_end_drives_there(tmp_path):
+    path = drive(tmp_path / "drive")
+    (goal,) = driven_goals(path)
+    assert goal.pose.x == pytest.approx(2.0, abs=0.25)
+    steps = []
+    result = replay(path, (goal,), on_step=steps.append)
+    assert result.steps == 40 and result.guard_stops == 0
+    assert result.modalities == {"scan": 40, "image": 40, "cloud": 0}
+    ahead = [step.guarded.twist.linear for step in steps[:20]]
+    assert np.mean(ahead) > 0.3
+    assert KEYS <= set(result.as_dict())
+    json.dumps(result.as_dict(), default=str)
+
+
+def test_same_recording_same_commands(tmp_path):
+    path = drive(tmp_path / "drive", seconds=2.0)
+    runs = []
+    for _ in range(2):
+        steps = []
+        replay(path, Goal(pose=Pose2D(3.0, 0.0)), on_step=steps.append)
+        runs.append([(s.command, s.guarded) for s in steps])
+    assert runs[0] == runs[1]
+
+
+def test_round_trip_takes_up_the_farthest_place_first(tmp_path):
+    path = tmp_path / "drive"
+    simulator = Simulator(corridor(), SimConfig(camera=None), seed=3)
+    with open_writer(path) as writer:
+        for k in range(80):
+            writer.add(simulator.observe())
+            simulator.step(Twist2D(0.5 if k < 20 else -0.2 if k >= 30 else 0.0), 0.1)
+    far, end = driven_goals(path)
+    assert far.pose.x > 0.9 and end.pose.x < 0.5 * far.pose.x
+    result = replay(path, (far, end))
+    assert "then" in result.goal and result.steps == 80
+
+
+def test_guard_stops_are_counted(tmp_path):
+    def walled(observation, k):
+        # From 2 s on, something stands right before the bumper.
+        if k < 20:
+            return observation
+        observation.scan.ranges[170:190] = 0.22
+        return observation
+
+    path = drive(tmp_path / "drive", change=walled)
+    clear = replay(drive(tmp_path / "clear"), Goal(pose=Pose2D(6.0, 0.0)))
+    result = replay(path, Goal(pose=Pose2D(6.0, 0.0)))
+    assert clear.guard_stops == 0 and result.guard_limited >= 1
+
+
+@pytest.mark.parametrize("lost", ["scan", "image"])
+def test_a_sensor_that_dies_half_way_is_in_the_report(tmp_path, lost):
+    path = drive(tmp_path / "drive", seconds=6.0, change=lambda o, k: without(o, lost) if k >= 30 else o)
+    result = replay(path, Goal(pose=Pose2D(6.0, 0.0)))
+    share = result.as_dict()[f"{lost}_share"]
+    assert 0.4 < share < 0.85
+    if lost == "scan":
+        assert result.error_code != 0 and "scan" in result.ended
+
+
+def test_cloud_stands_in_for_the_planar_lidar(tmp_path):
+    path = drive(tmp_path / "drive", cloud=True, change=lambda o, k: without(o, "scan", "image"))
+    steps = []
+    result = replay(path, Goal(pose=Pose2D(6.0, 0.0)), on_step=steps.append)
+    assert result.modalities["scan"] == result.steps >= 35
+    # The corridor's walls are 1.1 m to both sides.
+    scan = steps[-1].observation.scan
+    to_the_left = np.abs(scan.angles() - np.pi / 2) < 0.05
+    assert np.nanmin(scan.ranges[to_the_left]) == pytest.approx(1.1, abs=0.08)
+    assert not np.isinf(scan.ranges[to_the_left]).any()
+    assert "planar LiDAR" in " ".join(result.bag.warnings)
+    assert any(step.guarded.twist.linear > 0.2 for step in steps)
+
+
+def test_nan_odometry_and_jumping_clock_are_survived(tmp_path):
+    def broken(observation, k):
+        odometry = observation.odometry
+        if k == 15:
+            bad = type(odometry)(odometry.stamp_ns, Pose2D(float("nan"), 0.0, 0.0), odometry.twist)
+            return Observation(observation.stamp_ns, bad, observation.scan, observation.image)
+        return observation
+
+    result = replay(drive(tmp_path / "drive", change=broken), Goal(pose=Pose2D(6.0, 0.0)))
+    assert result.steps >= 38 and "invalid odometry" in " ".join(result.bag.warnings)
+
+
+def test_sentence_needs_a_policy(tmp_path):
+    with pytest.raises(GoalError, match="policy"):
+        replay(drive(tmp_path / "drive", seconds=1.0), Goal("go to the red chair"))
+
+
+def test_progress_ends_at_one(tmp_path):
+    shares = []
+    replay(drive(tmp_path / "drive", seconds=1.0), Goal(pose=Pose2D(3, 0)), on_time=shares.append)
+    assert shares == sorted(shares) and 0.8 < shares[-1] <= 1.0
+
+
+def test_missing_recording_is_refused(tmp_path):
+    with pytest.raises(BagError, match=r"none\.bag"):
+        driven_goals(tmp_path / "none.bag")
+
+
+def test_report_is_written(tmp_path):
+    pytest.importorskip("matplotlib")
+    steps = []
+    result = replay(drive(tmp_path / "drive", seconds=1.0), Goal(pose=Pose2D(3, 0)), on_step=steps.append)
+    page = write_report(tmp_path / "report", result, steps)
+    assert "| steps | 10 |" in page.read_text() and (page.parent / "replay.png").stat().st_size > 10_000
+
+
+def test_real_turtlebot_recording():
+    path = real("fuse_turtlebot3.bag")
+    result = replay(path, driven_goals(path))
+    data = result.as_dict()
+    assert data["steps"] == 457 and data["modalities"] == ["scan"]
+    assert data["duration_s"] == pytest.approx(91.3, abs=0.1)
+    assert data["linear_max_mps"] > 0.2 and data["scan_share"] == 1.0
+    assert 0 < data["latency_p50_ms"] <= data["latency_p99_ms"]
+
+
+def test_real_recording_whose_sensors_have_different_clocks():
+    path = real("embag_test.bag")
+    result = replay(path, driven_goals(path))
+    assert result.steps >= 1 and "clocks" in " ".join(result.bag.warnings)
