@@ -20,7 +20,7 @@ from mm_nav.ros.tf_buffer import StaticTransforms
 from mm_nav.ros.topics import frames, topics
 from mm_nav.safety.guard import Guard, GuardConfig, GuardResult
 from mm_nav.safety.watchdog import Watchdog
-from mm_nav.sensing.messages import odometry_from, scan_from
+from mm_nav.sensing.messages import odometry_from, scan_from, stamp_ns
 from mm_nav_interfaces.msg import GuardStatus
 
 
@@ -52,7 +52,7 @@ class GuardNode(StackNode):
             ),
         )
         self._scan: Scan | None = None
-        self._current, self._wanted = Twist2D(), Twist2D()
+        self._current, self._wanted, self._stamp = Twist2D(), Twist2D(), 0
         t = topics()
         self._mounts = StaticTransforms(self)
         self._stamped = bool(self.value("twist_stamped"))
@@ -75,7 +75,7 @@ class GuardNode(StackNode):
         if self._timer is not None:
             self.destroy_timer(self._timer)
             self._timer = None
-        self._send(Twist2D())
+        self._send(Twist2D(), self.get_clock().now().nanoseconds)
 
     def cleanup(self) -> None:
         """Drop publishers and subscriptions."""
@@ -103,7 +103,7 @@ class GuardNode(StackNode):
             self._watchdog.heard("scan", self.steady_s())
 
     def _receive_command(self, message: TwistStamped) -> None:
-        self._wanted = conversions.twist_from(message.twist)
+        self._wanted, self._stamp = conversions.twist_from(message.twist), stamp_ns(message.header)
         if self.active:
             self._watchdog.heard("command", self.steady_s())
             self._publish()
@@ -116,7 +116,7 @@ class GuardNode(StackNode):
             result = GuardResult(Twist2D(), moving, f"no {silent[0]}")
         else:
             result = self._guard.filter(self._wanted, self._current, self._scan, now)
-        self._send(result.twist)
+        self._send(result.twist, now if silent else self._stamp)
         status = GuardStatus(header=conversions.to_header(now, frames().base), limited=result.limited, reason=result.reason)
         status.stopped = result.limited and result.twist == Twist2D()
         status.requested_linear, status.requested_angular = self._wanted.linear, self._wanted.angular
@@ -125,9 +125,9 @@ class GuardNode(StackNode):
             status.scan_stamp = conversions.to_time(self._scan.stamp_ns)
         self._status.publish(status)
 
-    def _send(self, twist: Twist2D) -> None:
-        now = self.get_clock().now().nanoseconds
-        stamped = conversions.twist_message(twist, now, frames().base)
+    def _send(self, twist: Twist2D, stamp: int) -> None:
+        """Publish; the stamp is that of the scan the command was computed from, so that every command carries its age."""
+        stamped = conversions.twist_message(twist, stamp, frames().base)
         self._command.publish(stamped if self._stamped else stamped.twist)
 
 

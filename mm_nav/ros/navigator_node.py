@@ -78,7 +78,9 @@ class NavigatorNode(StackNode):
         self._goal_started_s = 0.0
         self._driven, self._last_pose = 0.0, None
         self._sent_goal_id = ""
+        # From a scan's arrival to its command, ms; simulated time is too coarse to tell.
         self._latencies: deque[float] = deque(maxlen=600)
+        self._arrivals: dict[int, float] = {}
         t = topics()
         self._mounts = StaticTransforms(self)
         self._command = self.create_publisher(TwistStamped, t.cmd_vel_nav, qos.COMMAND)
@@ -231,6 +233,9 @@ class NavigatorNode(StackNode):
             self.get_logger().warning(str(error), throttle_duration_sec=5.0)
             return
         self._heard("scan")
+        self._arrivals[scan.stamp_ns] = self.steady_s()
+        while len(self._arrivals) > _KEPT_OUTPUTS:
+            del self._arrivals[next(iter(self._arrivals))]
         self._consider(self._sync.push_scan(scan))
 
     def _guard(self, message: GuardStatus) -> None:
@@ -281,8 +286,9 @@ class NavigatorNode(StackNode):
         if not had_goal:
             return
         self._command.publish(conversions.twist_message(command.twist, command.stamp_ns, frames().base))
-        now = self.get_clock().now().nanoseconds
-        self._latencies.append((now - command.stamp_ns) * 1e-6)
+        arrived = self._arrivals.pop(command.stamp_ns, None)
+        if arrived is not None:
+            self._latencies.append(1e3 * (self.steady_s() - arrived))
         if command.stage in (Stage.SUCCEEDED, Stage.FAILED) and not self.navigator.active:
             self._end(command.error, command.message)
             return
@@ -344,8 +350,8 @@ class NavigatorNode(StackNode):
         if self._latencies:
             p50, p99 = np.percentile(self._latencies, [50, 99])
             status.values = [
-                KeyValue(key="stamp_to_command_p50_ms", value=f"{p50:.1f}"),
-                KeyValue(key="stamp_to_command_p99_ms", value=f"{p99:.1f}"),
+                KeyValue(key="scan_to_command_p50_ms", value=f"{p50:.1f}"),
+                KeyValue(key="scan_to_command_p99_ms", value=f"{p99:.1f}"),
             ]
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()

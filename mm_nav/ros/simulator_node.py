@@ -12,7 +12,7 @@ from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry as OdometryMessage
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
-from std_msgs.msg import UInt32
+from std_msgs.msg import Float32, UInt32
 from tf2_msgs.msg import TFMessage
 
 from mm_nav.errors import ConfigError
@@ -24,6 +24,7 @@ from mm_nav.ros import conversions, qos
 from mm_nav.ros.parameters import ParameterSpec
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.topics import frames, topics
+from mm_nav.sensing.messages import stamp_ns
 from mm_nav.sim.sensors import CameraConfig, LidarConfig
 from mm_nav.sim.simulator import SimConfig, Simulator
 from mm_nav.sim.world import load_world
@@ -64,12 +65,13 @@ class SimulatorNode(StackNode):
             width=int(self.value("camera_width")), height=int(self.value("camera_height")),
             horizontal_fov=float(self.value("camera_fov")),
         )  # fmt: skip
-        config = SimConfig(robot=RobotConfig(), camera=camera if self.value("camera") else None, lidar=LidarConfig())
+        config = SimConfig(robot=RobotConfig(), camera=camera if self.value("camera") else None, lidar=LidarConfig(), physics_dt=TICK_S / 5)
         start = Pose2D(*(float(self.value(f"start_{axis}")) for axis in ("x", "y", "yaw")))
         self.get_logger().info(f"loading {path}")
         self._simulator = Simulator(load_world(path), config, seed=int(self.value("seed")), start=start)
         self._twist, self._commanded = Twist2D(), 0.0
         self._tick = 0
+        self._sent: dict[int, float] = {}
         t = topics()
         self._clock = self.create_publisher(ClockMessage, "/clock", qos.STATUS)
         self._tf = self.create_publisher(TFMessage, "/tf", qos.STATIC_TF)
@@ -80,6 +82,7 @@ class SimulatorNode(StackNode):
         self._info = self.create_publisher(CameraInfo, t.camera_info, qos.SENSOR)
         self._truth = self.create_publisher(OdometryMessage, t.ground_truth, qos.STATUS)
         self._contacts = self.create_publisher(UInt32, t.contacts, qos.LATCHED)
+        self._latency = self.create_publisher(Float32, t.stamp_to_command, qos.STATUS)
         kind = TwistStamped if self.value("twist_stamped") else Twist
         self._command = self.create_subscription(kind, t.cmd_vel, self._receive, qos.COMMAND)
 
@@ -98,14 +101,19 @@ class SimulatorNode(StackNode):
     def cleanup(self) -> None:
         """Drop publishers and world."""
         for publisher in (self._clock, self._tf, self._tf_static, self._odom, self._scan, self._image, self._info,
-                          self._truth, self._contacts):  # fmt: skip
+                          self._truth, self._contacts, self._latency):  # fmt: skip
             self.destroy_publisher(publisher)
         self.destroy_subscription(self._command)
         del self._simulator
 
     def _receive(self, message: TwistStamped | Twist) -> None:
         self._twist = conversions.twist_from(message.twist if isinstance(message, TwistStamped) else message)
-        self._commanded = self.steady_s()
+        now = self.steady_s()
+        self._commanded = now
+        # From the sensors' stamp to the first wheel command that was computed from them, transport included.
+        sent = self._sent.pop(stamp_ns(message.header), None) if isinstance(message, TwistStamped) else None
+        if sent is not None:
+            self._latency.publish(Float32(data=1e3 * (now - sent)))
 
     def _step(self) -> None:
         # As a real base does: no command, no motion.
@@ -125,6 +133,9 @@ class SimulatorNode(StackNode):
         self._contacts.publish(UInt32(data=simulator.collisions))
         if self._tick % int(self.value("sensor_period_ticks")):
             return
+        self._sent[now] = self.steady_s()
+        while len(self._sent) > 50:
+            del self._sent[next(iter(self._sent))]
         period = TICK_S * int(self.value("sensor_period_ticks"))
         if simulator.config.camera is not None:
             image = simulator.image()

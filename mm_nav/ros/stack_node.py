@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from mm_nav.errors import MmNavError
@@ -103,7 +105,9 @@ class StackNode(LifecycleNode):
 def run_node(node_class: type[StackNode], argv: Sequence[str] | None = None) -> int:
     """Run a node until it is interrupted; return the exit status (2 for bad parameters)."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    rclpy.init(args=list(argv) if argv is not None else None)
+    # Our own handling of signals: the robot is stopped before the context goes.
+    rclpy.init(args=list(argv) if argv is not None else None, signal_handler_options=SignalHandlerOptions.NO)
+    signal.signal(signal.SIGTERM, _interrupt)
     node: StackNode | None = None
     try:
         node = node_class()
@@ -127,3 +131,7 @@ def run_node(node_class: type[StackNode], argv: Sequence[str] | None = None) -> 
         if rclpy.ok():
             rclpy.shutdown()
     return 0
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt

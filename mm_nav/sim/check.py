@@ -79,13 +79,31 @@ def check_world(path: str | Path, search_paths: Sequence[Path] = (), out_dir: Pa
     )
 
 
-def top_view(scene: Scene, side: int = _TOP_SIDE) -> Image:
-    """Return a map-like picture (H, W, 3) from straight above, x to the right and y up, with roofs taken off."""
-    (x0, y0, _), (x1, y1, top) = scene.world.bounds
+@dataclass(frozen=True)
+class TopFrame:
+    """Where a top view lies: its upper left corner (x0, y1), metres, world; metres per pixel; its size in pixels."""
+
+    x0: float
+    y1: float
+    cell: float
+    rows: int
+    columns: int
+
+
+def top_frame(scene: Scene, side: int = _TOP_SIDE) -> TopFrame:
+    """Return the frame of `top_view(scene, side)`."""
+    (x0, y0, _), (x1, y1, _) = scene.world.bounds
     margin = 0.03 * max(x1 - x0, y1 - y0) + 0.2
     x0, y0, x1, y1 = x0 - margin, y0 - margin, x1 + margin, y1 + margin
     cell = max(x1 - x0, y1 - y0) / side
-    columns, rows = max(int((x1 - x0) / cell), 1), max(int((y1 - y0) / cell), 1)
+    return TopFrame(float(x0), float(y1), float(cell), max(int((y1 - y0) / cell), 1), max(int((x1 - x0) / cell), 1))
+
+
+def top_view(scene: Scene, side: int = _TOP_SIDE) -> Image:
+    """Return a map-like picture (H, W, 3) from straight above, x to the right and y up, with roofs taken off."""
+    top = scene.world.bounds[1, 2]
+    frame = top_frame(scene, side)
+    x0, y1, cell, rows, columns = frame.x0, frame.y1, frame.cell, frame.rows, frame.columns
     origins = np.empty((rows, columns, 3), np.float32)
     origins[..., 0] = x0 + (np.arange(columns) + 0.5) * cell
     origins[..., 1] = (y1 - (np.arange(rows) + 0.5) * cell)[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -202,6 +203,22 @@ def sample_phrase(rng: np.random.Generator, category: str, colour: str, split: S
         templates = TRAIN_TEMPLATES if split == "train" else HELD_OUT_TEMPLATES
         return str(rng.choice(templates)).format(o=phrase)
     return phrase
+
+
+def described_objects(phrase: str, objects: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
+    """Return the objects that a phrase of catalogue words describes, for judging a run; none for words it does not know."""
+    padded = f" {' '.join(re.findall(r'[a-z]+', phrase.lower()))} "
+
+    def known(table: dict[str, tuple[str, ...]]) -> str:
+        # The longest word wins: "orange box" has a colour, "trash can" is no "can".
+        found = [(len(word), name) for name, words in table.items() for word in words if f" {word} " in padded]
+        return max(found)[1] if found else ""
+
+    category, colour = known(CATEGORY_WORDS), known(COLOUR_WORDS)
+    if not category and not colour:
+        return ()
+    names = set(matching(objects, category, colour))
+    return tuple(item for item in objects if item.name in names)
 
 
 def other_description(rng: np.random.Generator, objects: Sequence[SceneObject], avoid: Sequence[str]) -> str:
