@@ -105,7 +105,10 @@ def run(args: argparse.Namespace) -> int:
     summary["wall_s"] = round(time.monotonic() - started, 1)
     if args.json:
         write_json(args.json, summary)
-    Console().print(_table(summary, config))
+    console = Console()
+    # A pipe is taken to be 80 columns wide, which is a little less than the table needs.
+    console.width = max(console.width, 92)
+    console.print(_table(summary, config))
     for name in config.conditions:
         if f"p_value_{name}" in summary:
             print(

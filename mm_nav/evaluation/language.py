@@ -22,6 +22,7 @@ from mm_nav.errors import ConfigError, MmNavError
 from mm_nav.evaluation.conditions import CONDITIONS, policy_factory
 from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeResult, kind_of, make_episode, run_episode
 from mm_nav.evaluation.metrics import mcnemar_exact, summarise
+from mm_nav.runtime.manifest import file_sha256
 from mm_nav.runtime.policy import default_model
 from mm_nav.sim.instructions import KINDS, Split
 from mm_nav.sim.simulator import CameraConfig
@@ -197,7 +198,9 @@ def _open_log(config: SuiteConfig, log: Path | None, resume: bool) -> dict[tuple
     if log is None:
         return {}
     # The number of episodes may grow, and conditions be added, from one run to the next.
-    settings = {k: v for k, v in asdict(config).items() if k not in ("seed", "episodes", "conditions")}
+    settings = {k: v for k, v in asdict(config).items() if k not in ("seed", "episodes", "conditions", "model")}
+    # Another model under the same name is another model; the same one elsewhere is the same.
+    settings["model_sha256"] = file_sha256(Path(config.model)) if config.model else ""
     header = json.dumps({"settings": settings}, sort_keys=True)
     done: dict[tuple[int, str], Record] = {}
     if resume and log.exists():

@@ -60,8 +60,8 @@ def write_report(folder: Path, result: ReplayResult, steps: Sequence[ReplayStep]
     lines = [
         f"# Replay of `{Path(data['bag']).name}`",
         "",
-        f"Goal: {data['goal']}. mm_nav {__version__}. The recorded robot did not follow these commands: each step shows what "
-        "the stack would have commanded where the robot really was.",
+        f"Goal: {data['goal']}. mm_nav {__version__}. The recorded robot did not follow these commands: each step "
+        "shows what the stack would have commanded where the robot really was.",
         "",
         "| | |",
         "|---|---|",

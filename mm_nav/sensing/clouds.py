@@ -67,9 +67,9 @@ def planar_scan(
 ) -> LaserScan:
     """Return the nearest point per direction, of those between `low` and `high` metres above the floor, as a scan.
 
-    For robots whose only LiDAR is a 3D one. A direction that has only lower or higher points is inf: nothing of that height
-    is there; one without any points is nan: nobody looked. Lies in base_link; beam i looks along
-    -pi + (i + 0.5) * 2 pi / beams.
+    For robots whose only LiDAR is a 3D one. A direction that has only lower or higher points is inf: nothing of that
+    height is there; one without any points is nan: nobody looked. Lies in base_link; beam i looks along -pi + (i +
+    0.5) * 2 pi / beams.
     """
     x, y, z = cloud.points.T
     tall = (z >= low) & (z <= high)

@@ -21,7 +21,8 @@ def run(*arguments):
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_every_subcommand_explains_itself(name, capsys):
     command = load(name)
-    assert (command.NAME, command.HELP) == (name, SUBCOMMANDS[name])
+    given = (command.NAME, command.HELP)
+    assert given == (name, SUBCOMMANDS[name])
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])
     text = " ".join(capsys.readouterr().out.split())

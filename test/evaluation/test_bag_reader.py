@@ -34,7 +34,8 @@ def observation(k, image=True, cloud=True):
         Odometry(stamp, Pose2D(0.1 * k, -0.2, 3.0 - 0.3 * k), Twist2D(1.0, -0.3)),
         LaserScan(stamp, rng.uniform(0.2, 5, 90).astype(np.float32), -3.0, 0.0625, 0.125, 8.0, Pose2D(0.1, -0.05, 0.5)),
         CameraImage(
-            stamp, rng.integers(0, 256, (12, 16, 3), np.uint8), np.array([[9.0, 0, 8], [0, 9, 6], [0, 0, 1]]), camera_pose()
+            stamp, rng.integers(0, 256, (12, 16, 3), np.uint8), np.array([[9.0, 0, 8], [0, 9, 6], [0, 0, 1]]),
+            camera_pose(),
         ) if image else None,
         PointCloud(stamp, rng.normal(size=(50, 3)).astype(np.float32)) if cloud else None,
     )  # fmt: skip

@@ -199,7 +199,8 @@ def test_policy_sees_what_the_robot_sees():
         def policy(observation, goal):
             seen.append((observation, goal.phrase))
             return PolicyOutput(
-                observation.stamp_ns, goal.id, np.zeros(2, np.float32), np.full(2, 0.5, np.float32), np.ones(2, np.float32),
+                observation.stamp_ns, goal.id,
+                np.zeros(2, np.float32), np.full(2, 0.5, np.float32), np.ones(2, np.float32),
                 0.0, 0.0, np.zeros((0, 8, 2), np.float32), np.zeros(0, np.float32),
             )  # fmt: skip
 

@@ -56,7 +56,7 @@ def test_near_means_within_reach_and_not_through_a_wall(halves):
 
 def test_region_agrees_with_is_near(halves):
     region = halves.region(("red_box_1",), 1.0)
-    assert 50 < region.sum() and not (region & ~halves.truth.traversable).any()
+    assert region.sum() > 50 and not (region & ~halves.truth.traversable).any()
     cells = np.argwhere(halves.truth.traversable)[::37]
     for cell, (x, y) in zip(cells, halves.truth.cell_to_world(cells), strict=True):
         if abs(halves.surface_distance(("red_box_1",), x, y) - 1.0) > 0.01:

@@ -13,8 +13,10 @@ from mm_nav.geometry import Pose2D
 from mm_nav.observation import LaserScan
 from mm_nav.sensing.lidar import resample
 
+CENTRED = Pose2D()
 
-def scan(ranges, angle_min=-math.pi, increment=None, mount=Pose2D(), range_min=0.1, range_max=30.0):
+
+def scan(ranges, angle_min=-math.pi, increment=None, mount=CENTRED, range_min=0.1, range_max=30.0):
     ranges = np.asarray(ranges, np.float32)
     step = 2 * math.pi / len(ranges) if increment is None else increment
     return LaserScan(0, ranges, angle_min, step, range_min, range_max, mount)

@@ -19,7 +19,10 @@ MS = 1_000_000
 BLIND = {"image_timeout_s": 1e-9}
 
 
-def odometry(ms, x=0.0, yaw=0.0, twist=Twist2D()):
+REST = Twist2D()
+
+
+def odometry(ms, x=0.0, yaw=0.0, twist=REST):
     return Odometry(ms * MS, Pose2D(x, 0.0, yaw), twist)
 
 
