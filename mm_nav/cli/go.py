@@ -1,0 +1,100 @@
+"""`mm-nav go "go to the red chair"`: send a goal to a running stack and follow it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+from mm_nav.cli.demo import parse_pose
+from mm_nav.cli.output import add_json_option, require_writable, write_json
+from mm_nav.errors import ConfigError
+
+NAME = "go"
+HELP = "send a goal to a running stack"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = (
+        "Send a sentence or a pose to the running stack (mm-nav sim, ros2 launch, or a robot) through its action. Ctrl-C "
+        "cancels the goal and stops the robot. Exit status 0: reached, 1: not reached, 2: bad input or no stack."
+    )
+    parser.epilog = "Example: mm-nav go 'go to the red chair, then to the door'"
+    parser.add_argument("instruction", nargs="?", default="", help="what to do, in plain English")
+    parser.add_argument("--pose", metavar="X,Y[,YAW]", help="drive to a pose: metres and rad, map frame")
+    parser.add_argument("--timeout", type=float, default=180.0, metavar="S", help="time for the goal, s (default 180)")
+    parser.add_argument("--wait", type=float, default=10.0, metavar="S", help="wait for the stack, s (default 10)")
+    add_json_option(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Send the goal."""
+    pose = parse_pose(args.pose, "--pose")
+    if not args.instruction.strip() and pose is None:
+        raise ConfigError("nothing to do: give an instruction, such as 'go to the red chair', or --pose X,Y")
+    require_writable(args.json)
+    from mm_nav.ros.process_group import prepare_environment
+
+    prepare_environment()
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+    from rich.console import Console
+
+    from mm_nav.ros.goal_client import GoalClient
+
+    console = Console()
+    # Ctrl-C is ours: it cancels the goal before the context goes.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("mm_nav_go")
+    canceled = False
+    try:
+        client = GoalClient(node)
+        if not client.wait(args.wait):
+            raise ConfigError(
+                f"no navigator answered within {args.wait:.0f} s: start the stack (mm-nav sim, or ros2 launch mm_nav "
+                "sim.launch.py), in the same ROS_DOMAIN_ID"
+            )
+
+        def feedback(message: Any) -> None:
+            left = "" if math.isnan(message.distance_remaining) else f"{message.distance_remaining:.1f} m to go"
+            line = f"{message.stage:<11} '{message.step_text}'  {left}  confidence {message.confidence:.2f}"
+            console.print(line, highlight=False, markup=False, end="\r" if console.is_terminal else "\n")
+
+        with _CtrlC() as pressed:
+            outcome = client.run(args.instruction, pose, args.timeout, feedback, cancel=lambda: pressed.seen)
+            canceled = pressed.seen
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
+    console.print(f"{'reached' if outcome.succeeded else outcome.error.name}: {outcome.message}", highlight=False)
+    if args.json is not None:
+        result = {
+            "success": outcome.succeeded, "error_code": int(outcome.error), "error": outcome.error.name,
+            "message": outcome.message, "path_length_m": outcome.distance_m, "time_s": outcome.time_s,
+        }  # fmt: skip
+        write_json(args.json, result)
+    return 130 if canceled else 0 if outcome.succeeded else 1
+
+
+class _CtrlC:
+    """Notes Ctrl-C instead of raising, so that the goal can be canceled; a second one interrupts as usual."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __enter__(self) -> _CtrlC:
+        import signal
+
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.seen:
+            raise KeyboardInterrupt
+        self.seen = True

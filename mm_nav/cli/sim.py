@@ -1,0 +1,70 @@
+"""`mm-nav sim`: the embedded simulator and the stack, waiting for goals until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from mm_nav.cli.demo import parse_pose
+from mm_nav.errors import ConfigError, MmNavError
+
+NAME = "sim"
+HELP = "run the embedded simulator and the stack as ROS 2 nodes"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.description = (
+        "Start the embedded simulator, inference, navigator and guard as ROS 2 processes and keep them until Ctrl-C. Send "
+        "goals from another terminal: `mm-nav go 'go to the red barrel'` or `ros2 action send_goal`."
+    )
+    parser.epilog = "Example: mm-nav sim --world worlds/office.sdf"
+    parser.add_argument("--world", type=Path, metavar="FILE", help="SDF world (default: the apartment of mm_nav)")
+    parser.add_argument("--start", metavar="X,Y[,YAW]", help="start pose (default: the world's own, or a free spot)")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="ONNX policy (default: the one of mm_nav)")
+    parser.add_argument("--rate", type=float, default=1.0, metavar="R", help="simulated seconds per second (default 1)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the simulated noise (default 0)")
+    parser.add_argument("--simulator-only", action="store_true", help="no stack, just the robot and its sensors")
+    parser.add_argument("--logs", type=Path, default=Path("out/sim/logs"), metavar="DIR", help="logs (default out/sim/logs)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until Ctrl-C, or until a process dies."""
+    from mm_nav.resources import resource_path
+    from mm_nav.ros.process_group import ProcessGroup, last_words, prepare_environment
+    from mm_nav.sim.committed_worlds import committed_world
+    from mm_nav.sim.ground_truth import GroundTruthMap
+    from mm_nav.sim.scene import Scene
+    from mm_nav.sim.world import load_world
+
+    if not 0 <= args.rate <= 100:
+        raise ConfigError(f"--rate is {args.rate}; it must be between 0 (as fast as possible) and 100")
+    world = args.world or resource_path("worlds/apartment.sdf")
+    start = parse_pose(args.start, "--start")
+    if start is None:
+        entry = committed_world(world)
+        if entry is not None:
+            start = entry.start
+        else:
+            from mm_nav.cli.demo import free_spot
+
+            start = free_spot(GroundTruthMap(Scene(load_world(world))))
+    prepare_environment()
+    from mm_nav.ros.node_list import EMBEDDED, SIMULATOR
+
+    parameters: dict[str, dict[str, object]] = {
+        "simulator": {
+            "world": str(Path(world).resolve()), "seed": args.seed, "rate": args.rate,
+            "start_x": start.x, "start_y": start.y, "start_yaw": start.yaw,
+        }
+    }  # fmt: skip
+    if args.model is not None:
+        parameters["inference"] = {"model": str(args.model.resolve())}
+    nodes = (SIMULATOR,) if args.simulator_only else EMBEDDED
+    with ProcessGroup(nodes, args.logs, parameters) as group:
+        print(f"running: {', '.join(group.processes)} (logs in {args.logs}); Ctrl-C ends", flush=True)
+        while not (dead := group.dead()):
+            time.sleep(0.2)
+        name, status = next(iter(dead.items()))
+        raise MmNavError(f"the {name} process ended (status {status}); its log is {group.log(name)}: {last_words(group.log(name))}")
