@@ -16,6 +16,7 @@ from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
 from mm_nav.errors import BagError, SensorError
+from mm_nav.evaluation.pose_sources import PoseDifferentiator, is_odometry_transform, planar_pose
 from mm_nav.evaluation.transforms import TransformTree
 from mm_nav.observation import CameraImage, LaserScan, Odometry, PointCloud
 from mm_nav.sensing.messages import cloud_from, image_from, odometry_from, scan_from, stamp_ns, transform_matrix
@@ -24,12 +25,13 @@ Item = Odometry | LaserScan | CameraImage | PointCloud
 Matrix = npt.NDArray[np.float64]
 
 TYPES = {
-    "odometry": ("nav_msgs/msg/Odometry",),
+    "odometry": ("nav_msgs/msg/Odometry", "geometry_msgs/msg/PoseStamped"),
     "scan": ("sensor_msgs/msg/LaserScan",),
     "image": ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"),
     "cloud": ("sensor_msgs/msg/PointCloud2",),
 }
 _TF = "tf2_msgs/msg/TFMessage"
+_POSE = "geometry_msgs/msg/PoseStamped"
 _INFO = "sensor_msgs/msg/CameraInfo"
 # What a topic's name says about its use; the first match wins, then the topic with most messages.
 _PREFERRED = {
@@ -42,6 +44,10 @@ _UNWANTED = ("depth", "mask", "infra", "debug", "costmap", "map")
 # Sensors of one robot share a clock; beyond this their stamps cannot be compared.
 _CLOCK_TOLERANCE_S = 1.0
 _PROBES = 3
+# Transforms and camera parameters are looked for in this much of a recording before it is read in earnest.
+_PROBE_S = 5.0
+# Fewer poses than this are goals that somebody clicked, not a robot that moves.
+_MIN_POSES = 20
 _OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 # Where a camera is taken to be when nothing says so: a TurtleBot's, about.
 _CAMERA_POSITION = (0.1, 0.0, 0.3)
@@ -78,8 +84,9 @@ class BagReader:
     """A recording, open for reading; use it in a `with` statement.
 
     path: a .bag, .mcap or .db3 file, a rosbag2 folder, or a folder of .bag files. topics: kind -> topic, for bags
-    where the type does not decide. Raises BagError when the recording is missing, empty, unreadable, or has no
-    odometry, or neither LiDAR nor camera.
+    where the type does not decide. The robot's pose is taken from Odometry, else from PoseStamped, else from
+    transforms. Raises BagError when the recording is missing, empty, unreadable, or has no pose, or neither LiDAR nor
+    camera.
     """
 
     def __init__(self, path: Path, topics: Mapping[str, str] | None = None) -> None:
@@ -91,13 +98,15 @@ class BagReader:
             raise BagError(f"topics of kind {', '.join(unknown)} are not known: give {', '.join(TYPES)}")
         self._reader = _open(path)
         try:
-            self._connections = self._choose()
-            self._infos = [c for c in self._reader.connections if c.msgtype == _INFO]
             self._transforms = [c for c in self._reader.connections if c.msgtype == _TF]
+            self._connections = self._choose()
+            self._pose_from_tf = "odometry" not in self._connections
+            self._infos = [c for c in self._reader.connections if c.msgtype == _INFO]
             self.report.duration_s = max(0, self._reader.duration) * 1e-9
             self._intrinsics: Matrix | None = None
             self._tree = TransformTree()
             self._base = "base_link"
+            self._differentiator = PoseDifferentiator()
             self._receive_time = self._probe()
         except BagError:
             self.close()
@@ -131,7 +140,7 @@ class BagReader:
         """
         by_topic = {c.topic: kind for kind, c in self._connections.items() if kinds is None or kind in kinds}
         wanted = [c for c in self._reader.connections if c.topic in by_topic and c.msgtype != _INFO]
-        wanted += self._transforms if kinds is None else []
+        wanted += self._transforms if kinds is None or self._pose_from_tf else []
         iterator = self._reader.messages(connections=wanted)
         last = self._reader.start_time
         while True:
@@ -150,7 +159,9 @@ class BagReader:
             try:
                 message = self._reader.deserialize(raw, connection.msgtype)
                 if connection.msgtype == _TF:
-                    self._add_transforms(message)
+                    for odometry in self._add_transforms(message, receive):
+                        self.report.counts["odometry"] = self.report.counts.get("odometry", 0) + 1
+                        yield BagMessage("odometry", receive, odometry)
                     continue
                 item = self._item(kind, message, connection.msgtype, receive)
             except Exception as error:
@@ -163,6 +174,8 @@ class BagReader:
 
     def _item(self, kind: str, message: Any, msgtype: str, receive: int) -> Item:
         stamp = receive if self._receive_time else stamp_ns(message.header)
+        if msgtype == _POSE:
+            return self._differentiator.add(stamp, planar_pose(message.pose.position, message.pose.orientation))
         if kind == "odometry":
             return odometry_from(message, stamp)
         mount = self._mount(message.header.frame_id, kind)
@@ -200,6 +213,11 @@ class BagReader:
         chosen: dict[str, Connection] = {}
         for kind, types in TYPES.items():
             candidates = [c for c in self._reader.connections if c.msgtype in types and c.msgcount > 0]
+            if kind == "odometry":
+                real = [c for c in candidates if c.msgtype != _POSE]
+                candidates = real or [c for c in candidates if c.msgcount >= _MIN_POSES or kind in self._wanted]
+            elif kind == "image" and kind not in self._wanted:
+                candidates = [c for c in candidates if _preference(kind, c.topic) >= 0]
             if kind in self._wanted:
                 topic = self._wanted[kind]
                 named = [c for c in candidates if c.topic.strip("/") == topic.strip("/")]
@@ -212,13 +230,16 @@ class BagReader:
                 others = sorted({c.topic for c in candidates} - {chosen[kind].topic})
                 if others:
                     self.report.warn(f"{kind} is read from {chosen[kind].topic}; not used: {', '.join(others)}")
-        if "odometry" not in chosen or len(chosen) < 2:
+        if ("odometry" not in chosen and not self._transforms) or not set(chosen) - {"odometry"}:
             have = ", ".join(sorted({f"{c.topic} ({c.msgtype})" for c in self._reader.connections})) or "no topics"
             raise BagError(
-                f"{self.path} cannot be replayed: it needs nav_msgs/Odometry and a LaserScan, PointCloud2 or Image "
-                f"topic with messages, and has {have}"
+                f"{self.path} cannot be replayed: it needs Odometry, PoseStamped or transforms, and a LaserScan, "
+                f"PointCloud2 or Image topic with messages, and has {have}"
             )
         self.report.used = {kind: c.topic for kind, c in chosen.items()}
+        if "odometry" not in chosen:
+            self.report.used["odometry"] = "/tf"
+            self.report.warn("no odometry topic: the robot's pose and velocity are taken from transforms")
         return chosen
 
     def _probe(self) -> bool:
@@ -226,7 +247,6 @@ class BagReader:
         offsets: dict[str, list[float]] = {kind: [] for kind in self._connections}
         topics = {c.topic: kind for kind, c in self._connections.items()}
         image = self._connections.get("image")
-        seen_tf = 0
         for connection, receive, raw in self._reader.messages(
             connections=[*self._connections.values(), *self._infos, *self._transforms]
         ):
@@ -236,20 +256,22 @@ class BagReader:
             try:
                 message: Any = self._reader.deserialize(raw, connection.msgtype)
                 if connection.msgtype == _TF:
-                    seen_tf += 1
                     self._add_transforms(message)
                 elif connection.msgtype == _INFO:
                     if image is not None and _belongs(connection.topic, image.topic):
                         self._set_intrinsics(message)
                 elif kind is not None:
                     offsets[kind].append(1e-9 * (receive - stamp_ns(message.header)))
-                    if kind == "odometry" and message.child_frame_id:
+                    if connection.msgtype == "nav_msgs/msg/Odometry" and message.child_frame_id:
                         self._base = message.child_frame_id
             except Exception:
                 if kind is not None:
                     offsets[kind].append(0.0)
-            if all(len(o) >= _PROBES for o in offsets.values()) and (seen_tf > 50 or not self._transforms):
+            known = not self._transforms and (image is None or self._intrinsics is not None or not self._infos)
+            late = receive - self._reader.start_time > 1e9 * _PROBE_S
+            if all(len(o) >= _PROBES for o in offsets.values()) and (known or late):
                 break
+        self._differentiator = PoseDifferentiator()
         medians = {kind: statistics.median(o) for kind, o in offsets.items() if o}
         if not medians:
             raise BagError(f"{self.path} has no messages: record it again")
@@ -267,12 +289,21 @@ class BagReader:
         if k.size == 9 and k[0] > 0 and k[4] > 0:
             self._intrinsics = k.reshape(3, 3)
 
-    def _add_transforms(self, message: Any) -> None:
+    def _add_transforms(self, message: Any, receive: int | None = None) -> list[Odometry]:
+        """Take note of mounts; return the robot's poses, where those come from transforms."""
+        found: list[Odometry] = []
         for item in message.transforms:
+            if self._pose_from_tf and is_odometry_transform(item.header.frame_id, item.child_frame_id):
+                self._base = item.child_frame_id
+                stamp = stamp_ns(item.header) if receive is None or not self._receive_time else receive
+                pose = planar_pose(item.transform.translation, item.transform.rotation)
+                found.append(self._differentiator.add(stamp, pose))
+                continue
             try:
                 self._tree.add(item.header.frame_id, item.child_frame_id, transform_matrix(item.transform))
             except SensorError as error:
                 self.report.warn(f"the transform to '{item.child_frame_id}' is not used: {error}")
+        return found
 
 
 def _open(path: Path) -> AnyReader:

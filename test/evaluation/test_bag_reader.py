@@ -159,6 +159,57 @@ def test_sensors_whose_clocks_differ_get_times_of_recording(tmp_path):
     assert [s.stamp_ns for s in of_kind(messages, "scan")] == [k * 10**8 for k in range(5)]
 
 
+def transforms_topic(count=30):
+    types = STORE.types
+    vector, quaternion = types["geometry_msgs/msg/Vector3"], types["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
+
+    def message(k):
+        transform = types["geometry_msgs/msg/Transform"](vector(0.05 * k, 0.0, 0.0), quaternion)
+        pose = types["geometry_msgs/msg/TransformStamped"](header(k * 10**8, "odom"), "base_footprint", transform)
+        mount = types["geometry_msgs/msg/Transform"](vector(0.2, 0.0, 0.3), quaternion)
+        fixed = types["geometry_msgs/msg/TransformStamped"](header(k * 10**8, "base_footprint"), "laser", mount)
+        return types["tf2_msgs/msg/TFMessage"]([pose, fixed])
+
+    return "/tf", "tf2_msgs/msg/TFMessage", [(k * 10**8, message(k)) for k in range(count)]
+
+
+def test_pose_from_transforms(tmp_path):
+    compose(tmp_path / "bag", scan_topic(30), transforms_topic())
+    messages, report = read(tmp_path / "bag")
+    found = of_kind(messages, "odometry")
+    assert len(found) == 30 and report.used["odometry"] == "/tf"
+    assert found[10].pose.x == pytest.approx(0.5) and found[10].twist.linear == pytest.approx(0.5)
+    assert of_kind(messages, "scan")[5].mount.x == 0.2
+    assert "transforms" in " ".join(report.warnings)
+
+
+def test_pose_from_motion_capture_but_not_from_clicked_goals(tmp_path):
+    types = STORE.types
+
+    def message(k):
+        point = types["geometry_msgs/msg/Point"](0.05 * k, 1.0, 0.0)
+        pose = types["geometry_msgs/msg/Pose"](point, types["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0))
+        return types["geometry_msgs/msg/PoseStamped"](header(k * 10**8, "world"), pose)
+
+    def poses(count):
+        return "/vrpn/pose", "geometry_msgs/msg/PoseStamped", [(k * 10**8, message(k)) for k in range(count)]
+
+    compose(tmp_path / "bag", scan_topic(30), poses(30))
+    messages, report = read(tmp_path / "bag")
+    assert report.used["odometry"] == "/vrpn/pose"
+    assert of_kind(messages, "odometry")[9].twist.linear == pytest.approx(0.5)
+    compose(tmp_path / "goals", scan_topic(30), poses(3))
+    with pytest.raises(BagError, match="PoseStamped"):
+        BagReader(tmp_path / "goals")
+
+
+def test_depth_pictures_are_not_taken_for_colour(tmp_path):
+    picture = STORE.types["sensor_msgs/msg/Image"](header(0), 2, 2, "16UC1", 0, 4, np.zeros(8, np.uint8))
+    depth = ("/camera/depth/image", "sensor_msgs/msg/Image", [(0, picture)])
+    compose(tmp_path / "bag", odometry_topic(), scan_topic(), depth)
+    assert "image" not in read(tmp_path / "bag")[1].used
+
+
 def test_missing_mount_is_warned_about_once(tmp_path):
     compose(tmp_path / "bag", odometry_topic(), scan_topic())
     messages, report = read(tmp_path / "bag")
