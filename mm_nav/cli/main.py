@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # One line each, kept here so that `mm-nav --help` imports none of them.
 SUBCOMMANDS = {
     "demo": "drive to a spoken goal in the embedded simulator, over ROS 2",
-    "sim": "run the embedded simulator as a ROS 2 node",
+    "sim": "run the embedded simulator and the stack as ROS 2 nodes",
     "go": "send a goal to a running stack",
     "evaluate": "measure the stack on held-out worlds",
     "replay": "run the stack over a recording and report what it would have done",
