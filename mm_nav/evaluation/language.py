@@ -21,7 +21,7 @@ import cv2
 from mm_nav.command import ErrorCode
 from mm_nav.errors import ConfigError, MmNavError
 from mm_nav.evaluation.conditions import CONDITIONS, policy_factory
-from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeResult, kind_of, make_episode, run_episode
+from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeResult, make_episode, run_episode
 from mm_nav.evaluation.metrics import mcnemar_exact, summarise
 from mm_nav.runtime.manifest import file_sha256
 from mm_nav.runtime.policy import default_model
@@ -67,7 +67,7 @@ class SuiteConfig:
 
     def kind(self, seed: int) -> str:
         """Return the kind of sentence of a seed."""
-        return self.kinds[seed % len(self.kinds)] if self.kinds != KINDS else kind_of(seed)
+        return self.kinds[seed % len(self.kinds)]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def pyplot() -> ModuleType:
     try:
         import matplotlib
     except ImportError as error:
-        raise ConfigError("reports need matplotlib: run pip install matplotlib, or leave --report out") from error
+        raise ConfigError("reports need matplotlib: run pip install 'mm_nav[view]', or leave --report out") from error
     matplotlib.use("Agg")
     return importlib.import_module("matplotlib.pyplot")
 
