@@ -98,7 +98,7 @@ class EpisodeResult:
     success: the navigator says so, the robot stands within reach of the right object, after all steps in order,
     without a collision. distance_to_target_m: over the floor, to the nearest satisfying object's surface. trace_hash:
     SHA-256 of every observation, command and true pose. path: (N, 3) x, y, yaw every half second, world frame, metres
-    and rad.
+    and rad. targets: the objects that count. ended_at: the object that it stands before.
     """
 
     seed: int
@@ -120,6 +120,7 @@ class EpisodeResult:
     trace_hash: str
     path: tuple[tuple[float, float, float], ...] = ()
     targets: tuple[str, ...] = ()
+    ended_at: str = ""
 
     def outcome(self) -> Outcome:
         """Return what the metrics need."""
@@ -261,6 +262,7 @@ def run_episode(
         trace_hash=trace.digest(),
         path=tuple(path),
         targets=episode.target_names,
+        ended_at=task.faced_object(simulator.pose),
     )
 
 

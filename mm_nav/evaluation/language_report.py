@@ -16,6 +16,7 @@ from mm_nav.evaluation.conditions import CONDITIONS
 from mm_nav.evaluation.episodes import EpisodeResult
 from mm_nav.evaluation.language import Record, SuiteConfig
 from mm_nav.evaluation.task_world import generated_task_world
+from mm_nav.sim.objects import name_parts
 
 _MAPS = 6
 
@@ -81,7 +82,7 @@ def _lines(
         lines += [f"| {name} | {count} |" for name, count in sorted(endings.items(), key=lambda item: -item[1])]
     lines += ["", "## Episodes", "", "Green: start. Orange square: end. Yellow: what was asked for.", ""]
     for result, name in maps:
-        what = "success" if result.success else _ending(result)
+        what = "success" if result.success else f"{_ending(result)} ({result.ended_at})"
         lines += [f"**{result.seed}** “{result.instruction}”: {what}", "", f"![seed {result.seed}]({name})", ""]
     return lines
 
@@ -90,8 +91,21 @@ def _ending(result: EpisodeResult) -> str:
     if result.collided:
         return "collision"
     if result.stage == "succeeded":
-        return "stopped at the wrong place"
+        return f"stopped at {_mistake(result)}"
     return ErrorCode(result.error_code).name.lower().replace("_", " ")
+
+
+def _mistake(result: EpisodeResult) -> str:
+    """What the object that the robot stopped at shares with what was asked for."""
+    category, colour = name_parts(result.ended_at)
+    asked = [name_parts(name) for name in result.targets]
+    if result.ended_at in result.targets:
+        return "the right object, but too far away, moving, or out of order"
+    if category in {kind for kind, _ in asked}:
+        return "an object of the right category and another colour"
+    if colour in {shade for _, shade in asked}:
+        return "an object of the right colour and another category"
+    return "an object of another category and colour"
 
 
 def _cell(summary: Mapping[str, Any], key: str) -> str:

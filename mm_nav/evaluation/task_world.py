@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.errors import WorldError
-from mm_nav.geometry import Pose2D
+from mm_nav.geometry import Pose2D, wrap_angle
 from mm_nav.robot import RobotConfig
 from mm_nav.sim.generator import GeneratedWorld, generate_world
 from mm_nav.sim.ground_truth import GroundTruthMap
@@ -44,6 +45,18 @@ class TaskWorld:
     def surface_distance(self, names: Sequence[str], x: float, y: float) -> float:
         """Return metres over the floor from (x, y) to the nearest of the named objects, whatever stands between."""
         return min((self._object(name).distance(x, y) for name in names), default=np.inf)
+
+    def faced_object(self, pose: Pose2D) -> str:
+        """Return the name of the object that the robot stands before: near, and in the middle of its view.
+
+        "" in a world without any. A radian off the middle counts as much as a metre of distance.
+        """
+
+        def off(item: SceneObject) -> float:
+            bearing = math.atan2(item.center[1] - pose.y, item.center[0] - pose.x)
+            return item.distance(pose.x, pose.y) + abs(wrap_angle(bearing - pose.yaw))
+
+        return min(self.objects, key=off).name if self.objects else ""
 
     def is_near(self, names: Sequence[str], x: float, y: float, radius: float) -> bool:
         """Return whether (x, y) is within `radius` metres of the surface of a named object, with no wall between."""

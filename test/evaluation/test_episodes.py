@@ -57,6 +57,7 @@ def test_oracle_reaches_its_target_and_the_result_says_how():
     assert result.path_length_m >= result.shortest_path_m - 0.3
     assert result.control_steps == len(steps)
     assert result.targets == episode.target_names
+    assert result.ended_at in episode.target_names
     assert steps[0].pose == episode.start and steps[-1].pose.distance_to(episode.start) > 1.0
     assert {step.observation.stamp_ns for step in steps} == {100_000_000 * k for k in range(len(steps))}
 

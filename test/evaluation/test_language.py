@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -15,7 +16,7 @@ import pytest
 
 from mm_nav.command import ErrorCode
 from mm_nav.errors import ConfigError
-from mm_nav.evaluation import conditions, language
+from mm_nav.evaluation import conditions, language, language_report
 from mm_nav.evaluation.conditions import phrase_targets, policy_factory
 from mm_nav.evaluation.episodes import EpisodeContext, EpisodeResult, make_episode
 from mm_nav.evaluation.language import Record, SuiteConfig, run_suite, summarise_suite
@@ -182,6 +183,20 @@ def test_report_names_failures_first(tmp_path):
     pictures = sorted(path.name for path in page.parent.glob("*.png"))
     assert pictures == ["episode_10000.png", "episode_10001.png", "episode_10002.png", "success.png"]
     assert all(f"({name})" in text for name in pictures)
+
+
+@pytest.mark.parametrize(
+    ("ended_at", "words"),
+    [
+        ("blue_box_1", "right category"),
+        ("red_cone_2", "right colour"),
+        ("blue_cone_1", "another category and colour"),
+        ("red_box_1", "too far"),
+    ],
+)
+def test_mistakes_are_sorted_by_what_was_confused(ended_at, words):
+    stopped = dataclasses.replace(result(10_000, False), stage="succeeded", ended_at=ended_at)
+    assert words in language_report._ending(stopped)
 
 
 def test_log_lines_are_plain_json():

@@ -100,6 +100,12 @@ def test_walled_in_target_cannot_be_reached():
     assert task.shortest_path(Pose2D(-50, 3), [("green_box_1",)], (1.0,)) == math.inf
 
 
+def test_the_object_that_the_robot_faces(halves):
+    assert halves.faced_object(Pose2D(5.9, 1.0, math.pi)) == "red_box_1"
+    assert halves.faced_object(Pose2D(5.9, 1.0, 0.0)) == "blue_box_1"
+    assert task_world().faced_object(Pose2D(1.0, 1.0)) == ""
+
+
 def test_unknown_object_is_named(halves):
     with pytest.raises(WorldError, match="pink_elephant_1"):
         halves.surface_distance(("pink_elephant_1",), 0, 0)
