@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +19,12 @@ from mm_nav.learning.phrases import PhraseBank
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.losses import PolicyTargets
 from mm_nav.policy.model import PolicyInputs
+from mm_nav.sim.catalogue import CATEGORIES, COLOURS
 
 # Fewer pixels than this at the network's size are not called visible, nor invisible: those pairs teach nothing.
 MIN_PIXELS = 8
 ARRIVED_M = 0.9
+_KINDS, _COLOURS = tuple(CATEGORIES), tuple(COLOURS)
 ARRAYS = (
     "image", "numbers", "planar", "rays", "ranges", "ranges_valid", "surface", "cost", "paths", "pose", "world",
 )  # fmt: skip
@@ -89,8 +93,15 @@ class BatchSampler:
     def epoch(self) -> Iterator[Batch]:
         """Yield batches over all frames once, in random order."""
         order = self._rng.permutation(len(self.dataset))
-        for first in range(0, len(order) - self.batch + 1, self.batch):
-            yield self._make(np.sort(order[first : first + self.batch]))
+        parts = [np.sort(order[first : first + self.batch]) for first in range(0, len(order) - self.batch + 1, self.batch)]
+        # One batch ahead: numpy works on one core while torch is in the serial parts of its own work.
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            coming = deque([ahead.submit(self._make, part) for part in parts[:2]])
+            for k in range(len(parts)):
+                batch = coming.popleft().result()
+                if k + 2 < len(parts):
+                    coming.append(ahead.submit(self._make, parts[k + 2]))
+                yield batch
 
     def _choices(self, frame: int, counts: npt.NDArray[np.int64]) -> list[Choice]:
         """Return G phrases for a frame; counts: (objects + 1,) pixels of each object number."""
@@ -152,8 +163,9 @@ class BatchSampler:
                     has_grounding[k] = float(pixels == 0 or pixels >= MIN_PIXELS)
                     if pixels >= MIN_PIXELS:
                         visible[k] = 1.0
-                        mask = np.isin(numbers[f], [i + 1 for i in wanted])
-                        cells[k], log_range[k] = _to_cells(mask, planar[f], c)
+                        of_target = np.zeros(256, bool)
+                        of_target[[i + 1 for i in wanted]] = True
+                        cells[k], log_range[k] = _to_cells(of_target[numbers[f]], planar[f], c)
                         arrived[k] = float(min(a["surface"][frame][i] for i in wanted) <= ARRIVED_M)
                 reachable = [i for i in wanted if np.isfinite(a["cost"][frame][i])]
                 if reachable:
@@ -164,11 +176,13 @@ class BatchSampler:
         ranges, valid = a["ranges"][frames].astype(np.float32), a["ranges_valid"][frames].astype(np.float32)
         rays = a["rays"][frames].copy()
         present = np.ones((len(frames), 1), np.float32)
+        mirrored = np.zeros(len(frames), bool)
         if self.augment:
             image = self._colour(image)
             for f in range(len(frames)):
                 part = slice(f * g, f * g + g)
                 if rng.random() < 0.5:
+                    mirrored[f] = True
                     image[f], rays[f] = image[f, :, :, ::-1], _mirror_rays(rays[f], c)
                     ranges[f], valid[f] = ranges[f, ::-1].copy(), valid[f, ::-1].copy()
                     cells[part], log_range[part] = cells[part, :, ::-1].copy(), log_range[part, :, ::-1].copy()
@@ -189,11 +203,30 @@ class BatchSampler:
             image, present, rays, ranges, valid,
             np.stack([e[0] for e in encoded]), np.stack([e[1] for e in encoded]), pose,
         ]  # fmt: skip
-        labels = [cells, log_range, visible, arrived, waypoints, has_path, has_grounding]
+        kind, colour = self._semantics(frames, numbers)
+        if self.augment:
+            kind[mirrored], colour[mirrored] = kind[mirrored, :, ::-1].copy(), colour[mirrored, :, ::-1].copy()
+            kind[present[:, 0] == 0], colour[present[:, 0] == 0] = -1, -1
+        labels = [cells, log_range, visible, arrived, waypoints, has_path, has_grounding, kind, colour]
         return Batch(
             PolicyInputs(*(torch.from_numpy(np.ascontiguousarray(t)) for t in tensors)),
             PolicyTargets(*(torch.from_numpy(np.ascontiguousarray(t)) for t in labels)),
         )
+
+    def _semantics(
+        self, frames: npt.NDArray[np.int64], numbers: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the kind and the colour of what stands at the middle of each grounding cell, (B, rows, columns) each."""
+        c = self.dataset.config
+        down, across = c.image_height // c.grid_rows, c.image_width // c.grid_columns
+        middle = numbers[:, down // 2 :: down, across // 2 :: across]
+        kind, colour = np.zeros(middle.shape, np.int64), np.full(middle.shape, -1, np.int64)
+        for f, frame in enumerate(frames):
+            objects = self.dataset.objects[self.dataset.arrays["world"][frame]]
+            kinds = np.array([0, *(1 + _KINDS.index(item["category"]) for item in objects)])
+            colours = np.array([-1, *(_COLOURS.index(item["colour"]) if item["colour"] else -1 for item in objects)])
+            kind[f], colour[f] = kinds[middle[f]], colours[middle[f]]
+        return kind, colour
 
     def _pose_of(self, frame: np.int64, index: int) -> npt.NDArray[np.float32]:
         item = self.dataset.objects[self.dataset.arrays["world"][frame]][index]

@@ -75,7 +75,6 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     encoder = TextEncoder(policy_config.language_tokens, remember=TRAINING_PHRASES)
     data = FrameDataset(Path(config.data), policy_config, slice(None, -config.validation_shards))
-    sampler = BatchSampler(data, encoder, config.batch, config.phrases, config.seed)
     model = CrossModalPolicy(policy_config).to(memory_format=torch.channels_last)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
@@ -88,6 +87,8 @@ def train(
     checkpoint = out / "checkpoint.pt"
     if resume and checkpoint.exists():
         state = _load(checkpoint, model, optimizer)
+    # A resumed run goes on with other batches than those it has seen.
+    sampler = BatchSampler(data, encoder, config.batch, config.phrases, config.seed + 1000 * state.step)
     writer = _tensorboard(out)
     steps_per_epoch = len(data) // config.batch
     started = last_saved = time.monotonic() - state.seconds
@@ -100,7 +101,7 @@ def train(
             rate = config.learning_rate * min(1.0, (state.step + 1) / config.warmup_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate * 0.5 * (1.0 + math.cos(math.pi * progress)) + 1e-6
-            losses = policy_losses(model(_channels_last(batch)), batch.targets)
+            losses = policy_losses(model(_channels_last(batch)), batch.targets, policy_config.semantic_classes[0])
             optimizer.zero_grad(set_to_none=True)
             losses["total"].backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -145,7 +146,7 @@ def validate(
     with torch.no_grad():
         for batch in sampler.epoch():
             logits = model(_channels_last(batch))
-            values = {name: float(value) for name, value in policy_losses(logits, batch.targets).items()}
+            values = {name: float(value) for name, value in policy_losses(logits, batch.targets, policy_config.semantic_classes[0]).items()}
             for name, number in {**values, **grounding_metrics(logits, batch.targets)}.items():
                 sums[name].append(number)
     model.train()

@@ -18,7 +18,8 @@ class PolicyConfig:
     lidar_tokens: sectors they are grouped into. max_range_m: ranges are clipped here. language_tokens: words read
     (longer phrases are cut). language_width: width of the sentence encoder. width, heads, feedforward: of the
     transformer; perception_layers run before the language is seen, fusion_layers after. hypotheses x steps
-    waypoints, spaced waypoint_spacing_m along the path.
+    waypoints, spaced waypoint_spacing_m along the path. semantic_classes: kinds and colours that camera tokens are taught to
+    tell apart before they meet words (training only): (kinds, none included; colours).
     """
 
     image_height: int = 72
@@ -40,6 +41,7 @@ class PolicyConfig:
     hypotheses: int = 6
     steps: int = 8
     waypoint_spacing_m: float = 0.25
+    semantic_classes: tuple[int, int] = (15, 12)
 
     def __post_init__(self) -> None:
         if self.image_height % self.patch or self.image_width % self.patch:
@@ -82,6 +84,7 @@ class PolicyConfig:
         """Return the fields as plain JSON types."""
         fields = asdict(self)
         fields["stem"] = list(self.stem)
+        fields["semantic_classes"] = list(self.semantic_classes)
         return fields
 
     @classmethod
@@ -91,8 +94,9 @@ class PolicyConfig:
         if unknown:
             raise ConfigError(f"unknown policy settings {sorted(unknown)}; known: {sorted(cls.__dataclass_fields__)}")
         values = dict(fields)
-        if "stem" in values:
-            values["stem"] = tuple(values["stem"])  # type: ignore[arg-type]
+        for name in ("stem", "semantic_classes"):
+            if name in values:
+                values[name] = tuple(values[name])  # type: ignore[arg-type]
         return cls(**values)  # type: ignore[arg-type]
 
     def fingerprint(self) -> str:

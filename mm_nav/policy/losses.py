@@ -16,7 +16,8 @@ class PolicyTargets(NamedTuple):
 
     cells: (N, rows, columns) share of each cell's pixels on the target. log_range: same shape, log metres, read where
     cells > 0. visible, arrived: (N,) 0/1. waypoints: (N, T, 2) metres in base_link. has_path: (N,) 0/1.
-    has_grounding: (N,) 0/1, 0 where the camera is hidden or no phrase is given.
+    has_grounding: (N,) 0/1, 0 where the camera is hidden or no phrase is given. kind, colour: (B, rows, columns) int64, what
+    stands in each cell: 0 = nothing that can be named, then the catalogue's kinds; colours from 0; -1 = not taught.
     """
 
     cells: Tensor
@@ -26,10 +27,26 @@ class PolicyTargets(NamedTuple):
     waypoints: Tensor
     has_path: Tensor
     has_grounding: Tensor
+    kind: Tensor
+    colour: Tensor
 
 
-def policy_losses(logits: PolicyLogits, targets: PolicyTargets) -> dict[str, Tensor]:
-    """Return each loss (scalar); their weighted sum is under "total"."""
+# Most cells show walls and floor.
+BACKGROUND_WEIGHT = 0.15
+
+
+def semantic_loss(semantic: Tensor, kind: Tensor, colour: Tensor, kinds: int) -> Tensor:
+    """Return the cross-entropy of what stands in each cell (kind and colour)."""
+    weight = torch.ones(kinds, device=semantic.device)
+    weight[0] = BACKGROUND_WEIGHT
+    flat = semantic.flatten(0, 2)
+    of_kind = F.cross_entropy(flat[:, :kinds], kind.flatten(), weight=weight, ignore_index=-1)
+    of_colour = F.cross_entropy(flat[:, kinds:], colour.flatten(), ignore_index=-1)
+    return torch.nan_to_num(of_kind) + torch.nan_to_num(of_colour)
+
+
+def policy_losses(logits: PolicyLogits, targets: PolicyTargets, kinds: int = 15) -> dict[str, Tensor]:
+    """Return each loss (scalar); their weighted sum is under "total". kinds: of the semantic head, "nothing" included."""
     grounded = targets.has_grounding
     on = targets.cells.flatten(1)
     flat = logits.cells.flatten(1)
@@ -54,7 +71,8 @@ def policy_losses(logits: PolicyLogits, targets: PolicyTargets) -> dict[str, Ten
     # The best hypothesis follows the expert; a little of the mean keeps the others from going astray.
     path = ((gap.gather(1, best[:, None])[:, 0] + 0.03 * gap.mean(1)) * targets.has_path).sum() / paths
     choice = (F.cross_entropy(logits.waypoint, best, reduction="none") * targets.has_path).sum() / paths
-    total = 20.0 * dense + 0.5 * where + 1.0 * distance + 1.0 * visible + 0.3 * arrived + 1.0 * path + 0.1 * choice
+    semantic = semantic_loss(logits.semantic, targets.kind, targets.colour, kinds)
+    total = 2.0 * semantic + 20.0 * dense + 0.5 * where + 1.0 * distance + 1.0 * visible + 0.3 * arrived + 1.0 * path + 0.1 * choice
     return {
         "total": total,
         "dense": dense.detach(),
@@ -64,6 +82,7 @@ def policy_losses(logits: PolicyLogits, targets: PolicyTargets) -> dict[str, Ten
         "arrived": arrived.detach(),
         "path": path.detach(),
         "choice": choice.detach(),
+        "semantic": semantic.detach(),
     }
 
 

@@ -36,7 +36,8 @@ class PolicyLogits(NamedTuple):
     """What the network says, before softmax and sigmoid. N = B*G.
 
     cells: (N, rows, columns) grounding over the image. log_range: (N, rows, columns) log metres from base_link to the target's
-    surface. visible, arrived: (N,). waypoints: (N, K, T, 2) metres in base_link. waypoint: (N, K).
+    surface. visible, arrived: (N,). waypoints: (N, K, T, 2) metres in base_link. waypoint: (N, K). semantic: (B, rows, columns,
+    kinds + colours), what stands in each cell whatever was asked for; trained, but not exported.
     """
 
     cells: Tensor
@@ -45,6 +46,7 @@ class PolicyLogits(NamedTuple):
     arrived: Tensor
     waypoints: Tensor
     waypoint: Tensor
+    semantic: Tensor
 
 
 class TransformerLayer(nn.Module):
@@ -89,6 +91,7 @@ class CrossModalPolicy(nn.Module):
         self.norm = nn.LayerNorm(w)
         cells = config.cell_rows * config.cell_columns
         self.ground = nn.Sequential(nn.Linear(w, w), nn.GELU(), nn.Linear(w, 2 * cells))
+        self.semantic = nn.Linear(w, cells * sum(config.semantic_classes))
         self.state = nn.Sequential(nn.Linear(w + 2, w), nn.GELU(), nn.Linear(w, 2))
         self.path = nn.Sequential(
             nn.Linear(w, 2 * w), nn.GELU(), nn.Linear(2 * w, config.hypotheses * (2 * config.steps + 1))
@@ -109,6 +112,8 @@ class CrossModalPolicy(nn.Module):
         seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
         for layer in self.perception:
             tokens = layer(tokens, self._bias(seen))
+        semantic = self._to_grid(self.semantic(tokens[:, : c.camera_tokens]), sum(c.semantic_classes)).permute(1, 2, 3, 0)
+        semantic = semantic.reshape(batch, c.grid_rows, c.grid_columns, -1)
 
         if n != batch:
             tokens = tokens.repeat_interleave(n // batch, dim=0)
@@ -120,15 +125,19 @@ class CrossModalPolicy(nn.Module):
         for layer in self.fusion:
             tokens = layer(tokens, self._bias(seen))
         tokens = self.norm(tokens)
-        return self._heads(tokens)
+        return self._heads(tokens, semantic)
 
-    def _heads(self, tokens: Tensor) -> PolicyLogits:
+    def _to_grid(self, values: Tensor, channels: int) -> Tensor:
+        """Spread each camera token's values (N, P, channels * cells) over its cells: (channels, N, rows, columns)."""
+        c = self.config
+        n = values.shape[0]
+        values = values.reshape(n, c.token_rows, c.token_columns, channels, c.cell_rows, c.cell_columns)
+        return values.permute(3, 0, 1, 4, 2, 5).reshape(channels, n, c.grid_rows, c.grid_columns)
+
+    def _heads(self, tokens: Tensor, semantic: Tensor) -> PolicyLogits:
         c = self.config
         n = tokens.shape[0]
-        ground = self.ground(tokens[:, : c.camera_tokens])
-        ground = ground.reshape(n, c.token_rows, c.token_columns, 2, c.cell_rows, c.cell_columns)
-        ground = ground.permute(3, 0, 1, 4, 2, 5).reshape(2, n, c.grid_rows, c.grid_columns)
-        cells, log_range = ground[0], ground[1]
+        cells, log_range = self._to_grid(self.ground(tokens[:, : c.camera_tokens]), 2)
         summary = tokens[:, c.camera_tokens + c.lidar_tokens]
         flat = cells.flatten(1)
         evidence = torch.stack([flat.amax(1), torch.logsumexp(flat, 1)], dim=1)
@@ -136,7 +145,7 @@ class CrossModalPolicy(nn.Module):
         path = self.path(summary).reshape(n, c.hypotheses, 2 * c.steps + 1)
         offsets = path[:, :, 1:].reshape(n, c.hypotheses, c.steps, 2)
         waypoints = torch.cumsum(offsets * c.waypoint_spacing_m, dim=2)
-        return PolicyLogits(cells, log_range, state[:, 0], state[:, 1], waypoints, path[:, :, 0])
+        return PolicyLogits(cells, log_range, state[:, 0], state[:, 1], waypoints, path[:, :, 0], semantic)
 
     @staticmethod
     def _bias(seen: Tensor) -> Tensor:

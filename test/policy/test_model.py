@@ -75,9 +75,12 @@ def test_perfect_logits_have_the_lowest_loss(policy: CrossModalPolicy) -> None:
     cells = torch.zeros(n, rows, columns)
     cells[:, 3:6, 10:14] = 1.0
     targets = PolicyTargets(cells, torch.ones_like(cells), torch.ones(n), torch.zeros(n),
-                            torch.ones(n, CONFIG.steps, 2), torch.ones(n), torch.ones(n))  # fmt: skip
+                            torch.ones(n, CONFIG.steps, 2), torch.ones(n), torch.ones(n),
+                            torch.full((n, rows, columns), 3), torch.full((n, rows, columns), 2))  # fmt: skip
     logits = policy(inputs())
-    good = logits._replace(cells=20 * cells - 10, log_range=targets.log_range, visible=torch.full((n,), 9.0),
+    semantic = torch.full_like(logits.semantic, -9.0)
+    semantic[..., [3, CONFIG.semantic_classes[0] + 2]] = 9.0
+    good = logits._replace(semantic=semantic, cells=20 * cells - 10, log_range=targets.log_range, visible=torch.full((n,), 9.0),
                            arrived=torch.full((n,), -9.0),
                            waypoints=targets.waypoints[:, None].expand(-1, CONFIG.hypotheses, -1, -1))  # fmt: skip
     assert policy_losses(good, targets)["total"] < 0.1 * policy_losses(logits, targets)["total"]

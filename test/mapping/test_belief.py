@@ -1,0 +1,60 @@
+"""Sightings become belief, and belief goes away when nothing is there."""
+
+import math
+
+import numpy as np
+
+from mm_nav.command import PolicyOutput
+from mm_nav.geometry import Pose2D
+from mm_nav.mapping.belief import TargetBelief
+from mm_nav.mapping.occupancy_grid import OccupancyGrid
+
+FOV = 1.5
+BEARINGS = np.linspace(0.73, -0.73, 48).astype(np.float32)
+
+
+def output(bearing: float, distance: float, visible: float) -> PolicyOutput:
+    probs = np.exp(-0.5 * ((BEARINGS - bearing) / 0.05) ** 2)
+    return PolicyOutput(
+        0, "g", BEARINGS, (probs / probs.sum()).astype(np.float32), np.full(48, distance, np.float32), visible, 0.0,
+        np.zeros((0, 8, 2), np.float32), np.zeros(0, np.float32), np.ones((1, 48), np.float32) / 48,
+    )  # fmt: skip
+
+
+def test_repeated_views_from_several_places_agree() -> None:
+    belief, grid = TargetBelief(), OccupancyGrid()
+    target = np.array([3.0, 0.5])
+    for x in (0.0, 0.3, 0.6, 0.9, 1.2):
+        pose = Pose2D(x, 0.0, 0.0)
+        local = pose.inverse().transform(target)
+        belief.update(output(math.atan2(local[1], local[0]), float(np.hypot(*local)), 0.95), pose, grid, FOV)
+    best = belief.best()
+    assert best is not None and best.confidence > 0.8 and best.views == 5
+    assert np.hypot(*(best.point - target)) < 0.1
+
+
+def test_one_doubtful_view_is_not_enough() -> None:
+    belief = TargetBelief()
+    belief.update(output(0.0, 3.0, 0.55), Pose2D(), OccupancyGrid(), FOV)
+    best = belief.best()
+    assert best is None or best.confidence < 0.6
+
+
+def test_looking_and_not_seeing_refutes() -> None:
+    belief, grid = TargetBelief(), OccupancyGrid()
+    for _ in range(4):
+        belief.update(output(0.0, 2.0, 0.95), Pose2D(), grid, FOV)
+    high = belief.best()
+    for _ in range(20):
+        belief.update(output(0.5, 2.0, 0.02), Pose2D(), grid, FOV)
+    assert high is not None and high.confidence > 0.75 and belief.best() is None
+
+
+def test_what_is_out_of_view_is_kept() -> None:
+    belief, grid = TargetBelief(), OccupancyGrid()
+    for _ in range(4):
+        belief.update(output(0.0, 2.0, 0.95), Pose2D(), grid, FOV)
+    before = belief.best()
+    for _ in range(20):
+        belief.update(output(0.0, 2.0, 0.02), Pose2D(0.0, 0.0, math.pi), grid, FOV)
+    assert belief.best() == before

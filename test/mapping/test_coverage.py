@@ -1,0 +1,28 @@
+"""Only what was inside the field of view counts as looked at."""
+
+import math
+
+import numpy as np
+
+from mm_nav.geometry import Pose2D
+from mm_nav.mapping.coverage import CameraCoverage
+from mm_nav.mapping.occupancy_grid import OccupancyGrid
+from mm_nav.observation import LaserScan
+
+
+def test_field_of_view_and_growth() -> None:
+    grid = OccupancyGrid(size_m=6.0)
+    coverage = CameraCoverage(grid, max_range=2.0)
+    scan = LaserScan(0, np.full(360, 5.0, np.float32), -math.pi, math.pi / 180, 0.1, 10.0)
+    grid.update(scan, Pose2D())
+    coverage.update(Pose2D(), scan, 1.5)
+
+    def seen(x: float, y: float) -> bool:
+        row, column = grid.to_cells(np.array([x, y]))
+        return bool(coverage.seen()[row, column])
+
+    assert seen(1.5, 0.0) and seen(1.2, 0.8) and not seen(-1.0, 0.0) and not seen(0.0, 1.0) and not seen(2.5, 0.0)
+    grid.update(scan, Pose2D(12.0, 3.0, 0.0))
+    assert coverage.seen().shape == grid.shape and seen(1.5, 0.0) and not seen(12.0, 3.0)
+    coverage.reset()
+    assert not coverage.seen().any()

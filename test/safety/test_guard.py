@@ -1,0 +1,127 @@
+"""The guard: no command that it lets through leads to contact with what the LiDAR saw."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mm_nav.errors import ConfigError
+from mm_nav.geometry import Pose2D, Twist2D
+from mm_nav.observation import LaserScan
+from mm_nav.robot import RobotConfig
+from mm_nav.safety.guard import Guard, GuardConfig
+
+ROBOT = RobotConfig()
+SECOND = 1_000_000_000
+
+
+def scan_of(ranges: np.ndarray, stamp: int = 0) -> LaserScan:
+    n = len(ranges)
+    return LaserScan(stamp, np.asarray(ranges, np.float32), -math.pi, 2 * math.pi / n, 0.05, 10.0)
+
+
+def wall_ahead(distance: float) -> LaserScan:
+    """A wide wall `distance` metres in front of base_link."""
+    angles = -math.pi + 2 * math.pi / 720 * np.arange(720)
+    with np.errstate(divide="ignore"):
+        ranges = np.where(np.abs(angles) < 1.2, distance / np.cos(angles), np.inf)
+    return scan_of(ranges)
+
+
+def drive(twist: Twist2D, current: Twist2D, scan: LaserScan, guard: GuardConfig, delay: float) -> float:
+    """Integrate the true motion: `current` for the delay, the command's way until the next scan, then full braking.
+
+    Return the smallest signed distance of any scan point to the footprint's edges.
+    """
+    corners = ROBOT.footprint_array()
+    edges = np.roll(corners, -1, axis=0) - corners
+    normals = np.stack([edges[:, 1], -edges[:, 0]], axis=-1) / np.hypot(*edges.T)[:, None]
+    points, pose, v, w = scan.points(), Pose2D(), current.linear, current.angular
+    dt, t, nearest = 0.004, 0.0, math.inf
+    while t < delay or abs(v) > 1e-6 or abs(w) > 1e-6:
+        local = pose.inverse().transform(points)
+        distance = np.max([(local - c) @ n for c, n in zip(corners, normals, strict=True)], axis=0)
+        nearest = min(nearest, float(distance.min(initial=math.inf)))
+        goal = twist if t < delay else Twist2D()
+        v += float(np.clip(goal.linear - v, -ROBOT.max_linear_accel * dt, ROBOT.max_linear_accel * dt))
+        w += float(np.clip(goal.angular - w, -ROBOT.max_angular_accel * dt, ROBOT.max_angular_accel * dt))
+        pose = pose @ Pose2D(v * dt, 0.0, w * dt)
+        t += dt
+    return nearest
+
+
+def test_far_from_everything_the_command_passes() -> None:
+    result = Guard(ROBOT).filter(Twist2D(0.5, 0.3), Twist2D(0.5, 0.3), wall_ahead(8.0), 0)
+    assert result.twist == Twist2D(0.5, 0.3) and not result.limited
+
+
+def test_a_wall_slows_then_stops() -> None:
+    speeds = []
+    for distance in (2.0, 0.45, 0.35, 0.20):
+        result = Guard(ROBOT).filter(Twist2D(0.8, 0.0), Twist2D(0.2, 0.0), wall_ahead(distance), 0)
+        speeds.append(result.twist.linear)
+    assert speeds[0] == 0.8 and speeds[0] > speeds[1] >= speeds[2] >= speeds[3] == 0.0
+
+
+def test_backing_out_and_turning_away_is_allowed() -> None:
+    guard, near = Guard(ROBOT), wall_ahead(0.2)
+    assert guard.filter(Twist2D(-0.15, 0.0), Twist2D(), near, 0).twist.linear < 0.0
+
+
+@pytest.mark.parametrize(
+    ("scan", "now", "reason"),
+    [
+        (None, 0, "no scan"),
+        (wall_ahead(5.0), SECOND, "stale"),
+        (wall_ahead(5.0), -SECOND, "clock"),
+        (scan_of(np.full(360, np.nan)), 0, "usable"),
+    ],
+)
+def test_useless_scans_stop_the_robot(scan: LaserScan | None, now: int, reason: str) -> None:
+    result = Guard(ROBOT).filter(Twist2D(0.5, 0.0), Twist2D(0.5, 0.0), scan, now)
+    assert result.twist == Twist2D() and result.limited and reason in result.reason
+
+
+def test_a_frozen_scan_stops_the_robot() -> None:
+    guard, scan = Guard(ROBOT, GuardConfig(frozen_scans=4)), wall_ahead(5.0)
+    reasons = [
+        guard.filter(Twist2D(0.3, 0.0), Twist2D(), replace(scan, stamp_ns=k * 100), k * 100).reason for k in range(6)
+    ]
+    assert reasons[0] == "" and reasons[-1] == "scan is frozen"
+    rng = np.random.default_rng(0)
+    noisy = [replace(scan, stamp_ns=k, ranges=scan.ranges + rng.normal(0, 0.01, 720).astype(np.float32)) for k in range(700, 712)]
+    assert guard.filter(Twist2D(0.3, 0.0), Twist2D(), noisy[0], 700).reason == ""
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_command_that_is_no_number_stops_the_robot(bad: float) -> None:
+    assert Guard(ROBOT).filter(Twist2D(bad, 0.0), Twist2D(), wall_ahead(5.0), 0).twist == Twist2D()
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match="between 0.0 and 0.5"):
+        GuardConfig(margin_m=2.0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    linear=st.floats(-0.2, 0.8),
+    angular=st.floats(-1.8, 1.8),
+    seed=st.integers(0, 10_000),
+    age=st.floats(0.0, 0.2),
+)
+def test_no_admitted_command_ends_in_contact(linear: float, angular: float, seed: int, age: float) -> None:
+    """From steady driving, among random points, with the oldest scan and delay that the guard counts on."""
+    rng = np.random.default_rng(seed)
+    ranges = np.full(360, np.inf)
+    hit = rng.choice(360, rng.integers(1, 40), replace=False)
+    ranges[hit] = rng.uniform(0.30, 2.0, len(hit))
+    scan, config, twist = scan_of(ranges), GuardConfig(), Twist2D(linear, angular)
+    allowed = Guard(ROBOT, config).filter(twist, twist, scan, int(age * 1e9)).twist
+    assert abs(allowed.linear) <= abs(linear) + 1e-12 and abs(allowed.angular) <= abs(angular) + 1e-12
+    # Once it brakes to a lower speed, the guard's own assumption is that the slower command was safe to begin with.
+    if allowed == twist:
+        assert drive(allowed, twist, scan, config, config.reaction_s) > 0.0

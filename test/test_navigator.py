@@ -1,0 +1,183 @@
+"""The navigator in closed loop, with perfect perception: it finds, reaches, gives up and fails as it should."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mm_nav.command import Command, ErrorCode, PolicyOutput, Stage
+from mm_nav.errors import ConfigError, GoalError
+from mm_nav.evaluation.oracle import OraclePolicy
+from mm_nav.geometry import Pose2D, Twist2D
+from mm_nav.goal import Goal, PolicyGoal
+from mm_nav.navigator import Navigator
+from mm_nav.navigator_config import NavigatorConfig
+from mm_nav.observation import Observation
+from mm_nav.robot import RobotConfig
+from mm_nav.safety.guard import Guard
+from mm_nav.sim.objects import scene_objects
+from mm_nav.sim.scene import Scene
+from mm_nav.sim.sensors import CameraConfig
+from mm_nav.sim.simulator import SimConfig, Simulator
+from mm_nav.sim.world import parse_world
+
+
+def box(name: str, x: float, y: float, size: tuple[float, float, float], colour: str = "0.8 0.8 0.8") -> str:
+    geometry = f"<geometry><box><size>{size[0]} {size[1]} {size[2]}</size></box></geometry>"
+    return (
+        f'<model name="{name}"><static>true</static><pose>{x} {y} {size[2] / 2} 0 0 0</pose><link name="l">'
+        f'<collision name="c">{geometry}</collision><visual name="v">{geometry}<material><diffuse>{colour} 1</diffuse></material>'
+        "</visual></link></model>"
+    )
+
+
+def two_rooms(sealed: bool = False) -> Scene:
+    """Two rooms of 4 x 4 m beside each other; a doorway of 1 m in the wall between them; a red box in the second."""
+    walls = [
+        box("wall_s", 0, -2, (8.1, 0.1, 2)), box("wall_n", 0, 2, (8.1, 0.1, 2)), box("wall_w", -4, 0, (0.1, 4, 2)),
+        box("wall_e", 4, 0, (0.1, 4, 2)), box("wall_a", 0, -0.95, (0.1, 2.1, 2)),
+        box("wall_b", 0, 1.55, (0.1, 0.9, 2)),
+    ]  # fmt: skip
+    if sealed:
+        walls.append(box("wall_c", 0, 0.6, (0.1, 1.2, 2)))
+    things = [box("red_box_1", 3, -1.2, (0.4, 0.4, 0.5), "0.8 0.1 0.1"), box("blue_box_1", -3, 1.2, (0.4, 0.4, 0.5), "0.1 0.1 0.8")]
+    return Scene(parse_world(f'<sdf version="1.9"><world name="w">{"".join(walls + things)}</world></sdf>'))
+
+
+Change = Callable[[Observation, float], Observation]
+
+
+def drive(
+    scene: Scene, goal: Goal, targets: dict[str, list[str]], change: Change = lambda o, t: o, seconds: float = 120.0,
+    config: NavigatorConfig | None = None,
+) -> tuple[Simulator, Command, Navigator]:  # fmt: skip
+    sim = Simulator(scene, SimConfig(camera=CameraConfig(width=96, height=72)), seed=1, start=Pose2D(-2.5, -1.0, 2.0))
+    navigator = Navigator(RobotConfig(), config, OraclePolicy(sim, targets))
+    guard = Guard(RobotConfig())
+    navigator.set_goal(goal)
+    command = Command(0, Twist2D(), Stage.IDLE)
+    for k in range(int(seconds * 10)):
+        observation = change(sim.observe(), k / 10)
+        command = navigator.step(observation)
+        if not navigator.active:
+            break
+        sim.step(guard.filter(command.twist, sim.twist, observation.scan, observation.stamp_ns).twist, 0.1)
+    return sim, command, navigator
+
+
+def gap(sim: Simulator, name: str) -> float:
+    item = next(o for o in scene_objects(sim.scene.world) if o.name == name)
+    return item.distance(sim.pose.x, sim.pose.y)
+
+
+def test_it_finds_and_reaches_a_thing_in_the_other_room() -> None:
+    sim, command, _ = drive(two_rooms(), Goal("go to the red box"), {"the red box": ["red_box_1"]})
+    assert command.stage is Stage.SUCCEEDED, command
+    assert gap(sim, "red_box_1") < 1.0 and sim.collisions == 0 and abs(sim.twist.linear) < 0.05
+
+
+def test_steps_are_done_in_order() -> None:
+    targets = {"the blue box": ["blue_box_1"], "the red box": ["red_box_1"]}
+    nearest: list[float] = []
+
+    def watch(observation: Observation, t: float) -> Observation:
+        nearest.append(math.hypot(observation.odometry.pose.x + 3, observation.odometry.pose.y - 1.2))
+        return observation
+
+    sim, command, _ = drive(two_rooms(), Goal("go past the blue box to the red box"), targets, watch)
+    assert command.stage is Stage.SUCCEEDED and gap(sim, "red_box_1") < 1.0
+    assert min(nearest) < 1.9, "it went by the blue box first"
+
+
+def test_a_pose_is_reached() -> None:
+    sim, command, _ = drive(two_rooms(), Goal(pose=Pose2D(2.5, 1.0, 0.0)), {})
+    assert command.stage is Stage.SUCCEEDED and math.hypot(sim.pose.x - 2.5, sim.pose.y - 1.0) < 0.35
+
+
+def test_a_pose_that_cannot_be_reached_ends_with_no_path() -> None:
+    _, command, _ = drive(two_rooms(sealed=True), Goal(pose=Pose2D(2.5, 1.0, 0.0), timeout_s=60), {})
+    assert command.stage is Stage.FAILED and command.error in (ErrorCode.NO_PATH, ErrorCode.STUCK)
+
+
+def test_what_is_not_there_is_not_found() -> None:
+    sim, command, _ = drive(two_rooms(sealed=True), Goal("go to the red box"), {"the red box": ["red_box_1"]})
+    assert command.error is ErrorCode.TARGET_NOT_FOUND and "looked everywhere" in command.message
+    assert sim.collisions == 0
+
+
+def test_a_time_limit_is_kept() -> None:
+    _, command, _ = drive(two_rooms(), Goal("go to the red box", timeout_s=2.0), {"the red box": ["red_box_1"]})
+    assert command.error is ErrorCode.TIMEOUT
+
+
+def test_a_dead_lidar_stops_the_robot_and_ends_the_goal() -> None:
+    def blind(observation: Observation, t: float) -> Observation:
+        return replace(observation, scan=None) if t > 3.0 else observation
+
+    sim, command, _ = drive(two_rooms(), Goal(pose=Pose2D(2.5, 1.0, 0.0)), {}, blind)
+    assert command.error is ErrorCode.SENSOR_LOST and abs(sim.twist.linear) < 1e-6
+
+
+def test_nan_scans_do_not_crash_and_do_not_drive() -> None:
+    def broken(observation: Observation, t: float) -> Observation:
+        assert observation.scan is not None
+        ranges = np.full_like(observation.scan.ranges, np.nan)
+        return replace(observation, scan=replace(observation.scan, ranges=ranges)) if t > 1.0 else observation
+
+    sim, _, _ = drive(two_rooms(), Goal(pose=Pose2D(2.5, 1.0, 0.0)), {}, broken, seconds=4.0)
+    assert sim.collisions == 0 and abs(sim.twist.linear) < 1e-6
+
+
+def test_a_silent_policy_stops_at_once_and_ends_the_goal() -> None:
+    sim = Simulator(two_rooms(), SimConfig(camera=None), start=Pose2D(-2.5, -1.0, 2.0))
+
+    def silent(observation: Observation, goal: PolicyGoal) -> PolicyOutput | None:
+        return None
+
+    navigator = Navigator(RobotConfig(), None, silent)
+    navigator.set_goal(Goal("go to the red box"))
+    commands = []
+    for _ in range(20):
+        commands.append(navigator.step(sim.observe()))
+        sim.step(commands[-1].twist, 0.1)
+        if not navigator.active:
+            break
+    assert commands[-1].error is ErrorCode.INFERENCE_LOST
+    assert all(c.twist == Twist2D() for c in commands[1:]) and "policy" in commands[1].degraded
+
+
+def test_the_same_inputs_give_the_same_commands() -> None:
+    first, second = (drive(two_rooms(), Goal("go to the red box"), {"the red box": ["red_box_1"]}, seconds=10.0) for _ in range(2))
+    assert first[0].pose == second[0].pose and first[1] == second[1]
+
+
+@pytest.mark.parametrize(
+    ("goal", "text"),
+    [(dict(instruction="", image=np.zeros((4, 4, 3), np.uint8)), "picture"), (dict(instruction="???"), "no words")],
+)
+def test_goals_that_cannot_be_followed_are_refused(goal: dict[str, object], text: str) -> None:
+    navigator = Navigator(RobotConfig(), None, lambda o, g: None)
+    with pytest.raises(GoalError, match=text):
+        navigator.set_goal(Goal(**goal))
+    assert not navigator.active
+
+
+def test_words_need_a_policy() -> None:
+    with pytest.raises(GoalError, match="no policy"):
+        Navigator(RobotConfig()).set_goal(Goal("go to the chair"))
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"stop_distance_m is 9.* between 0.3 and 2.0"):
+        NavigatorConfig(stop_distance_m=9.0)
+
+
+def test_cancel_stops() -> None:
+    sim = Simulator(two_rooms(), SimConfig(camera=None), start=Pose2D(-2.5, -1.0, 2.0))
+    navigator = Navigator(RobotConfig())
+    navigator.set_goal(Goal(pose=Pose2D(2.5, 1.0, 0.0)))
+    navigator.step(sim.observe())
+    navigator.cancel()
+    assert not navigator.active and navigator.step(sim.observe()).twist == Twist2D()
