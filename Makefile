@@ -12,6 +12,12 @@ export OMP_WAIT_POLICY := PASSIVE
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 export FASTDDS_BUILTIN_TRANSPORTS := LARGE_DATA
 
+# With a sourced ROS 2 the interfaces built into the environment are an overlay of it; the wheels need nothing here.
+ifneq ($(ROS_DISTRO),)
+export AMENT_PREFIX_PATH := $(abspath $(VENV)):$(AMENT_PREFIX_PATH)
+export LD_LIBRARY_PATH := $(abspath $(VENV))/lib:$(LD_LIBRARY_PATH)
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-train demo test lint clean
 

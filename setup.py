@@ -30,7 +30,7 @@ setup(
     entry_points={
         "console_scripts": [
             "mm-nav = mm_nav.cli.main:main",
-            # The names of `ros2 run mm_nav <node>`; a plain pip install puts them on the PATH too, so they carry a prefix.
+            # For `ros2 run mm_nav mm_nav_<node>`; a pip install puts them on the PATH, so they carry a prefix.
             *(f"mm_nav_{node} = mm_nav.ros.{node}_node:main" for node in NODES),
         ]
     },

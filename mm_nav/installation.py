@@ -50,7 +50,9 @@ def system_ros() -> str:
     """Return the distribution of a sourced ROS 2 installation that has rclpy, or ""."""
     distro = os.environ.get("ROS_DISTRO", "")
     for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
-        if distro and prefix and (Path(prefix) / "share" / "rclpy").is_dir():
+        # An environment of ours, exported by the Makefile, is no installation: the wheels have a share/rclpy too.
+        ours = ROOT in Path(prefix).resolve().parents
+        if distro and prefix and not ours and (Path(prefix) / "share" / "rclpy").is_dir():
             return distro
     return ""
 
@@ -75,18 +77,26 @@ def find_python(wanted: str | None) -> str:
 def missing_packages(python: str, with_ros: str) -> list[str]:
     """Return the Debian packages that are missing: venv, a C++ compiler, make, and the Python headers."""
     needed: list[str] = []
+    # Debian names the packages of an interpreter that is not its default one after its version.
+    name = Path(os.path.realpath(python)).name
+    name = name if re.fullmatch(r"python3\.\d+", name) and name != _default_python() else "python3"
     check = subprocess.run([python, "-I", "-c", "import ensurepip, venv"], capture_output=True)
     if check.returncode != 0:
-        needed.append("python3-venv")
+        needed.append(f"{name}-venv")
     if shutil.which("g++") is None or shutil.which("make") is None:
         needed.append("build-essential")
     code = "import sysconfig; print(sysconfig.get_paths()['include'])"
     include = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True).stdout.strip()
     if not (Path(include) / "Python.h").is_file():
-        needed.append("python3-dev")
+        needed.append(f"{name}-dev")
     if with_ros and shutil.which("colcon") is None:
         needed.append("python3-colcon-common-extensions")
     return needed
+
+
+def _default_python() -> str:
+    """Return the name of the interpreter behind /usr/bin/python3, such as python3.11, or ""."""
+    return Path(os.path.realpath("/usr/bin/python3")).name if Path("/usr/bin/python3").exists() else ""
 
 
 def install_system_packages(packages: list[str], log: Path) -> None:
@@ -153,7 +163,11 @@ class Setup:
         self.finish("venv", key)
 
     def _works(self) -> bool:
-        return self.python.is_file() and subprocess.run([self.python, "-c", "import pip"], capture_output=True).returncode == 0
+        return self.python.is_file() and self._imports("pip")
+
+    def _imports(self, module: str) -> bool:
+        """Return whether the environment's interpreter can import a module."""
+        return subprocess.run([self.python, "-c", f"import {module}"], capture_output=True).returncode == 0
 
     def pip(self, *arguments: str, what: str) -> None:
         """Run pip in the environment."""
@@ -168,8 +182,16 @@ class Setup:
             return
         extras = "cpu,view,dev" if self.ros else "ros,cpu,view,dev"
         say(f"Python packages [{extras}] (some minutes the first time)")
-        self.pip("-e", f"{ROOT}[{extras}]", what="installing Python packages")
+        self.pip("-e", f"{ROOT}[{extras}]", *self._numpy_of_ros(), what="installing Python packages")
         self.finish("packages", key)
+
+    def _numpy_of_ros(self) -> list[str]:
+        """Hold numpy below 2 where the sourced ROS was compiled against numpy 1: its messages would not load."""
+        if not self.ros:
+            return []
+        command = [str(self.python), "-c", "import numpy; print(numpy.__version__)"]
+        version = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        return ["numpy<2"] if version.startswith("1.") else []
 
     def interfaces(self) -> None:
         """Build the ROS interfaces into the environment."""
@@ -230,9 +252,10 @@ class Setup:
 
     def _link_interfaces(self, prefix: dict[str, str], names: list[str]) -> None:
         """Make the generated Python packages importable wherever colcon put them."""
-        pattern = "l*/python*/*-packages"
+        # Debian's Python installs into local/lib/python3.x/dist-packages.
+        patterns = ("lib/python*/*-packages", "local/lib/python*/*-packages")
         for name in names:
-            found = [p for p in self.venv.glob(f"{pattern}/{name}") if p.is_dir()]
+            found = [p for pattern in patterns for p in self.venv.glob(f"{pattern}/{name}") if p.is_dir()]
             if not found:
                 raise SetupError(f"{name} was built but its Python package is missing: see {self.logs}/interfaces.log")
             target = Path(prefix["purelib"]) / name
@@ -242,7 +265,7 @@ class Setup:
     def torch(self, force: bool) -> None:
         """Install PyTorch: always when forced, else only where the package index serves a CPU build."""
         key = f"{TORCH} {force}"
-        if not self.stage("torch", key) or subprocess.run([self.python, "-c", "import torch"], capture_output=True).returncode == 0:
+        if not self.stage("torch", key) or self._imports("torch"):
             return
         if not force and not self._cpu_torch():
             say("PyTorch is left out (its default build is several GB): training tests are skipped; "

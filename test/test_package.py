@@ -44,18 +44,21 @@ def test_the_wheel_holds_code_and_resources(root: Path, tmp_path: Path) -> None:
         if (root / name).is_file() and not name.startswith("test/"):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes((root / name).read_bytes())
-    code = (
-        "from setuptools import build_meta; import sys; print(build_meta.build_wheel(sys.argv[1]))"
-    )
+    code = "from setuptools import build_meta; import sys; print(build_meta.build_wheel(sys.argv[1]))"
     result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=copy, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     for wanted in (
-        "mm_nav/navigator.py", "mm_nav/py.typed", "share/mm_nav/launch/sim.launch.py", "share/mm_nav/worlds/apartment.sdf",
+        "mm_nav/navigator.py", "mm_nav/py.typed", "share/mm_nav/launch/sim.launch.py",
+        "share/mm_nav/worlds/apartment.sdf",
         "share/mm_nav/models/tiny.onnx", "share/mm_nav/config/topics.yaml", "share/mm_nav/package.xml",
         "share/ament_index/resource_index/packages/mm_nav",
     ):  # fmt: skip
         assert any(name.endswith(wanted) for name in names), wanted
-    scripts = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
+    scripts = (
+        zipfile.ZipFile(next(tmp_path.glob("*.whl")))
+        .read(next(n for n in names if n.endswith("entry_points.txt")))
+        .decode()
+    )
     for node in ("simulator", "inference", "navigator", "guard"):
         assert f"mm_nav_{node} = mm_nav.ros.{node}_node:main" in scripts
