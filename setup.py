@@ -1,6 +1,7 @@
 """Build for pip and for colcon (ament_python); metadata is in pyproject.toml."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 from setuptools import find_packages, setup
 
@@ -24,6 +25,10 @@ def shared_files() -> list[tuple[str, list[str]]]:
 
 
 setup(
+    # Humble's setuptools (59) does not read pyproject.toml.
+    name=PACKAGE,
+    version=ElementTree.parse("package.xml").getroot().findtext("version"),
+    python_requires=">=3.10,<3.13",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={PACKAGE: ["py.typed"]},
     data_files=shared_files(),

@@ -62,3 +62,10 @@ def test_the_wheel_holds_code_and_resources(root: Path, tmp_path: Path) -> None:
     )
     for node in ("simulator", "inference", "navigator", "guard"):
         assert f"mm_nav_{node} = mm_nav.ros.{node}_node:main" in scripts
+
+
+def test_colcon_reads_setup_py(root: Path) -> None:
+    identification = pytest.importorskip("colcon_python_setup_py.package_identification.python_setup_py")
+    found = identification.get_setup_information(root / "setup.py")
+    assert found["metadata"]["name"] == "mm_nav" and found["metadata"]["version"] == mm_nav.__version__
+    assert found["python_requires"] == ">=3.10,<3.13"
