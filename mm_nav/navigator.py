@@ -23,6 +23,7 @@ from mm_nav.mapping.coverage import CameraCoverage
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.navigator_recovery import Recovery
+from mm_nav.navigator_state import GoalState, Outcome, StepState
 from mm_nav.observation import Observation
 from mm_nav.planning.exploration import Viewpoint, find_viewpoints
 from mm_nav.planning.grid_planner import GridPlanner
@@ -56,7 +57,7 @@ class Navigator:
         self._goal: Goal | None = None
         self._steps: tuple[Step, ...] = ()
         self._index = 0
-        self._reset_goal_state()
+        self._run, self._leg = GoalState(), StepState()
 
     @property
     def policy_goal(self) -> PolicyGoal | None:
@@ -80,7 +81,7 @@ class Navigator:
             raise GoalError("no policy is loaded, so instructions cannot be followed: load a model, or give a pose")
         self._goal, self._steps, self._index = goal, steps, 0
         self.controller.reset()
-        self._reset_goal_state()
+        self._run = GoalState()
         self._enter_step()
 
     def cancel(self) -> None:
@@ -93,14 +94,14 @@ class Navigator:
         self._sense(observation)
         if self._goal is None:
             return Command(observation.stamp_ns, Twist2D(), self.progress.stage)
-        if self._started is None:
-            self._started = self._last_scan = self._last_policy = now
+        if self._run.started is None:
+            self._run.started = self._run.last_scan = self._run.last_policy = now
         degraded = () if observation.scan is not None else ("scan",)
         if observation.scan is not None:
-            self._last_scan = now
+            self._run.last_scan = now
         failure = self._failure(now)
         if failure is not None:
-            return self._finish(observation, *failure, degraded)
+            return self._finish(observation, failure, degraded)
         if observation.scan is None:
             return Command(observation.stamp_ns, Twist2D(), self.progress.stage, degraded=degraded)
 
@@ -109,15 +110,15 @@ class Navigator:
             degraded = (*degraded, "policy")
         elif output is not None and output.heatmap is None:
             degraded = (*degraded, "image")
-        hold = self.policy_goal is not None and now - self._last_policy > self.config.policy_slow_s
+        hold = self.policy_goal is not None and now - self._run.last_policy > self.config.policy_slow_s
         twist = self._behave(now, pose, observation, output)
         if twist is None:
-            return self._finish(observation, *self._outcome, degraded)
+            return self._finish(observation, self._run.outcome, degraded)
         twist = Twist2D() if hold else twist
         if not hold and not self.recovery.active and self.recovery.watch(now, pose, twist):
-            self._blocked.append(self._aim if self._aim is not None else np.array([pose.x, pose.y]))
-            self._next_plan = now
-            self._viewpoint = None
+            self._leg.blocked.append(self._run.aim if self._run.aim is not None else np.array([pose.x, pose.y]))
+            self._leg.next_plan = now
+            self._leg.viewpoint = None
         return Command(observation.stamp_ns, twist, self.progress.stage, degraded=degraded)
 
     # Sensing
@@ -136,10 +137,10 @@ class Navigator:
         self.last_policy_output = output
         if output is None:
             return None
-        self._last_policy = now
+        self._run.last_policy = now
         # The policy's node has the camera, this one need not: a heat map tells that there was a picture.
         if output.heatmap is not None:
-            self._saw_camera = True
+            self._run.saw_camera = True
             self._fov = _field_of_view(output)
             pose = observation.odometry.pose
             if observation.scan is not None:
@@ -147,19 +148,19 @@ class Navigator:
             self.belief.update(output, pose, self.grid, self._fov)
         return output
 
-    def _failure(self, now: float) -> tuple[Stage, ErrorCode, str] | None:
-        assert self._goal is not None and self._started is not None
-        if now - self._started > self._goal.timeout_s:
+    def _failure(self, now: float) -> Outcome | None:
+        assert self._goal is not None and self._run.started is not None
+        if now - self._run.started > self._goal.timeout_s:
             return Stage.FAILED, ErrorCode.TIMEOUT, f"not reached within {self._goal.timeout_s:.0f} s"
-        if now - self._last_scan > self.config.scan_timeout_s:
-            return Stage.FAILED, ErrorCode.SENSOR_LOST, f"no scan for {now - self._last_scan:.1f} s"
-        if self.policy_goal is not None and now - self._last_policy > self.config.policy_timeout_s:
-            return Stage.FAILED, ErrorCode.INFERENCE_LOST, f"no policy output for {now - self._last_policy:.1f} s"
+        if now - self._run.last_scan > self.config.scan_timeout_s:
+            return Stage.FAILED, ErrorCode.SENSOR_LOST, f"no scan for {now - self._run.last_scan:.1f} s"
+        if self.policy_goal is not None and now - self._run.last_policy > self.config.policy_timeout_s:
+            return Stage.FAILED, ErrorCode.INFERENCE_LOST, f"no policy output for {now - self._run.last_policy:.1f} s"
         if self.recovery.count > self.config.max_recoveries:
             return Stage.FAILED, ErrorCode.STUCK, f"still stuck after {self.recovery.count - 1} recoveries"
         return None
 
-    # Behaviour: each returns the twist to drive, or None when the goal has ended (self._outcome says how).
+    # Behaviour: each returns the twist to drive, or None when the goal has ended (self._run.outcome says how).
 
     def _behave(
         self, now: float, pose: Pose2D, observation: Observation, output: PolicyOutput | None
@@ -170,13 +171,13 @@ class Navigator:
         if self._index >= len(self._steps):
             return self._follow_pose(now, pose, observation)
         target = self.belief.best()
-        threshold = self.config.drop_confidence if self._approaching else self.config.commit_confidence
+        threshold = self.config.drop_confidence if self._leg.approaching else self.config.commit_confidence
         if target is not None and target.confidence >= threshold:
-            if not self._approaching:
-                self._approaching, self._next_plan, self._arrived_at = True, now, None
+            if not self._leg.approaching:
+                self._leg.approaching, self._leg.next_plan, self._leg.arrived_at = True, now, None
             return self._approach(now, pose, observation, target, output)
-        if self._approaching:
-            self._approaching, self._next_plan, self._viewpoint = False, now, None
+        if self._leg.approaching:
+            self._leg.approaching, self._leg.next_plan, self._leg.viewpoint = False, now, None
         return self._search(now, pose, observation, target)
 
     def _follow_pose(self, now: float, pose: Pose2D, observation: Observation) -> Twist2D | None:
@@ -186,21 +187,21 @@ class Navigator:
         if left <= self.config.pose_tolerance_m:
             self._report(Stage.FOLLOWING, distance=left, target=goal, confidence=1.0)
             return self._settle(observation, f"reached the pose, {left:.2f} m away")
-        if now >= self._next_plan:
-            self._next_plan = now + self.config.replan_period_s
+        if now >= self._leg.next_plan:
+            self._leg.next_plan = now + self.config.replan_period_s
             self.planner.update(self.grid, pose)
             plan = self.planner.path_to(goal.x, goal.y)
             if plan is None:
                 plan = self.planner.approach(np.array([goal.x, goal.y]), self.config.pose_tolerance_m, self.grid)
             if plan is None:
-                self._no_path += 1
-                if self._no_path >= 5:
-                    self._outcome = (Stage.FAILED, ErrorCode.NO_PATH, "no way to the goal pose")
+                self._leg.no_path += 1
+                if self._leg.no_path >= 5:
+                    self._run.outcome = (Stage.FAILED, ErrorCode.NO_PATH, "no way to the goal pose")
                     return None
                 return Twist2D()
-            self._no_path = 0
+            self._leg.no_path = 0
             self.plan = plan
-            self._aim = np.array([goal.x, goal.y])
+            self._run.aim = np.array([goal.x, goal.y])
         self._report(Stage.FOLLOWING, distance=max(left, _length_left(self.plan, pose)), target=goal, confidence=1.0)
         return self._drive(pose, observation, None) if len(self.plan) else Twist2D()
 
@@ -219,11 +220,15 @@ class Navigator:
         at_end = len(self.plan) > 0 and math.hypot(*(self.plan[-1] - (pose.x, pose.y))) < 0.15
         if sight and (left <= c.stop_distance_m or (at_end and left <= c.reach_distance_m)):
             return self._confirm(now, bearing, left, observation, target, output)
-        self._arrived_at = None
-        if now >= self._next_plan or len(self.plan) == 0 or np.hypot(*(self._planned_for - target.point)) > 0.25:
-            self._next_plan = now + c.replan_period_s
-            self._planned_for = target.point
-            self._aim = target.point
+        self._leg.arrived_at = None
+        if (
+            now >= self._leg.next_plan
+            or len(self.plan) == 0
+            or np.hypot(*(self._run.planned_for - target.point)) > 0.25
+        ):
+            self._leg.next_plan = now + c.replan_period_s
+            self._run.planned_for = target.point
+            self._run.aim = target.point
             self.planner.update(self.grid, pose)
             plan = self.planner.approach(target.point, c.stop_distance_m - 0.05, self.grid)
             if plan is None:
@@ -246,40 +251,38 @@ class Navigator:
         output: PolicyOutput | None,
     ) -> Twist2D | None:
         """Stand before the target, face it, and look twice before saying so."""
-        if self._arrived_at is None:
-            self._arrived_at, self._confirmations = now, 0
+        if self._leg.arrived_at is None:
+            self._leg.arrived_at, self._run.confirmations = now, 0
         if abs(bearing) > 0.3:
-            if now - self._arrived_at > 4 * self.config.confirm_timeout_s:
+            if now - self._leg.arrived_at > 4 * self.config.confirm_timeout_s:
                 self.belief.penalise(target.point, 3.0)
             return self.controller.turn(bearing)
         if output is not None and output.visible >= self.config.confirm_visible:
-            self._confirmations += 1
+            self._run.confirmations += 1
         if output is not None and output.heatmap is None and target.views >= self.config.confirm_views:
             # The camera is gone: what was seen before has to do.
-            self._confirmations += 1
-        if self._confirmations >= self.config.confirm_views:
+            self._run.confirmations += 1
+        if self._run.confirmations >= self.config.confirm_views:
             return self._next_step(observation, f"reached {self._steps[self._index].phrase}, {left:.2f} m away")
-        if now - self._arrived_at > self.config.confirm_timeout_s + 2.0:
+        if now - self._leg.arrived_at > self.config.confirm_timeout_s + 2.0:
             self.belief.penalise(target.point, 2.5)
-            self._arrived_at = None
+            self._leg.arrived_at = None
         return Twist2D()
 
-    def _search(
-        self, now: float, pose: Pose2D, observation: Observation, target: Hypothesis | None
-    ) -> Twist2D | None:
-        view = self._viewpoint
+    def _search(self, now: float, pose: Pose2D, observation: Observation, target: Hypothesis | None) -> Twist2D | None:
+        view = self._leg.viewpoint
         doubtful = target is not None and target.confidence >= self.config.look_confidence
-        if now >= self._next_plan or view is None or self._is_done(view, pose):
-            self._next_plan = now + self.config.replan_period_s
+        if now >= self._leg.next_plan or view is None or self._is_done(view, pose):
+            self._leg.next_plan = now + self.config.replan_period_s
             self.planner.update(self.grid, pose)
             view = self._doubt(target, pose) if doubtful and target is not None else None
             if view is None:
-                coverage = self.coverage if self._saw_camera else None
-                views = find_viewpoints(self.grid, coverage, self.planner, pose, self._blocked)
+                coverage = self.coverage if self._run.saw_camera else None
+                views = find_viewpoints(self.grid, coverage, self.planner, pose, self._leg.blocked)
                 view = self._keep(views)
             if view is None:
                 return self._nothing_left(now)
-            self._viewpoint, self._aim = view, view.point
+            self._leg.viewpoint, self._run.aim = view, view.point
             self.plan = _NO_PATH if view.look else self._path_or_none(view)
         confidence = target.confidence if target is not None else 0.0
         self._report(Stage.SEARCHING, distance=math.nan, target=None, confidence=confidence)
@@ -287,14 +290,14 @@ class Navigator:
             turn = wrap_angle(math.atan2(view.point[1] - pose.y, view.point[0] - pose.x) - pose.yaw)
             return self.controller.turn(turn)
         if len(self.plan) == 0:
-            self._blocked.append(view.point)
-            self._viewpoint = None
+            self._leg.blocked.append(view.point)
+            self._leg.viewpoint = None
             return Twist2D()
         return self._drive(pose, observation, None)
 
     def _doubt(self, target: Hypothesis, pose: Pose2D) -> Viewpoint | None:
         """A closer look at something that may be the target."""
-        if any(np.hypot(*(target.point - other)) < 0.6 for other in self._blocked):
+        if any(np.hypot(*(target.point - other)) < 0.6 for other in self._leg.blocked):
             return None
         left = math.hypot(target.x - pose.x, target.y - pose.y)
         sight = self.grid.line_of_sight(np.array([pose.x, pose.y]), target.point, skip=0.35)
@@ -308,7 +311,7 @@ class Navigator:
 
     def _keep(self, views: list[Viewpoint]) -> Viewpoint | None:
         """Stay with the present viewpoint unless another is clearly better: no dithering."""
-        old = self._viewpoint
+        old = self._leg.viewpoint
         if old is not None and views:
             same = [v for v in views if np.hypot(*(v.point - old.point)) < 0.8]
             if same and _worth(same[0]) > 0.6 * _worth(views[0]):
@@ -327,14 +330,14 @@ class Navigator:
 
     def _nothing_left(self, now: float) -> Twist2D | None:
         """Everything was looked at: look once more, at what was given up too, then say so."""
-        if self._rounds >= 1:
+        if self._leg.rounds >= 1:
             phrase = self._steps[self._index].phrase
-            self._outcome = (Stage.FAILED, ErrorCode.TARGET_NOT_FOUND, f"looked everywhere, did not find {phrase}")
+            self._run.outcome = (Stage.FAILED, ErrorCode.TARGET_NOT_FOUND, f"looked everywhere, did not find {phrase}")
             return None
-        self._rounds += 1
-        self._blocked.clear()
+        self._leg.rounds += 1
+        self._leg.blocked.clear()
         self.coverage.reset()
-        self._viewpoint, self._next_plan = None, now
+        self._leg.viewpoint, self._leg.next_plan = None, now
         return Twist2D()
 
     # Driving
@@ -352,7 +355,7 @@ class Navigator:
         twist = observation.odometry.twist
         if abs(twist.linear) > 0.03 or abs(twist.angular) > 0.1:
             return Twist2D()
-        self._outcome = (Stage.SUCCEEDED, ErrorCode.NONE, message)
+        self._run.outcome = (Stage.SUCCEEDED, ErrorCode.NONE, message)
         return None
 
     def _next_step(self, observation: Observation, message: str) -> Twist2D | None:
@@ -369,22 +372,8 @@ class Navigator:
         self.coverage.reset()
         self.recovery.reset()
         self.plan = _NO_PATH
-        self._approaching = False
-        self._arrived_at: float | None = None
-        self._viewpoint: Viewpoint | None = None
-        self._blocked: list[npt.NDArray[np.float64]] = []
-        self._rounds = self._no_path = 0
-        self._next_plan = 0.0
+        self._leg = StepState()
         self._report(Stage.SEARCHING if self._index < len(self._steps) else Stage.FOLLOWING)
-
-    def _reset_goal_state(self) -> None:
-        self._started: float | None = None
-        self._last_scan = self._last_policy = 0.0
-        self._confirmations = 0
-        self._saw_camera = False
-        self._aim: npt.NDArray[np.float64] | None = None
-        self._planned_for = np.full(2, np.inf)
-        self._outcome = (Stage.FAILED, ErrorCode.INTERNAL, "ended without a reason")
 
     def _report(
         self, stage: Stage, distance: float = math.nan, target: Pose2D | None = None, confidence: float = 0.0
@@ -393,9 +382,8 @@ class Navigator:
         text = self._steps[self._index].text if self._index < len(self._steps) else "to the goal pose"
         self.progress = Progress(stage, self._index, max(1, count), text, distance, target, confidence, self.plan)
 
-    def _finish(
-        self, observation: Observation, stage: Stage, error: ErrorCode, message: str, degraded: tuple[str, ...]
-    ) -> Command:
+    def _finish(self, observation: Observation, outcome: Outcome, degraded: tuple[str, ...]) -> Command:
+        stage, error, message = outcome
         self._end(stage, error, message)
         return Command(observation.stamp_ns, Twist2D(), stage, error, message, degraded)
 
@@ -403,7 +391,7 @@ class Navigator:
         self._goal, self._steps, self._index = None, (), 0
         self.plan = _NO_PATH
         self.progress = replace(self.progress, stage=stage, path=_NO_PATH)
-        self._outcome = (stage, error, message)
+        self._run.outcome = (stage, error, message)
 
 
 def _worth(view: Viewpoint) -> float:

@@ -30,8 +30,15 @@ class NavigatorConfig:
     confirm_views: float = _ranged(2, 1, 20, "confirming views wanted at the end")
     confirm_timeout_s: float = _ranged(3.0, 0.5, 30.0, "time to get them before the target is doubted, s")
     replan_period_s: float = _ranged(1.0, 0.1, 10.0, "time between global plans, s")
-    scan_timeout_s: float = _ranged(1.0, 0.1, 10.0, "time without a scan until the goal fails, s (the robot stops at once)")
-    policy_slow_s: float = _ranged(0.05, 0.0, 5.0, "time without policy output until the robot stops, s; below one scan period: at the first missing output")
+    scan_timeout_s: float = _ranged(
+        1.0, 0.1, 10.0, "time without a scan until the goal fails, s (the robot stops at once)"
+    )
+    policy_slow_s: float = _ranged(
+        0.05,
+        0.0,
+        5.0,
+        "time without policy output until the robot stops, s; below one scan period: at the first missing output",
+    )
     policy_timeout_s: float = _ranged(1.0, 0.2, 20.0, "time without policy output until the goal fails, s")
     stuck_time_s: float = _ranged(4.0, 1.0, 60.0, "time without motion that counts as stuck, s")
     max_recoveries: float = _ranged(5, 0, 100, "recoveries without progress until the goal fails")
@@ -47,4 +54,6 @@ class NavigatorConfig:
                 continue
             value, low, high = getattr(self, item.name), item.metadata["low"], item.metadata["high"]
             if not low <= value <= high:
-                raise ConfigError(f"{item.name} is {value}; it must be between {low} and {high} ({item.metadata['text']})")
+                raise ConfigError(
+                    f"{item.name} is {value}; it must be between {low} and {high} ({item.metadata['text']})"
+                )

@@ -29,7 +29,7 @@ class LaserScan:
 
     def angles(self) -> npt.NDArray[np.float64]:
         """Return the beam directions (N,) in the sensor frame, rad."""
-        return self.angle_min + self.angle_increment * np.arange(len(self.ranges))
+        return np.asarray(self.angle_min + self.angle_increment * np.arange(len(self.ranges)), np.float64)
 
     def valid(self) -> npt.NDArray[np.bool_]:
         """Return which beams (N,) hit something: finite and inside [range_min, range_max]."""

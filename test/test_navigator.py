@@ -42,7 +42,10 @@ def two_rooms(sealed: bool = False) -> Scene:
     ]  # fmt: skip
     if sealed:
         walls.append(box("wall_c", 0, 0.6, (0.1, 1.2, 2)))
-    things = [box("red_box_1", 3, -1.2, (0.4, 0.4, 0.5), "0.8 0.1 0.1"), box("blue_box_1", -3, 1.2, (0.4, 0.4, 0.5), "0.1 0.1 0.8")]
+    things = [
+        box("red_box_1", 3, -1.2, (0.4, 0.4, 0.5), "0.8 0.1 0.1"),
+        box("blue_box_1", -3, 1.2, (0.4, 0.4, 0.5), "0.1 0.1 0.8"),
+    ]
     return Scene(parse_world(f'<sdf version="1.9"><world name="w">{"".join(walls + things)}</world></sdf>'))
 
 
@@ -149,7 +152,9 @@ def test_a_silent_policy_stops_at_once_and_ends_the_goal() -> None:
 
 
 def test_the_same_inputs_give_the_same_commands() -> None:
-    first, second = (drive(two_rooms(), Goal("go to the red box"), {"the red box": ["red_box_1"]}, seconds=10.0) for _ in range(2))
+    first, second = (
+        drive(two_rooms(), Goal("go to the red box"), {"the red box": ["red_box_1"]}, seconds=10.0) for _ in range(2)
+    )
     assert first[0].pose == second[0].pose and first[1] == second[1]
 
 

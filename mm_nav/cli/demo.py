@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=120.0, metavar="S", help="time for the goal, s (default 120)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the simulated noise (default 0)")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="results (default out/demo)")
-    parser.add_argument("--domain-id", type=int, metavar="N", help="ROS domain, 0 to 101 (default: one of this run's own)")
+    parser.add_argument(
+        "--domain-id", type=int, metavar="N", help="ROS domain, 0 to 101 (default: one of this run's own)"
+    )
     add_json_option(parser)
 
 

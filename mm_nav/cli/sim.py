@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from mm_nav.cli.demo import parse_pose
+from mm_nav.cli.output import add_json_option, require_writable, write_json
 from mm_nav.errors import ConfigError, MmNavError
 
 NAME = "sim"
@@ -26,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=1.0, metavar="R", help="simulated seconds per second (default 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the simulated noise (default 0)")
     parser.add_argument("--simulator-only", action="store_true", help="no stack, just the robot and its sensors")
-    parser.add_argument("--logs", type=Path, default=Path("out/sim/logs"), metavar="DIR", help="logs (default out/sim/logs)")
+    parser.add_argument(
+        "--logs", type=Path, default=Path("out/sim/logs"), metavar="DIR", help="logs (default out/sim/logs)"
+    )
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from mm_nav.sim.scene import Scene
     from mm_nav.sim.world import load_world
 
+    require_writable(args.json)
     if not 0 <= args.rate <= 100:
         raise ConfigError(f"--rate is {args.rate}; it must be between 0 (as fast as possible) and 100")
     world = args.world or resource_path("worlds/apartment.sdf")
@@ -63,8 +68,15 @@ def run(args: argparse.Namespace) -> int:
         parameters["inference"] = {"model": str(args.model.resolve())}
     nodes = (SIMULATOR,) if args.simulator_only else EMBEDDED
     with ProcessGroup(nodes, args.logs, parameters) as group:
+        if args.json is not None:
+            pids = {f"pid_{name}": process.pid for name, process in group.processes.items()}
+            write_json(
+                args.json, {"world": str(world), "start": [start.x, start.y, start.yaw], "seed": args.seed, **pids}
+            )
         print(f"running: {', '.join(group.processes)} (logs in {args.logs}); Ctrl-C ends", flush=True)
         while not (dead := group.dead()):
             time.sleep(0.2)
         name, status = next(iter(dead.items()))
-        raise MmNavError(f"the {name} process ended (status {status}); its log is {group.log(name)}: {last_words(group.log(name))}")
+        raise MmNavError(
+            f"the {name} process ended (status {status}); its log is {group.log(name)}: {last_words(group.log(name))}"
+        )

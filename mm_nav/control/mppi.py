@@ -200,7 +200,9 @@ class Mppi:
         end = np.arctan2(carrot[1] - y[:, -1], carrot[0] - x[:, -1]) - yaw[:, -1]
         facing = np.abs(np.arctan2(np.sin(end), np.cos(end)))
         cost += 0.25 * facing * np.minimum(1.0, gap[:, -1] / 0.4)
-        cost += 0.06 * np.abs(np.diff(applied[..., 1], axis=1)).sum(axis=1) + 0.02 * np.abs(applied[..., 1]).mean(axis=1)
+        cost += 0.06 * np.abs(np.diff(applied[..., 1], axis=1)).sum(axis=1) + 0.02 * np.abs(applied[..., 1]).mean(
+            axis=1
+        )
         cost += 0.5 * (applied[..., 0] < -0.01).mean(axis=1)
         return np.asarray(cost)
 

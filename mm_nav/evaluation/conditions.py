@@ -21,10 +21,13 @@ from mm_nav.sim.instructions import other_description
 
 CONDITIONS: Mapping[str, str] = {
     "full": "the stack as it is: camera, LiDAR and the sentence",
-    "no_language": "the policy is not told what to look for",
+    "no_language": "the policy is told to look for a thing, but not for which",
     "random_goal": "the policy is told to look for something else, drawn from the catalogue",
     "oracle": "perfect perception in place of the policy: the upper bound of the navigator",
 }
+
+# Words that fit every object: an empty phrase would stop the policy from looking at all, which no model could survive.
+_ANY = "the thing"
 
 
 def policy_factory(condition: str, model: Path | None = None) -> PolicyFactory:
@@ -38,9 +41,9 @@ def policy_factory(condition: str, model: Path | None = None) -> PolicyFactory:
             return OraclePolicy(context.simulator, phrase_targets(context.episode))
         policy = _loaded(model)
         if condition == "no_language":
-            return _Reworded(policy, {}, "")
+            return _Reworded(policy, {}, _ANY)
         if condition == "random_goal":
-            return _Reworded(policy, _other_phrases(context), "")
+            return _Reworded(policy, _other_phrases(context), _ANY)
         return policy
 
     return make

@@ -65,7 +65,9 @@ class DriveRecorder:
         """Write the film and the picture; return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
         state = self._best[1] if self._best is not None else self._last
-        shown = DriveState(**{**state.__dict__, "pose": self._last.pose, "scan": np.empty((0, 2)), "plan": np.empty((0, 2))})
+        shown = DriveState(
+            **{**state.__dict__, "pose": self._last.pose, "scan": np.empty((0, 2)), "plan": np.empty((0, 2))}
+        )
         picture = self._compose(shown, 2 * _PANEL, outcome)
         path = folder / "demo.png"
         cv2.imwrite(str(path), picture[..., ::-1])
@@ -147,11 +149,15 @@ class DriveRecorder:
         if self._driven:
             cv2.circle(panel, tuple(int(v) for v in pixels(self._driven[0])[0]), 3 * thick, _PATH, thick, cv2.LINE_AA)
         if state.target is not None:
-            cv2.drawMarker(panel, tuple(int(v) for v in pixels(state.target)[0]), _TARGET, cv2.MARKER_STAR, size // 20, 2 * thick)
+            cv2.drawMarker(
+                panel, tuple(int(v) for v in pixels(state.target)[0]), _TARGET, cv2.MARKER_STAR, size // 20, 2 * thick
+            )
         nose = state.pose.transform(np.array([(0.30, 0.0), (-0.2, 0.18), (-0.2, -0.18)]))
         cv2.fillPoly(panel, [pixels(nose)], (25, 25, 25), cv2.LINE_AA)
         return panel
 
 
-def _text(image: Image, text: str, at: tuple[int, int], size: float, colour: tuple[int, int, int] = (255, 255, 255)) -> None:
+def _text(
+    image: Image, text: str, at: tuple[int, int], size: float, colour: tuple[int, int, int] = (255, 255, 255)
+) -> None:
     cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)

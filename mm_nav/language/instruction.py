@@ -12,7 +12,7 @@ from mm_nav.goal import MAX_INSTRUCTION_CHARACTERS
 StepKind = Literal["go_to", "pass"]
 
 _SEPARATORS = re.compile(
-    r"\s*(?:[.;!?]+\s+|[.;!?]+$|,?\s*\b(?:and\s+)?(?:then|after\s+that|afterwards|next|finally)\b,?\s*|,\s*and\s+|\s*,\s*)",
+    r"\s*(?:[.;!?]+\s+|[.;!?]+$|,?\s*\b(?:and\s+)?(?:then|after\s+that|afterwards|next(?!\s+to\b)|finally)\b,?\s*|,\s*and\s+|\s*,\s*)",
     re.IGNORECASE,
 )
 # "past the table to the red chair", "by the sofa until the door": something on the way, then the place to stop at.

@@ -199,7 +199,7 @@ def _collect_shard(job: tuple[int, int, CollectConfig, PolicyConfig, str]) -> tu
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     temporary = path.with_suffix(".part")
     with temporary.open("wb") as file:
-        np.savez(file, worlds=np.array(json.dumps(worlds)), **arrays)
+        np.savez(file, worlds=np.array(json.dumps(worlds)), **arrays)  # type: ignore[arg-type]
     temporary.replace(path)
     return str(path), len(arrays["image"])
 
@@ -221,7 +221,11 @@ def collect(
     Raises ConfigError when the folder holds data of other settings.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    settings = {"collect": asdict(config), "policy": policy.to_dict(), "preprocessing": preprocessing_fingerprint(policy)}
+    settings = {
+        "collect": asdict(config),
+        "policy": policy.to_dict(),
+        "preprocessing": preprocessing_fingerprint(policy),
+    }
     marker = directory / "collect.json"
     if marker.exists() and json.loads(marker.read_text()) != json.loads(json.dumps(settings)):
         raise ConfigError(f"{directory} holds data collected with other settings: choose another folder or remove it")

@@ -93,7 +93,9 @@ class BatchSampler:
     def epoch(self) -> Iterator[Batch]:
         """Yield batches over all frames once, in random order."""
         order = self._rng.permutation(len(self.dataset))
-        parts = [np.sort(order[first : first + self.batch]) for first in range(0, len(order) - self.batch + 1, self.batch)]
+        parts = [
+            np.sort(order[first : first + self.batch]) for first in range(0, len(order) - self.batch + 1, self.batch)
+        ]
         # One batch ahead: numpy works on one core while torch is in the serial parts of its own work.
         with ThreadPoolExecutor(max_workers=1) as ahead:
             coming = deque([ahead.submit(self._make, part) for part in parts[:2]])

@@ -101,7 +101,9 @@ def export_policy(
     difference = parity(module, part, policy.config)
     if not difference <= PARITY_TOLERANCE:
         part.unlink()
-        raise ModelError(f"ONNX Runtime differs from PyTorch by {difference:.2e} (allowed {PARITY_TOLERANCE}): not exported")
+        raise ModelError(
+            f"ONNX Runtime differs from PyTorch by {difference:.2e} (allowed {PARITY_TOLERANCE}): not exported"
+        )
     part.replace(output)
     Manifest(
         name=output.stem,

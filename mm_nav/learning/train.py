@@ -72,6 +72,12 @@ def train(
     report(state, steps per epoch, losses) is called every 20 steps.
     """
     torch.manual_seed(config.seed)
+    shards = len(list(Path(config.data).glob("shard_*.npz")))
+    if shards <= config.validation_shards:
+        raise ConfigError(
+            f"{config.data} has {shards} shards and {config.validation_shards} of them are for validation: collect more "
+            "worlds, or lower worlds_per_shard so that there are more, smaller shards"
+        )
     out.mkdir(parents=True, exist_ok=True)
     encoder = TextEncoder(policy_config.language_tokens, remember=TRAINING_PHRASES)
     data = FrameDataset(Path(config.data), policy_config, slice(None, -config.validation_shards))
@@ -146,7 +152,10 @@ def validate(
     with torch.no_grad():
         for batch in sampler.epoch():
             logits = model(_channels_last(batch))
-            values = {name: float(value) for name, value in policy_losses(logits, batch.targets, policy_config.semantic_classes[0]).items()}
+            values = {
+                name: float(value)
+                for name, value in policy_losses(logits, batch.targets, policy_config.semantic_classes[0]).items()
+            }
             for name, number in {**values, **grounding_metrics(logits, batch.targets)}.items():
                 sums[name].append(number)
     model.train()

@@ -57,7 +57,7 @@ class OccupancyGrid:
     def to_cells(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         """Return (..., 2) row and column of points (..., 2), metres; may lie outside the grid."""
         cells = np.floor((np.asarray(points) - self.origin) / self.resolution).astype(np.int64)
-        return cells[..., ::-1]
+        return np.asarray(cells[..., ::-1])
 
     def to_points(self, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Return the centres (..., 2), metres, of cells (..., 2) given as row and column."""
@@ -77,9 +77,10 @@ class OccupancyGrid:
             known = ~np.isnan(ranges) & (ranges >= scan.range_min)
             reach = min(self.max_range, scan.range_max)
             hit = known & (ranges < reach)
+            ranges = np.where(known, ranges, 0.0)
         if not known.any():
             return
-        length = np.where(known, np.minimum(np.where(known, ranges, 0.0), reach), 0.0)
+        length = np.minimum(ranges, reach)
         angles = scan.angles() + sensor.yaw
         directions = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
         ends = (sensor.x, sensor.y) + directions * length[:, None]

@@ -51,7 +51,9 @@ class PolicyConfig:
         if self.patch % self.cell_rows or self.patch % self.cell_columns:
             raise ConfigError(f"cells per token must divide the patch ({self.patch})")
         if self.lidar_bins % self.lidar_tokens:
-            raise ConfigError(f"lidar_bins ({self.lidar_bins}) must be a multiple of lidar_tokens ({self.lidar_tokens})")
+            raise ConfigError(
+                f"lidar_bins ({self.lidar_bins}) must be a multiple of lidar_tokens ({self.lidar_tokens})"
+            )
         if self.width % self.heads:
             raise ConfigError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
 

@@ -99,7 +99,9 @@ class GoalPoseEncoder(nn.Module):
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        self.embed = nn.Sequential(nn.Linear(5, config.width), nn.ReLU(inplace=True), nn.Linear(config.width, config.width))
+        self.embed = nn.Sequential(
+            nn.Linear(5, config.width), nn.ReLU(inplace=True), nn.Linear(config.width, config.width)
+        )
 
     def forward(self, pose: Tensor) -> Tensor:
         """Encode the goal pose."""

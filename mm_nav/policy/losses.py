@@ -72,7 +72,16 @@ def policy_losses(logits: PolicyLogits, targets: PolicyTargets, kinds: int = 15)
     path = ((gap.gather(1, best[:, None])[:, 0] + 0.03 * gap.mean(1)) * targets.has_path).sum() / paths
     choice = (F.cross_entropy(logits.waypoint, best, reduction="none") * targets.has_path).sum() / paths
     semantic = semantic_loss(logits.semantic, targets.kind, targets.colour, kinds)
-    total = 2.0 * semantic + 20.0 * dense + 0.5 * where + 1.0 * distance + 1.0 * visible + 0.3 * arrived + 1.0 * path + 0.1 * choice
+    total = (
+        2.0 * semantic
+        + 20.0 * dense
+        + 0.5 * where
+        + 1.0 * distance
+        + 1.0 * visible
+        + 0.3 * arrived
+        + 1.0 * path
+        + 0.1 * choice
+    )
     return {
         "total": total,
         "dense": dense.detach(),

@@ -112,7 +112,9 @@ class CrossModalPolicy(nn.Module):
         seen = torch.cat([seen, torch.ones_like(seen[:, :1])], dim=1)
         for layer in self.perception:
             tokens = layer(tokens, self._bias(seen))
-        semantic = self._to_grid(self.semantic(tokens[:, : c.camera_tokens]), sum(c.semantic_classes)).permute(1, 2, 3, 0)
+        semantic = self._to_grid(self.semantic(tokens[:, : c.camera_tokens]), sum(c.semantic_classes)).permute(
+            1, 2, 3, 0
+        )
         semantic = semantic.reshape(batch, c.grid_rows, c.grid_columns, -1)
 
         if n != batch:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, PoseStamped, TransformStamped, Twist, TwistStamped
+from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
+from mm_nav_interfaces.msg import PolicyOutput as PolicyOutputMessage
 from nav_msgs.msg import OccupancyGrid as OccupancyGridMessage
 from nav_msgs.msg import Odometry as OdometryMessage
 from nav_msgs.msg import Path
@@ -23,8 +25,6 @@ from mm_nav.goal import PolicyGoal
 from mm_nav.mapping.occupancy_grid import GridExport
 from mm_nav.observation import CameraImage, LaserScan, Odometry
 from mm_nav.sensing.messages import quaternion_from_matrix, quaternion_from_yaw, stamp_ns, yaw_from_quaternion
-from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
-from mm_nav_interfaces.msg import PolicyOutput as PolicyOutputMessage
 
 Matrix = npt.NDArray[np.float64]
 
@@ -49,7 +49,9 @@ def floats(values: npt.ArrayLike) -> array.array[float]:
 def image_message(image: CameraImage, frame: str) -> Image:
     """Return a sensor_msgs/Image, rgb8."""
     height, width = image.rgb.shape[:2]
-    message = Image(header=to_header(image.stamp_ns, frame), height=height, width=width, encoding="rgb8", step=3 * width)
+    message = Image(
+        header=to_header(image.stamp_ns, frame), height=height, width=width, encoding="rgb8", step=3 * width
+    )
     message.data = array.array("B", image.rgb.tobytes())
     return message
 
@@ -58,7 +60,9 @@ def camera_info_message(image: CameraImage, frame: str) -> CameraInfo:
     """Return the sensor_msgs/CameraInfo of a rectified pinhole camera."""
     height, width = image.rgb.shape[:2]
     k = image.intrinsics
-    message = CameraInfo(header=to_header(image.stamp_ns, frame), height=height, width=width, distortion_model="plumb_bob")
+    message = CameraInfo(
+        header=to_header(image.stamp_ns, frame), height=height, width=width, distortion_model="plumb_bob"
+    )
     message.d = [0.0] * 5
     message.k = [float(v) for v in k.ravel()]
     message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
@@ -87,7 +91,11 @@ def odometry_message(odometry: Odometry, frame: str, child: str) -> OdometryMess
     q = message.pose.pose.orientation
     q.z, q.w = quaternion_from_yaw(odometry.pose.yaw)
     twist = message.twist.twist
-    twist.linear.x, twist.linear.y, twist.angular.z = odometry.twist.linear, odometry.twist.lateral, odometry.twist.angular
+    twist.linear.x, twist.linear.y, twist.angular.z = (
+        odometry.twist.linear,
+        odometry.twist.lateral,
+        odometry.twist.angular,
+    )
     return message
 
 
@@ -114,7 +122,11 @@ def twist_message(twist: Twist2D, nanoseconds: int, frame: str) -> TwistStamped:
 def plain_twist(twist: Twist2D) -> Twist:
     """Return a geometry_msgs/Twist."""
     message = Twist()
-    message.linear.x, message.linear.y, message.angular.z = float(twist.linear), float(twist.lateral), float(twist.angular)
+    message.linear.x, message.linear.y, message.angular.z = (
+        float(twist.linear),
+        float(twist.lateral),
+        float(twist.angular),
+    )
     return message
 
 
@@ -182,7 +194,9 @@ def policy_from(message: PolicyOutputMessage) -> PolicyOutput:
         bearing_ranges=np.asarray(message.bearing_ranges, np.float32),
         visible=as_float(message.visible),
         arrived=as_float(message.arrived),
-        waypoints=np.asarray(message.waypoints, np.float32).reshape(message.waypoint_hypotheses, message.waypoint_steps, 2),
+        waypoints=np.asarray(message.waypoints, np.float32).reshape(
+            message.waypoint_hypotheses, message.waypoint_steps, 2
+        ),
         waypoint_probs=np.asarray(message.waypoint_probs, np.float32),
         heatmap=heatmap if heatmap.size else None,
         inference_ms=float(message.inference_ms),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from mm_nav_interfaces.action import NavigateTo
+from mm_nav_interfaces.msg import GuardStatus, PolicyOutput
 from nav_msgs.msg import Odometry, Path
 from rclpy.node import Node
 from sensor_msgs.msg import Image, LaserScan
@@ -15,8 +17,6 @@ from mm_nav.ros.raw_image import parse_image
 from mm_nav.ros.topics import topics
 from mm_nav.sensing.images import decode_image
 from mm_nav.sensing.messages import odometry_from, scan_from, stamp_ns
-from mm_nav_interfaces.action import NavigateTo
-from mm_nav_interfaces.msg import GuardStatus, PolicyOutput
 
 
 class DriveMonitor:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import rclpy
 from action_msgs.msg import GoalStatus
+from mm_nav_interfaces.action import NavigateTo
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -17,7 +18,6 @@ from mm_nav.command import ErrorCode
 from mm_nav.geometry import Pose2D
 from mm_nav.ros import conversions
 from mm_nav.ros.topics import frames, topics
-from mm_nav_interfaces.action import NavigateTo
 
 Feedback = NavigateTo.Feedback
 

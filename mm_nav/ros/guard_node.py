@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from geometry_msgs.msg import Twist, TwistStamped
+from mm_nav_interfaces.msg import GuardStatus
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import LaserScan
 
@@ -21,7 +22,6 @@ from mm_nav.ros.topics import frames, topics
 from mm_nav.safety.guard import Guard, GuardConfig, GuardResult
 from mm_nav.safety.watchdog import Watchdog
 from mm_nav.sensing.messages import odometry_from, scan_from, stamp_ns
-from mm_nav_interfaces.msg import GuardStatus
 
 
 class GuardNode(StackNode):
@@ -31,7 +31,9 @@ class GuardNode(StackNode):
         ParameterSpec("margin", 0.03, "kept between body and obstacles, m", 0.0, 0.5),
         ParameterSpec("reaction_time", 0.15, "from scan to the wheels' answer, beside the scan's age, s", 0.0, 1.0),
         ParameterSpec("max_scan_age", 0.4, "an older scan stops the robot, s", 0.05, 2.0),
-        ParameterSpec("command_timeout", 0.2, "without a command for this long the robot stops, s of real time", 0.05, 2.0),
+        ParameterSpec(
+            "command_timeout", 0.2, "without a command for this long the robot stops, s of real time", 0.05, 2.0
+        ),
         ParameterSpec("scan_timeout", 0.35, "without a scan for this long the robot stops, s of real time", 0.05, 2.0),
         ParameterSpec("rate", 20.0, "commands and status messages per second of real time", 5.0, 100.0),
         ParameterSpec("twist_stamped", True, "publish TwistStamped; false: Twist"),
@@ -117,7 +119,9 @@ class GuardNode(StackNode):
         else:
             result = self._guard.filter(self._wanted, self._current, self._scan, now)
         self._send(result.twist, now if silent else self._stamp)
-        status = GuardStatus(header=conversions.to_header(now, frames().base), limited=result.limited, reason=result.reason)
+        status = GuardStatus(
+            header=conversions.to_header(now, frames().base), limited=result.limited, reason=result.reason
+        )
         status.stopped = result.limited and result.twist == Twist2D()
         status.requested_linear, status.requested_angular = self._wanted.linear, self._wanted.angular
         status.allowed_linear, status.allowed_angular = result.twist.linear, result.twist.angular

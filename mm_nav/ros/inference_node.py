@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
+from mm_nav_interfaces.msg import PolicyOutput
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 
@@ -23,8 +25,6 @@ from mm_nav.ros.topics import frames, topics
 from mm_nav.runtime.policy import OnnxPolicy, default_model
 from mm_nav.sensing.messages import image_from, odometry_from, scan_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
-from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
-from mm_nav_interfaces.msg import PolicyOutput
 
 
 class InferenceNode(StackNode):
@@ -86,7 +86,9 @@ class InferenceNode(StackNode):
 
     def _image(self, buffer: bytes) -> None:
         if self._intrinsics is None:
-            self.get_logger().warning("pictures come, but no camera_info: the camera is not used", throttle_duration_sec=5.0)
+            self.get_logger().warning(
+                "pictures come, but no camera_info: the camera is not used", throttle_duration_sec=5.0
+            )
             return
         try:
             message = parse_image(buffer)

@@ -11,6 +11,10 @@ from dataclasses import replace
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import TwistStamped
+from mm_nav_interfaces.action import NavigateTo
+from mm_nav_interfaces.msg import GuardStatus
+from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
+from mm_nav_interfaces.msg import PolicyOutput as PolicyOutputMessage
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
@@ -21,7 +25,7 @@ from visualization_msgs.msg import MarkerArray
 
 from mm_nav.command import Command, ErrorCode, PolicyOutput, Stage
 from mm_nav.errors import GoalError, SensorError
-from mm_nav.geometry import Twist2D
+from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.navigator import Navigator
 from mm_nav.navigator_config import NavigatorConfig
@@ -35,10 +39,6 @@ from mm_nav.ros.topics import frames, topics
 from mm_nav.safety.watchdog import Watchdog
 from mm_nav.sensing.messages import odometry_from, scan_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
-from mm_nav_interfaces.action import NavigateTo
-from mm_nav_interfaces.msg import GuardStatus
-from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
-from mm_nav_interfaces.msg import PolicyOutput as PolicyOutputMessage
 
 _LOST = {
     "scan": ErrorCode.SENSOR_LOST,
@@ -54,7 +54,9 @@ class NavigatorNode(StackNode):
 
     PARAMETERS = (
         ParameterSpec("policy_deadline", 0.08, "how long a step waits for its policy output, s of real time", 0.0, 1.0),
-        ParameterSpec("sensor_timeout", 0.4, "a goal fails when scan or odometry are silent for this long, s", 0.1, 10.0),
+        ParameterSpec(
+            "sensor_timeout", 0.4, "a goal fails when scan or odometry are silent for this long, s", 0.1, 10.0
+        ),
         ParameterSpec("inference_timeout", 1.0, "a goal fails when the policy is silent for this long, s", 0.1, 10.0),
         ParameterSpec("guard_timeout", 0.4, "a goal fails when the guard is silent for this long, s", 0.1, 10.0),
         ParameterSpec("default_timeout", 180.0, "time for a goal that names none, s", 1.0, 86400.0),
@@ -76,7 +78,8 @@ class NavigatorNode(StackNode):
         self._handle: ServerGoalHandle | None = None
         self._done: Future | None = None
         self._goal_started_s = 0.0
-        self._driven, self._last_pose = 0.0, None
+        self._driven = 0.0
+        self._last_pose: Pose2D | None = None
         self._sent_goal_id = ""
         # From a scan's arrival to its command, ms; simulated time is too coarse to tell.
         self._latencies: deque[float] = deque(maxlen=600)
@@ -346,7 +349,9 @@ class NavigatorNode(StackNode):
         self._map.publish(conversions.map_message(self.navigator.grid.export(), now, frames().map))
 
     def _send_diagnostics(self) -> None:
-        status = DiagnosticStatus(name="mm_nav: navigator", hardware_id="mm_nav", message=self.navigator.progress.stage.value)
+        status = DiagnosticStatus(
+            name="mm_nav: navigator", hardware_id="mm_nav", message=self.navigator.progress.stage.value
+        )
         if self._latencies:
             p50, p99 = np.percentile(self._latencies, [50, 99])
             status.values = [

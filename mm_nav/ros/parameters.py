@@ -39,7 +39,13 @@ _BUILT_IN = ("use_sim_time", "start_type_description_service")
 def specs_of(config: Any, prefix: str = "") -> list[ParameterSpec]:
     """Return the specs of a config dataclass whose field metadata holds low, high and text."""
     return [
-        ParameterSpec(prefix + item.name, getattr(config, item.name), item.metadata["text"], item.metadata["low"], item.metadata["high"])
+        ParameterSpec(
+            prefix + item.name,
+            getattr(config, item.name),
+            item.metadata["text"],
+            item.metadata["low"],
+            item.metadata["high"],
+        )
         for item in fields(config)
         if "low" in item.metadata
     ]
@@ -49,11 +55,11 @@ def declare(node: Node, specs: Iterable[ParameterSpec]) -> None:
     """Declare all parameters of a node. Raises ConfigError for a value or a name that is not allowed."""
     table = {spec.name: spec for spec in specs}
     given = {name: parameter.value for name, parameter in node._parameter_overrides.items()}
-    unknown = sorted(name for name in given if name not in table and name not in _BUILT_IN and not name.startswith("qos_overrides"))
+    unknown = sorted(
+        name for name in given if name not in table and name not in _BUILT_IN and not name.startswith("qos_overrides")
+    )
     if unknown:
-        raise ConfigError(
-            f"{node.get_name()}: unknown parameter '{unknown[0]}'; known are {', '.join(sorted(table))}"
-        )
+        raise ConfigError(f"{node.get_name()}: unknown parameter '{unknown[0]}'; known are {', '.join(sorted(table))}")
     for spec in table.values():
         value = given.get(spec.name, spec.default)
         if isinstance(spec.default, float) and isinstance(value, int) and not isinstance(value, bool):
@@ -88,7 +94,8 @@ def refusal(spec: ParameterSpec, value: Any) -> str:
     if spec.choices and value not in spec.choices:
         return f"parameter '{spec.name}' is '{value}'; it must be one of {', '.join(spec.choices)} ({spec.text})"
     low, high = spec.low, spec.high
-    if low is not None and high is not None and not low <= value <= high:
+    number = value if isinstance(value, (int, float)) else None
+    if number is not None and low is not None and high is not None and not low <= number <= high:
         return f"parameter '{spec.name}' is {value}; it must be between {low} and {high} ({spec.text})"
     return ""
 
@@ -100,5 +107,7 @@ def _descriptor(spec: ParameterSpec) -> ParameterDescriptor:
         if isinstance(spec.default, int):
             descriptor.integer_range = [IntegerRange(from_value=int(spec.low), to_value=int(spec.high), step=0)]
         else:
-            descriptor.floating_point_range = [FloatingPointRange(from_value=float(spec.low), to_value=float(spec.high), step=0.0)]
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(spec.low), to_value=float(spec.high), step=0.0)
+            ]
     return descriptor

@@ -64,7 +64,11 @@ def parse_image(buffer: bytes) -> RawImage:
         encoding = text()
         big, step, length = number("B", 1), number("I", 4), number("I", 4)
     except (struct.error, IndexError) as error:
-        raise SensorError(f"an image message of {len(buffer)} bytes is cut short: check the publisher and the network") from error
+        raise SensorError(
+            f"an image message of {len(buffer)} bytes is cut short: check the publisher and the network"
+        ) from error
     if at + length > len(view):
-        raise SensorError(f"an image message announces {length} bytes of pixels, {len(view) - at} came: check the network")
+        raise SensorError(
+            f"an image message announces {length} bytes of pixels, {len(view) - at} came: check the network"
+        )
     return RawImage(Header(stamp, frame), height, width, encoding, big, step, view[at : at + length])

@@ -47,7 +47,9 @@ class SimulatorNode(StackNode):
         ParameterSpec("camera_height", 240, "pixels", 16, 4096),
         ParameterSpec("camera_fov", 1.5, "horizontal field of view, rad", 0.2, 3.0),
         ParameterSpec("sensor_period_ticks", 2, "ticks of 0.05 s from one scan and picture to the next", 1, 100),
-        ParameterSpec("command_timeout", 0.15, "without a command for this long the robot stops, s of real time", 0.05, 5.0),
+        ParameterSpec(
+            "command_timeout", 0.15, "without a command for this long the robot stops, s of real time", 0.05, 5.0
+        ),
         ParameterSpec("twist_stamped", True, "cmd_vel is TwistStamped; false: Twist"),
     )
 
@@ -65,7 +67,12 @@ class SimulatorNode(StackNode):
             width=int(self.value("camera_width")), height=int(self.value("camera_height")),
             horizontal_fov=float(self.value("camera_fov")),
         )  # fmt: skip
-        config = SimConfig(robot=RobotConfig(), camera=camera if self.value("camera") else None, lidar=LidarConfig(), physics_dt=TICK_S / 5)
+        config = SimConfig(
+            robot=RobotConfig(),
+            camera=camera if self.value("camera") else None,
+            lidar=LidarConfig(),
+            physics_dt=TICK_S / 5,
+        )
         start = Pose2D(*(float(self.value(f"start_{axis}")) for axis in ("x", "y", "yaw")))
         self.get_logger().info(f"loading {path}")
         self._simulator = Simulator(load_world(path), config, seed=int(self.value("seed")), start=start)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
 
 from mm_nav.errors import MmNavError
 from mm_nav.ros.parameters import ParameterSpec, declare
@@ -27,13 +28,13 @@ class StackNode(LifecycleNode):
 
     PARAMETERS: tuple[ParameterSpec, ...] = ()
 
-    def __init__(self, name: str, **arguments: object) -> None:
+    def __init__(self, name: str, **arguments: Any) -> None:
         super().__init__(name, **arguments)
         declare(self, (AUTOSTART, *self.PARAMETERS))
         self.steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.active = False
 
-    def value(self, name: str) -> object:
+    def value(self, name: str) -> Any:
         """Return a parameter's value."""
         return self.get_parameter(name).value
 
@@ -84,9 +85,9 @@ class StackNode(LifecycleNode):
             self._transition("deactivate", self.deactivate)
         return TransitionCallbackReturn.SUCCESS
 
-    def _transition(self, what: str, action: object) -> TransitionCallbackReturn:
+    def _transition(self, what: str, action: Callable[[], None]) -> TransitionCallbackReturn:
         try:
-            action()  # type: ignore[operator]
+            action()
         except MmNavError as error:
             self.get_logger().error(f"{what} failed: {error}")
             return TransitionCallbackReturn.FAILURE

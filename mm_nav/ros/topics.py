@@ -14,7 +14,9 @@ from mm_nav.resources import resource_path
 def topics() -> SimpleNamespace:
     """Return all topic and action names as attributes: topics().cmd_vel."""
     groups = yaml.safe_load(resource_path("config/topics.yaml").read_text())
-    return SimpleNamespace(**{name: value for key, group in groups.items() if key != "frames" for name, value in group.items()})
+    return SimpleNamespace(
+        **{name: value for key, group in groups.items() if key != "frames" for name, value in group.items()}
+    )
 
 
 @lru_cache(maxsize=1)

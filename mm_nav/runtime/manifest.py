@@ -54,7 +54,9 @@ def manifest_path(model: Path) -> Path:
 def load_manifest(model: Path) -> tuple[Manifest, PolicyConfig]:
     """Read and check the manifest of an ONNX file. Raises ModelError when it is missing or does not fit."""
     if not model.is_file():
-        raise ModelError(f"model file {model} does not exist: check the path, or run `mm-nav train` and `mm-nav export`")
+        raise ModelError(
+            f"model file {model} does not exist: check the path, or run `mm-nav train` and `mm-nav export`"
+        )
     path = manifest_path(model)
     if not path.is_file():
         raise ModelError(f"{model} has no manifest {path.name} beside it: export it with `mm-nav export`")

@@ -75,7 +75,9 @@ def _dark(rng: np.random.Generator) -> Rgb:
 
 
 def _wood(rng: np.random.Generator) -> Rgb:
-    return colorsys.hsv_to_rgb(float(rng.uniform(0.06, 0.10)), float(rng.uniform(0.35, 0.6)), float(rng.uniform(0.35, 0.7)))
+    return colorsys.hsv_to_rgb(
+        float(rng.uniform(0.06, 0.10)), float(rng.uniform(0.35, 0.6)), float(rng.uniform(0.35, 0.7))
+    )
 
 
 def _legs(rng: np.random.Generator, x: float, y: float, height: float, thickness: float, colour: Rgb) -> list[Part]:
@@ -116,7 +118,11 @@ def _stool(rng: np.random.Generator, colour: Rgb) -> list[Part]:
     frame = _dark(rng) if rng.random() < 0.5 else colour
     for k in range(3 if rng.random() < 0.5 else 4):
         angle = 2 * math.pi * k / 3
-        parts.append(_cylinder(0.025, height, (0.75 * radius * math.cos(angle), 0.75 * radius * math.sin(angle), height / 2), frame))
+        parts.append(
+            _cylinder(
+                0.025, height, (0.75 * radius * math.cos(angle), 0.75 * radius * math.sin(angle), height / 2), frame
+            )
+        )
     return parts
 
 
@@ -243,7 +249,9 @@ def _plant(rng: np.random.Generator, colour: Rgb) -> list[Part]:
     parts = [_cylinder(radius, pot, (0, 0, pot / 2), colour)]
     for _ in range(int(rng.integers(5, 9))):
         angle, out, up = rng.uniform(0, 2 * math.pi), rng.uniform(0.0, 0.18), rng.uniform(0.12, 0.6)
-        leaf = colorsys.hsv_to_rgb(float(rng.uniform(0.27, 0.38)), float(rng.uniform(0.6, 0.9)), float(rng.uniform(0.25, 0.5)))
+        leaf = colorsys.hsv_to_rgb(
+            float(rng.uniform(0.27, 0.38)), float(rng.uniform(0.6, 0.9)), float(rng.uniform(0.25, 0.5))
+        )
         at = (float(out * math.cos(angle)), float(out * math.sin(angle)), float(pot + up))
         parts.append(Part("sphere", (float(rng.uniform(0.10, 0.18)),), at, leaf))
     parts.append(_cylinder(0.025, 0.5, (0, 0, pot + 0.25), (0.3, 0.2, 0.1)))

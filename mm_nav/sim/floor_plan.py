@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +78,7 @@ def make_floor_plan(rng: np.random.Generator, style: str) -> FloorPlan:
         width, height = rng.uniform(7.5, 12.5), rng.uniform(6.0, 10.0)
         whole = Room(-width / 2, -height / 2, width / 2, height / 2)
         rooms = _split(rng, whole, 26.0 if style == "cluttered" else 20.0)
-    rooms = [Room(*(round(float(v), 3) for v in (r.x0, r.y0, r.x1, r.y1)), r.kind) for r in rooms]
+    rooms = [Room(round(r.x0, 3), round(r.y0, 3), round(r.x1, 3), round(r.y1, 3), r.kind) for r in rooms]
     doorways = _doorways(rng, rooms)
     return FloorPlan(float(width), float(height), tuple(rooms), tuple(doorways), tuple(_walls(rooms, doorways)))
 
@@ -86,7 +87,7 @@ def _columns(rng: np.random.Generator, x0: float, x1: float, y0: float, y1: floa
     count = max(2, int((x1 - x0) / rng.uniform(3.2, 4.4)))
     cuts = np.linspace(x0, x1, count + 1)
     cuts[1:-1] += rng.uniform(-0.4, 0.4, count - 1)
-    return [Room(float(a), y0, float(b), y1) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [Room(float(a), y0, float(b), y1) for a, b in itertools.pairwise(cuts)]
 
 
 def _split(rng: np.random.Generator, room: Room, largest: float) -> list[Room]:
@@ -157,12 +158,16 @@ def _walls(rooms: list[Room], doorways: list[Doorway]) -> list[Wall]:
             gaps = sorted(
                 ((d.y if vertical else d.x) - d.width / 2, (d.y if vertical else d.x) + d.width / 2)
                 for d in doorways
-                if d.vertical == vertical and (d.x if vertical else d.y) == where and low < (d.y if vertical else d.x) < high
+                if d.vertical == vertical
+                and (d.x if vertical else d.y) == where
+                and low < (d.y if vertical else d.x) < high
             )
             position = low
             for start, end in [*gaps, (high, high)]:
                 if start - position > 1e-3:
-                    walls.append(Wall(where, position, where, start) if vertical else Wall(position, where, start, where))
+                    walls.append(
+                        Wall(where, position, where, start) if vertical else Wall(position, where, start, where)
+                    )
                 position = end
     return walls
 

@@ -207,7 +207,9 @@ class _Builder:
         row, column = cells[int(self.rng.integers(len(cells)))]
         yaw = float(self.rng.uniform(-math.pi, math.pi))
         return Pose2D(
-            round(self.x0 + (float(column) + 0.5) * CELL, 3), round(self.y0 + (float(row) + 0.5) * CELL, 3), round(yaw, 3)
+            round(self.x0 + (float(column) + 0.5) * CELL, 3),
+            round(self.y0 + (float(row) + 0.5) * CELL, 3),
+            round(yaw, 3),
         )
 
     def _walls_part(self) -> list[Part]:
@@ -238,7 +240,9 @@ class _Builder:
     def _floor_colour(self) -> Rgb:
         rng = self.rng
         if rng.random() < 0.5:
-            return colorsys.hsv_to_rgb(float(rng.uniform(0.06, 0.11)), float(rng.uniform(0.2, 0.5)), float(rng.uniform(0.3, 0.65)))
+            return colorsys.hsv_to_rgb(
+                float(rng.uniform(0.06, 0.11)), float(rng.uniform(0.2, 0.5)), float(rng.uniform(0.3, 0.65))
+            )
         v = float(rng.uniform(0.25, 0.75))
         return (v, v * float(rng.uniform(0.95, 1.0)), v * float(rng.uniform(0.92, 1.0)))
 

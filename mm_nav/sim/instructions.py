@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from mm_nav.sim.catalogue import CATEGORIES, COLOURS
+from mm_nav.sim.catalogue import CATEGORIES
 from mm_nav.sim.objects import SceneObject
 
 Split = Literal["train", "held_out"]

@@ -1,5 +1,6 @@
 """The controller follows a path, stops at its end and keeps clear."""
 
+import itertools
 import math
 
 import numpy as np
@@ -27,7 +28,7 @@ def follow(path: np.ndarray, obstacles: np.ndarray, steps: int = 120, start: Pos
 
 
 def line(*corners: tuple[float, float]) -> np.ndarray:
-    points = [np.linspace(a, b, 30) for a, b in zip(corners[:-1], corners[1:], strict=True)]
+    points = [np.linspace(a, b, 30) for a, b in itertools.pairwise(corners)]
     return np.concatenate(points)
 
 

@@ -27,7 +27,9 @@ def test_walls_are_occupied_inside_is_free_outside_is_unknown() -> None:
     assert grid.free()[inside[:, 0], inside[:, 1]].all()
     for row, column in wall:
         assert grid.occupied()[row - 1 : row + 2, column - 1 : column + 2].any()
-    assert not grid.free()[outside[:, 0], outside[:, 1]].any() and not grid.occupied()[outside[:, 0], outside[:, 1]].any()
+    assert (
+        not grid.free()[outside[:, 0], outside[:, 1]].any() and not grid.occupied()[outside[:, 0], outside[:, 1]].any()
+    )
 
 
 def test_walls_survive_many_looks() -> None:

@@ -69,4 +69,7 @@ def test_places_that_were_given_up_are_left_out(rooms: OccupancyGrid) -> None:
     planner.update(rooms, pose)
     coverage.seen()[:, :78] = True
     first = find_viewpoints(rooms, coverage, planner, pose, [])[0]
-    assert all(np.hypot(*(v.point - first.point)) >= 0.6 for v in find_viewpoints(rooms, coverage, planner, pose, [first.point]))
+    assert all(
+        np.hypot(*(v.point - first.point)) >= 0.6
+        for v in find_viewpoints(rooms, coverage, planner, pose, [first.point])
+    )

@@ -92,7 +92,10 @@ def test_a_frozen_scan_stops_the_robot() -> None:
     ]
     assert reasons[0] == "" and reasons[-1] == "scan is frozen"
     rng = np.random.default_rng(0)
-    noisy = [replace(scan, stamp_ns=k, ranges=scan.ranges + rng.normal(0, 0.01, 720).astype(np.float32)) for k in range(700, 712)]
+    noisy = [
+        replace(scan, stamp_ns=k, ranges=scan.ranges + rng.normal(0, 0.01, 720).astype(np.float32))
+        for k in range(700, 712)
+    ]
     assert guard.filter(Twist2D(0.3, 0.0), Twist2D(), noisy[0], 700).reason == ""
 
 
@@ -102,7 +105,7 @@ def test_a_command_that_is_no_number_stops_the_robot(bad: float) -> None:
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    with pytest.raises(ConfigError, match="between 0.0 and 0.5"):
+    with pytest.raises(ConfigError, match=r"between 0\.0 and 0\.5"):
         GuardConfig(margin_m=2.0)
 
 

@@ -1,0 +1,47 @@
+"""What the navigator keeps in mind: for a goal, and for the step of it that is under way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mm_nav.command import ErrorCode, Stage
+from mm_nav.planning.exploration import Viewpoint
+
+Point = npt.NDArray[np.float64]
+Outcome = tuple[Stage, ErrorCode, str]
+
+
+@dataclass
+class GoalState:
+    """Times are stamps in seconds; started is None until the first observation. aim: where the robot is heading, map frame.
+
+    outcome: how the goal ended, once a behaviour returns no twist.
+    """
+
+    started: float | None = None
+    last_scan: float = 0.0
+    last_policy: float = 0.0
+    confirmations: int = 0
+    saw_camera: bool = False
+    aim: Point | None = None
+    planned_for: Point = field(default_factory=lambda: np.full(2, np.inf))
+    outcome: Outcome = (Stage.FAILED, ErrorCode.INTERNAL, "ended without a reason")
+
+
+@dataclass
+class StepState:
+    """approaching: committed to a target. arrived_at: when the robot first stood before it. blocked: places given up.
+
+    rounds: how often everything was looked at. no_path: plans in a row that found no way.
+    """
+
+    approaching: bool = False
+    arrived_at: float | None = None
+    viewpoint: Viewpoint | None = None
+    blocked: list[Point] = field(default_factory=list)
+    rounds: int = 0
+    no_path: int = 0
+    next_plan: float = 0.0

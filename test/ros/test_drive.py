@@ -1,0 +1,106 @@
+"""The four processes together: they drive to a goal, and whatever dies, the robot stops and the goal ends with a code."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import rclpy
+from nav_msgs.msg import Odometry
+
+from mm_nav.command import ErrorCode
+from mm_nav.geometry import Pose2D
+from mm_nav.resources import resource_path
+from mm_nav.ros import qos
+from mm_nav.ros.goal_client import GoalClient
+from mm_nav.ros.node_list import EMBEDDED
+from mm_nav.ros.process_group import ProcessGroup, prepare_environment
+from mm_nav.ros.topics import topics
+from mm_nav.sensing.messages import odometry_from
+from mm_nav.sim.committed_worlds import committed_world
+
+START = committed_world(resource_path("worlds/apartment.sdf")).start
+NEAR = Pose2D(2.5, 1.0, 0.0)
+FAR = Pose2D(3.0, -3.0, 0.0)
+
+
+class Stack:
+    """The running processes and a client."""
+
+    def __init__(self, group: ProcessGroup, node: rclpy.node.Node) -> None:
+        self.group, self.client = group, GoalClient(node)
+        self.speed, self.moved_at, self.heard_at = 0.0, 0.0, 0.0
+        self.pose = START
+        node.create_subscription(Odometry, topics().ground_truth, self._truth, qos.STATUS)
+
+    def _truth(self, message: Odometry) -> None:
+        odometry = odometry_from(message)
+        self.pose, self.heard_at = odometry.pose, time.monotonic()
+        self.speed = abs(odometry.twist.linear) + 0.2 * abs(odometry.twist.angular)
+        if self.speed > 0.02:
+            self.moved_at = self.heard_at
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    prepare_environment()
+    rclpy.init()
+    node = rclpy.create_node("drive_test")
+    start = {"start_x": START.x, "start_y": START.y, "start_yaw": START.yaw, "camera_width": 96, "camera_height": 72}
+    with ProcessGroup(EMBEDDED, tmp_path, {"simulator": start}) as group:
+        running = Stack(group, node)
+        assert running.client.wait(40.0), group.dead()
+        while not running.heard_at:
+            running.client.spin(0.1)
+        # The inference node loads its network meanwhile; the first goal must not find it missing.
+        running.client.spin(2.0)
+        yield running
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+def test_a_pose_is_reached_over_dds(stack: Stack) -> None:
+    outcome = stack.client.run("", NEAR, 60.0, lambda f: None)
+    assert outcome.succeeded, outcome
+    assert stack.pose.distance_to(NEAR) < 0.5 and outcome.distance_m > 2.0
+    refused = stack.client.run("?!", None, 10.0, lambda f: None)
+    assert refused.error is ErrorCode.INVALID_GOAL and "no words" in refused.message
+
+
+def test_cancel_stops_the_robot(stack: Stack) -> None:
+    feedback: list[str] = []
+    outcome = stack.client.run("", FAR, 60.0, lambda f: feedback.append(f.stage), cancel=lambda: stack.speed > 0.3)
+    assert outcome.error is ErrorCode.CANCELED and "following" in feedback
+    stack.client.spin(1.0)
+    assert stack.speed < 0.02 and stack.pose.distance_to(FAR) > 1.0
+
+
+@pytest.mark.parametrize(
+    ("victim", "instruction", "code"),
+    [
+        ("simulator", "", ErrorCode.SENSOR_LOST),
+        ("guard", "", ErrorCode.GUARD_LOST),
+        ("inference", "go to the red barrel", ErrorCode.INFERENCE_LOST),
+        ("navigator", "", ErrorCode.NAVIGATOR_LOST),
+    ],
+)
+def test_whatever_dies_the_robot_stops(stack: Stack, victim: str, instruction: str, code: ErrorCode) -> None:
+    killed_at = 0.0
+
+    def tick() -> str:
+        nonlocal killed_at
+        if not killed_at and stack.speed > 0.25:
+            stack.group.processes[victim].send_signal(signal.SIGKILL)
+            killed_at = time.monotonic()
+        return f"{victim} was killed" if killed_at else ""
+
+    outcome = stack.client.run(instruction, None if instruction else FAR, 60.0, lambda f: None, tick)
+    assert killed_at and outcome.error is code, outcome
+    if victim == "simulator":
+        return
+    stack.client.spin(1.0)
+    stopped_after = stack.moved_at - killed_at
+    print(f"{victim} killed: robot stood after {stopped_after:.2f} s")
+    # It takes less than 0.5 s (docs/architecture.md); a test machine with busy cores gets twice that.
+    assert stack.speed < 0.02 and stopped_after < 1.0
