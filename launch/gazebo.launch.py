@@ -1,12 +1,12 @@
 """Gazebo, its ROS bridge and the stack: `ros2 launch mm_nav gazebo.launch.py`. Needs ros_gz_sim and ros_gz_bridge."""
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
+from launch import LaunchDescription
 from mm_nav.resources import resource_path
 from mm_nav.ros.node_list import STACK
 from mm_nav.sim.committed_worlds import committed_world
@@ -22,14 +22,18 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("x", default_value=str(START.x), description="start position, m"),
         DeclareLaunchArgument("y", default_value=str(START.y), description="start position, m"),
         DeclareLaunchArgument("yaw", default_value=str(START.yaw), description="start heading, rad"),
-        DeclareLaunchArgument("headless", default_value="false", description="true: Gazebo's server without its window"),
+        DeclareLaunchArgument(
+            "headless", default_value="false", description="true: Gazebo's server without its window"
+        ),
         DeclareLaunchArgument("model", default_value="", description="ONNX policy; empty = the one of mm_nav"),
         DeclareLaunchArgument("provider", default_value="auto", description="auto, tensorrt, cuda or cpu"),
         DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn or error"),
     ]
     flags = PythonExpression(["'-r -s ' if '", LaunchConfiguration("headless"), "' == 'true' else '-r '"])
     gazebo = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(PathJoinSubstitution([FindPackageShare("ros_gz_sim"), "launch", "gz_sim.launch.py"])),
+        PythonLaunchDescriptionSource(
+            PathJoinSubstitution([FindPackageShare("ros_gz_sim"), "launch", "gz_sim.launch.py"])
+        ),
         launch_arguments={"gz_args": [flags, LaunchConfiguration("world")], "on_exit_shutdown": "true"}.items(),
     )
     spawn = Node(

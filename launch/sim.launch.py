@@ -1,6 +1,5 @@
 """The embedded simulator and the stack: `ros2 launch mm_nav sim.launch.py`."""
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessExit
@@ -8,6 +7,7 @@ from launch.events import Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from launch import LaunchDescription
 from mm_nav.resources import resource_path
 from mm_nav.ros.node_list import EMBEDDED, SIMULATOR
 from mm_nav.ros.process_group import ENVIRONMENT
@@ -55,7 +55,9 @@ def generate_launch_description() -> LaunchDescription:
     environment = [SetEnvironmentVariable(name, value) for name, value in ENVIRONMENT.items()]
     # One dead process ends all: half a stack must not drive a robot.
     ends = [
-        RegisterEventHandler(OnProcessExit(target_action=node, on_exit=EmitEvent(event=Shutdown(reason="a node ended"))))
+        RegisterEventHandler(
+            OnProcessExit(target_action=node, on_exit=EmitEvent(event=Shutdown(reason="a node ended")))
+        )
         for node in nodes
     ]
     return LaunchDescription([*arguments, *environment, *nodes, *ends])

@@ -103,7 +103,7 @@ class GridPlanner:
         reach = int(distance / self.resolution) + 1
         r0, r1 = max(0, centre[0] - reach), min(rows, centre[0] + reach + 1)
         c0, c1 = max(0, centre[1] - reach), min(columns, centre[1] + reach + 1)
-        window = (*np.argwhere(np.isfinite(self.costs[r0:r1, c0:c1])), r0, c0)
+        window = np.argwhere(np.isfinite(self.costs[r0:r1, c0:c1])) + np.array([r0, c0])
         if len(window) == 0:
             return None
         points = self.points(window)

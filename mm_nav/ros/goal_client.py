@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import rclpy
 from action_msgs.msg import GoalStatus
@@ -19,7 +20,8 @@ from mm_nav.geometry import Pose2D
 from mm_nav.ros import conversions
 from mm_nav.ros.topics import frames, topics
 
-Feedback = NavigateTo.Feedback
+# The generated class of the action's feedback; rosidl gives it no type that a checker could read.
+Feedback = Any
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class StackNode(LifecycleNode):
         self.get_logger().info("active")
 
 
-def run_node(node_class: type[StackNode], argv: Sequence[str] | None = None) -> int:
+def run_node(node_class: Callable[[], StackNode], argv: Sequence[str] | None = None) -> int:
     """Run a node until it is interrupted; return the exit status (2 for bad parameters)."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Our own handling of signals: the robot is stopped before the context goes.
@@ -121,7 +121,7 @@ def run_node(node_class: type[StackNode], argv: Sequence[str] | None = None) -> 
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except MmNavError as error:
-        sys.stderr.write(f"{node_class.__name__}: error: {error}\n")
+        sys.stderr.write(f"error: {error}\n")
         return 2
     finally:
         if node is not None:
