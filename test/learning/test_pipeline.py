@@ -1,0 +1,109 @@
+"""Collect, train, export, run: the whole way, small."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mm_nav.errors import ConfigError, ModelError
+from mm_nav.goal import PolicyGoal
+from mm_nav.learning.collect import CollectConfig, collect, collect_world
+from mm_nav.policy.config import PolicyConfig
+from mm_nav.runtime.policy import OnnxPolicy
+from mm_nav.sim.generator import generate_world
+from mm_nav.sim.sensors import CameraConfig
+from mm_nav.sim.simulator import SimConfig, Simulator
+from mm_nav.sim.world import parse_world
+
+SMALL = PolicyConfig(width=64, feedforward=64, fusion_layers=1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    config = CollectConfig(worlds=4, frames=24, worlds_per_shard=2)
+    assert list(collect(folder, config, SMALL, workers=1))[-1] == (4, 4)
+    return folder
+
+
+def test_held_out_worlds_are_refused() -> None:
+    with pytest.raises(ConfigError, match="held-out"):
+        CollectConfig(first_seed=9_990, worlds=20)
+
+
+def test_the_same_world_gives_the_same_frames() -> None:
+    config = CollectConfig(worlds=1, frames=6)
+    first, second = collect_world(2, config, SMALL), collect_world(2, config, SMALL)
+    assert first is not None and second is not None
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_labels_agree_with_each_other(data: Path) -> None:
+    """What is called near by the expert is near in the picture's distances, and paths lead towards things."""
+    with np.load(data / "shard_00000.npz") as shard:
+        worlds = json.loads(str(shard["worlds"]))
+        seen = 0
+        for k in range(len(shard["image"])):
+            for number in set(np.unique(shard["numbers"][k])) - {0}:
+                pixels = shard["numbers"][k] == number
+                nearest = float(shard["planar"][k][pixels].min())
+                surface = float(shard["surface"][k][number - 1])
+                assert number <= len(worlds[shard["world"][k]]["objects"])
+                # A table's top or a lamp's shade can be nearer than the footprint's visible part, never much farther.
+                assert nearest > surface - 0.35
+                seen += 1
+        assert seen > 10
+        reachable = np.isfinite(shard["cost"])
+        steps = np.hypot(*np.moveaxis(shard["paths"].astype(float)[:, :, 0], -1, 0))
+        assert reachable.any() and steps[reachable].max() < 0.3
+
+
+def test_other_settings_are_not_mixed_in(data: Path) -> None:
+    with pytest.raises(ConfigError, match="other settings"):
+        list(collect(data, CollectConfig(worlds=5, frames=24, worlds_per_shard=2), SMALL, workers=1))
+
+
+def test_train_export_run(data: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed (make setup-train)")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed (make setup-train)")
+    from mm_nav.learning.export import PARITY_TOLERANCE, export_policy
+    from mm_nav.learning.train import TrainConfig, load_policy, train
+
+    torch.set_num_threads(2)
+    losses: list[float] = []
+    config = TrainConfig(data=str(data), epochs=6, batch=8, phrases=2, warmup_steps=2)
+    metrics = train(config, SMALL, tmp_path, lambda state, steps, values: losses.append(values["total"]))
+    assert np.isfinite(metrics["total"]) and 0.0 <= metrics["visible_accuracy"] <= 1.0
+    again = train(config, SMALL, tmp_path, resume=True)
+    assert again["total"] == pytest.approx(metrics["total"], rel=1e-3), "a finished run has nothing left to train"
+    model = tmp_path / "small.onnx"
+    assert export_policy(load_policy(tmp_path / "checkpoint.pt"), model, metrics=metrics) <= PARITY_TOLERANCE
+
+    policy = OnnxPolicy(model, provider="cpu")
+    generated = generate_world(1)
+    simulator = Simulator(parse_world(generated.sdf), SimConfig(camera=CameraConfig()), start=generated.start)
+    output = policy(simulator.observe(), PolicyGoal("g", "the red chair"))
+    assert output.bearing_probs.sum() == pytest.approx(1.0, abs=1e-4) and 0.0 <= output.visible <= 1.0
+    assert output.heatmap is not None and output.heatmap.shape == (SMALL.grid_rows, SMALL.grid_columns)
+    assert output.waypoints.shape == (SMALL.hypotheses, SMALL.steps, 2)
+    blind = policy(simulator.observe(image=False), PolicyGoal("g", "the red chair"))
+    assert blind.visible == 0.0 and blind.heatmap is None
+
+    manifest = json.loads(model.with_suffix(".json").read_text())
+    model.with_suffix(".json").write_text(json.dumps({**manifest, "preprocessing": "other"}))
+    with pytest.raises(ModelError, match="another preprocessing"):
+        OnnxPolicy(model)
+    model.with_suffix(".json").write_text(json.dumps(manifest))
+    model.write_bytes(model.read_bytes()[:-10] + b"0123456789")
+    with pytest.raises(ModelError, match="hash differs"):
+        OnnxPolicy(model)
+
+
+def test_too_few_shards_are_refused(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed (make setup-train)")
+    from mm_nav.learning.train import TrainConfig, train
+
+    with pytest.raises(ConfigError, match="2 shards and 2 of them"):
+        train(TrainConfig(data=str(data), validation_shards=2), SMALL, tmp_path)

@@ -1,0 +1,61 @@
+"""The committed model: it loads, it is what its manifest says, and it tells things apart."""
+
+import numpy as np
+import pytest
+
+from mm_nav.errors import ModelError
+from mm_nav.geometry import Pose2D
+from mm_nav.goal import PolicyGoal
+from mm_nav.resources import resource_path
+from mm_nav.runtime.manifest import load_manifest
+from mm_nav.runtime.policy import OnnxPolicy
+from mm_nav.runtime.preprocess import image_geometry
+from mm_nav.sim.sensors import CameraConfig
+from mm_nav.sim.simulator import SimConfig, Simulator
+from mm_nav.sim.world import parse_world
+
+
+@pytest.fixture(scope="module")
+def policy() -> OnnxPolicy:
+    return OnnxPolicy(resource_path("models/tiny.onnx"), provider="cpu")
+
+
+def drum(name: str, y: float, colour: str) -> str:
+    geometry = "<geometry><cylinder><radius>0.28</radius><length>0.85</length></cylinder></geometry>"
+    return (
+        f'<model name="{name}"><static>true</static><pose>2.2 {y} 0.425 0 0 0</pose><link name="l">'
+        f'<collision name="c">{geometry}</collision><visual name="v">{geometry}<material><ambient>{colour} 1</ambient>'
+        f"<diffuse>{colour} 1</diffuse></material></visual></link></model>"
+    )
+
+
+def test_the_model_stays_small_and_fits_its_manifest() -> None:
+    path = resource_path("models/tiny.onnx")
+    manifest, config = load_manifest(path)
+    assert path.stat().st_size < 20e6 and manifest.metrics["onnx_parity"] < 1e-4
+    assert manifest.training and config.width == 128
+
+
+def test_words_decide_which_of_two_things_is_meant(policy: OnnxPolicy) -> None:
+    """A red and a blue barrel side by side: the sentence alone decides where the policy looks."""
+    things = drum("red_barrel_1", 0.9, "0.75 0.09 0.09") + drum("blue_barrel_1", -0.9, "0.1 0.25 0.7")
+    world = parse_world(f'<sdf version="1.9"><world name="w">{things}</world></sdf>')
+    observation = Simulator(world, SimConfig(camera=CameraConfig()), start=Pose2D()).observe()
+
+    def bearing(phrase: str) -> float:
+        out = policy(observation, PolicyGoal("g", phrase))
+        return float((out.bearings * out.bearing_probs).sum())
+
+    assert bearing("the red barrel") > 0.15 and bearing("the blue barrel") < -0.15
+
+
+def test_column_bearings_are_those_of_the_camera(policy: OnnxPolicy) -> None:
+    camera = CameraConfig(width=320, height=240, horizontal_fov=1.5)
+    geometry = image_geometry(policy.config, 240, 320, camera.intrinsics(), camera.base_T_camera())
+    assert geometry.column_bearings[0] == pytest.approx(0.75, abs=0.03) and np.all(np.diff(geometry.column_bearings) < 0)
+    np.testing.assert_allclose(np.linalg.norm(geometry.rays, axis=-1), 1.0, atol=1e-5)
+
+
+def test_a_missing_model_is_refused() -> None:
+    with pytest.raises(ModelError, match="does not exist"):
+        OnnxPolicy(resource_path("models") / "none.onnx")
