@@ -40,7 +40,9 @@ test:  ## set up, lint, type check, all tests
 	@$(BIN)/python -m pytest -q $(ARGS)
 
 lint:  ## ruff, mypy and the import rules
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then $(BIN)/mypy; \
+	  else echo "mypy is skipped: the annotations are checked with Python 3.11's NumPy stubs, others differ"; fi
 
 clean:  ## remove the environment and everything that was built
 	rm -rf $(VENV) build out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

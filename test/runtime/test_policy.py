@@ -52,7 +52,9 @@ def test_words_decide_which_of_two_things_is_meant(policy: OnnxPolicy) -> None:
 def test_column_bearings_are_those_of_the_camera(policy: OnnxPolicy) -> None:
     camera = CameraConfig(width=320, height=240, horizontal_fov=1.5)
     geometry = image_geometry(policy.config, 240, 320, camera.intrinsics(), camera.base_T_camera())
-    assert geometry.column_bearings[0] == pytest.approx(0.75, abs=0.03) and np.all(np.diff(geometry.column_bearings) < 0)
+    assert geometry.column_bearings[0] == pytest.approx(0.75, abs=0.03) and np.all(
+        np.diff(geometry.column_bearings) < 0
+    )
     np.testing.assert_allclose(np.linalg.norm(geometry.rays, axis=-1), 1.0, atol=1e-5)
 
 
