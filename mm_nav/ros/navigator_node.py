@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -72,7 +73,7 @@ class NavigatorNode(StackNode):
         """Create the navigator, publishers, subscriptions and the action server."""
         values = {spec.name: self.value(spec.name) for spec in specs_of(NavigatorConfig())}
         self.navigator = Navigator(RobotConfig(), replace(NavigatorConfig(), **values), self._policy_output)
-        self._sync = ObservationSynchronizer(SyncConfig(triggers=("scan",)))
+        self._sync = ObservationSynchronizer(SyncConfig(triggers=("scan",), expect_images=False))
         self._outputs: dict[tuple[int, str], PolicyOutput] = {}
         self._waiting: deque[tuple[Observation, float]] = deque(maxlen=3)
         self._handle: ServerGoalHandle | None = None
@@ -285,7 +286,15 @@ class NavigatorNode(StackNode):
             self.navigator.cancel()
             self._end(ErrorCode.CANCELED, "canceled")
             return
-        command = self.navigator.step(observation)
+        try:
+            command = self.navigator.step(observation)
+        except Exception:
+            # A fault in the loop must end as a stopped robot and a failed goal, not as a vanished node.
+            self.get_logger().error(f"the navigator's step failed:\n{traceback.format_exc()}")
+            self.navigator.cancel()
+            if had_goal:
+                self._end(ErrorCode.INTERNAL, "the navigator's step failed; its log has the traceback")
+            return
         if not had_goal:
             return
         self._command.publish(conversions.twist_message(command.twist, command.stamp_ns, frames().base))

@@ -37,7 +37,7 @@ class SyncConfig:
     triggers: streams that start an observation, first is preferred; the next one takes over while all before it have
     been silent for their timeout, so that a robot whose LiDAR dies goes on with its camera. tolerance_s: an image may
     be this much younger than the scan, and one within it counts as "of the same moment". max_wait_s: how long an
-    observation waits for odometry or for a picture that is still on its way. …_timeout_s: a modality older than this
+    observation waits for odometry or for a picture that is still on its way. expect_images: False where none will ever come, so that nothing waits. …_timeout_s: a modality older than this
     is None in the observation. reset_s: a stream that jumps back by more starts everything anew (a simulator's reset,
     a bag's loop). queue: observations that may wait at once; older ones are dropped. Raises ConfigError for values
     that cannot work.
@@ -51,6 +51,7 @@ class SyncConfig:
     cloud_timeout_s: float = 0.5
     odometry_timeout_s: float = 0.5
     reset_s: float = 1.0
+    expect_images: bool = True
     queue: int = 32
 
     def __post_init__(self) -> None:
@@ -231,6 +232,8 @@ class ObservationSynchronizer:
 
     def _awaits_image(self, stamp: int) -> bool:
         last = self._image.last_ns
+        if not self.config.expect_images:
+            return False
         if last is None:
             # A camera's first picture may still be on its way: it is given its timeout to begin.
             return self._started_ns is not None and stamp - self._started_ns <= self._image.timeout_ns

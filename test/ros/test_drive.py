@@ -48,16 +48,18 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     rclpy.init()
     node = rclpy.create_node("drive_test")
     start = {"start_x": START.x, "start_y": START.y, "start_yaw": START.yaw, "camera_width": 96, "camera_height": 72}
-    with ProcessGroup(EMBEDDED, tmp_path, {"simulator": start}) as group:
-        running = Stack(group, node)
-        assert running.client.wait(40.0), group.dead()
-        while not running.heard_at:
-            running.client.spin(0.1)
-        # The inference node loads its network meanwhile; the first goal must not find it missing.
-        running.client.spin(2.0)
-        yield running
-    node.destroy_node()
-    rclpy.shutdown()
+    try:
+        with ProcessGroup(EMBEDDED, tmp_path, {"simulator": start}) as group:
+            running = Stack(group, node)
+            assert running.client.wait(40.0), group.dead()
+            while not running.heard_at:
+                running.client.spin(0.1)
+            # The inference node loads its network meanwhile; the first goal must not find it missing.
+            running.client.spin(2.0)
+            yield running
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
 
 
 def test_a_pose_is_reached_over_dds(stack: Stack) -> None:
