@@ -37,7 +37,8 @@ class SyncConfig:
     triggers: streams that start an observation, first is preferred; the next one takes over while all before it have
     been silent for their timeout, so that a robot whose LiDAR dies goes on with its camera. tolerance_s: an image may
     be this much younger than the scan, and one within it counts as "of the same moment". max_wait_s: how long an
-    observation waits for odometry or for a picture that is still on its way. expect_images: False where none will ever come, so that nothing waits. …_timeout_s: a modality older than this
+    observation waits for odometry or for a picture that is still on its way. expect_images: False
+    where none will ever come, so that nothing waits. …_timeout_s: a modality older than this
     is None in the observation. reset_s: a stream that jumps back by more starts everything anew (a simulator's reset,
     a bag's loop). queue: observations that may wait at once; older ones are dropped. Raises ConfigError for values
     that cannot work.
