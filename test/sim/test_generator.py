@@ -15,6 +15,7 @@ from mm_nav.sim.committed_worlds import WORLDS, committed_world, write_committed
 from mm_nav.sim.generator import STYLES, generate_world
 from mm_nav.sim.ground_truth import GroundTruthMap
 from mm_nav.sim.objects import scene_objects
+from mm_nav.sim.scene import Scene
 from mm_nav.sim.world import parse_world
 
 
@@ -56,6 +57,12 @@ def test_everything_can_be_reached(seed: int) -> None:
         r, c = truth.world_to_cell(((room.x0 + room.x1) / 2, (room.y0 + room.y1) / 2))
         window = reach[max(0, r - 20) : r + 21, max(0, c - 20) : c + 21]
         assert window.any(), f"a room of seed {seed} is cut off"
+
+
+@pytest.mark.parametrize("seed", [10_021, 10_063, 10_070])
+def test_furniture_is_not_taken_for_the_floor(seed: int) -> None:
+    """Rooms with beds: their tops are level and large, but the robot drives on the ground."""
+    assert Scene(parse_world(generate_world(seed).sdf)).floor_z == 0.0
 
 
 def test_names_survive_the_world_file() -> None:
