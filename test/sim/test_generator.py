@@ -62,7 +62,7 @@ def test_everything_can_be_reached(seed: int) -> None:
 @pytest.mark.parametrize("seed", [10_021, 10_063, 10_070])
 def test_furniture_is_not_taken_for_the_floor(seed: int) -> None:
     """Rooms with beds: their tops are level and large, but the robot drives on the ground."""
-    assert Scene(parse_world(generate_world(seed).sdf)).floor_z == 0.0
+    assert abs(Scene(parse_world(generate_world(seed).sdf)).floor_z) < 1e-3
 
 
 def test_names_survive_the_world_file() -> None:
