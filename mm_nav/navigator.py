@@ -255,7 +255,7 @@ class Navigator:
             self._leg.arrived_at, self._run.confirmations = now, 0
         if abs(bearing) > 0.3:
             if now - self._leg.arrived_at > 4 * self.config.confirm_timeout_s:
-                self.belief.penalise(target.point, 3.0)
+                self.belief.reject(target.point)
             return self.controller.turn(bearing)
         if output is not None and output.visible >= self.config.confirm_visible:
             self._run.confirmations += 1
@@ -265,7 +265,7 @@ class Navigator:
         if self._run.confirmations >= self.config.confirm_views:
             return self._next_step(observation, f"reached {self._steps[self._index].phrase}, {left:.2f} m away")
         if now - self._leg.arrived_at > self.config.confirm_timeout_s + 2.0:
-            self.belief.penalise(target.point, 2.5)
+            self.belief.reject(target.point)
             self._leg.arrived_at = None
         return Twist2D()
 
@@ -304,10 +304,16 @@ class Navigator:
         if sight and left < 1.5:
             bearing = wrap_angle(math.atan2(target.y - pose.y, target.x - pose.x) - pose.yaw)
             if abs(bearing) < 0.3:
+                # Near, in sight, and still no more than doubtful: the longer it lasts, the less it is believed.
+                self.belief.penalise(target.point, 0.4)
                 return None
             return Viewpoint(target.point, True, 0.0, 0.0)
         plan = self.planner.approach(target.point, 1.4, self.grid)
-        return None if plan is None else Viewpoint(plan[-1], False, 0.0, 0.0)
+        if plan is None or math.hypot(*(plan[-1] - (pose.x, pose.y))) < 0.35:
+            # No better place to look from than this one.
+            self.belief.penalise(target.point, 0.8)
+            return None
+        return Viewpoint(plan[-1], False, 0.0, 0.0)
 
     def _keep(self, views: list[Viewpoint]) -> Viewpoint | None:
         """Stay with the present viewpoint unless another is clearly better: no dithering."""
@@ -336,6 +342,7 @@ class Navigator:
             return None
         self._leg.rounds += 1
         self._leg.blocked.clear()
+        self.belief.forgive()
         self.coverage.reset()
         self._leg.viewpoint, self._leg.next_plan = None, now
         return Twist2D()

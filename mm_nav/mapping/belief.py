@@ -63,10 +63,21 @@ class TargetBelief:
     def __init__(self, config: BeliefConfig | None = None) -> None:
         self.config = config or BeliefConfig()
         self.hypotheses: list[Hypothesis] = []
+        self._rejected: list[npt.NDArray[np.float64]] = []
 
     def reset(self) -> None:
         """Forget everything: another thing is being looked for."""
         self.hypotheses = []
+        self._rejected = []
+
+    def reject(self, point: npt.NDArray[np.float64], radius: float = 0.7) -> None:
+        """What stands within `radius` metres of a point was looked at from nearby and is not it: believe it no more."""
+        self._rejected.append(point)
+        self.hypotheses = [h for h in self.hypotheses if np.hypot(*(h.point - point)) > radius]
+
+    def forgive(self) -> None:
+        """Give what was rejected another chance."""
+        self._rejected = []
 
     def best(self) -> Hypothesis | None:
         """Return the most likely hypothesis, or None."""
@@ -89,6 +100,8 @@ class TargetBelief:
                 continue
             angle = pose.yaw + bearing
             x, y = pose.x + reach * math.cos(angle), pose.y + reach * math.sin(angle)
+            if any(np.hypot(x - p[0], y - p[1]) < 0.7 for p in self._rejected):
+                continue
             variance = (0.10 * reach + 0.05) ** 2
             index = self._nearest(x, y, 0.45 + 0.25 * reach)
             evidence = self.config.gain * (math.log(visible / (1.0 - visible)) + math.log(min(1.0, mass + 0.3)))
