@@ -64,9 +64,9 @@ def test_full_hears_what_was_said(asked):
     assert phrases == list(phrase_targets(episode))
 
 
-def test_no_language_hears_nothing(asked):
+def test_no_language_hears_words_that_fit_everything(asked):
     _, phrases = asked("no_language")
-    assert set(phrases) == {""}
+    assert set(phrases) == {"the thing"}
 
 
 def test_random_goal_hears_of_something_else_and_always_the_same(asked):
