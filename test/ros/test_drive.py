@@ -72,7 +72,9 @@ def test_a_pose_is_reached_over_dds(stack: Stack) -> None:
 
 def test_cancel_stops_the_robot(stack: Stack) -> None:
     feedback: list[str] = []
-    outcome = stack.client.run("", FAR, 60.0, lambda f: feedback.append(f.stage), cancel=lambda: stack.speed > 0.3)
+    outcome = stack.client.run(
+        "", FAR, 60.0, lambda f: feedback.append(f.stage), cancel=lambda: stack.speed > 0.25 and bool(feedback)
+    )
     assert outcome.error is ErrorCode.CANCELED and "following" in feedback
     stack.client.spin(1.0)
     assert stack.speed < 0.02 and stack.pose.distance_to(FAR) > 1.0
