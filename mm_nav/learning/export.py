@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -98,6 +99,7 @@ def export_policy(
             external_data=False,
             verbose=False,
         )
+    strip_traces(part)
     difference = parity(module, part, policy.config)
     if not difference <= PARITY_TOLERANCE:
         part.unlink()
@@ -114,6 +116,20 @@ def export_policy(
         metrics={**(metrics or {}), "onnx_parity": difference},
     ).write(manifest_path(output))
     return difference
+
+
+def strip_traces(model: Path) -> None:
+    """Remove the exporter's notes from an ONNX file: they name source files of the machine that it ran on."""
+    proto = onnx.load(model)
+    for graph in (proto.graph, *proto.functions):
+        graph.doc_string = ""
+        for item in (*graph.node, *getattr(graph, "value_info", ()), *getattr(graph, "initializer", ())):
+            item.doc_string = ""
+            if hasattr(item, "metadata_props"):
+                del item.metadata_props[:]
+        del graph.metadata_props[:]
+    del proto.metadata_props[:]
+    onnx.save(proto, model)
 
 
 def parity(module: ExportedPolicy, model: Path, config: PolicyConfig, trials: int = 3) -> float:
