@@ -93,14 +93,7 @@ class _Drive:
         self.world = Path(args.world) if args.world is not None else resource_path("worlds/apartment.sdf")
         world = load_world(self.world)
         self.scene: Scene = Scene(world)
-        self.start = parse_pose(args.start, "--start") or self._own_start()
-
-    def _own_start(self) -> Pose2D:
-        from mm_nav.sim.committed_worlds import committed_world
-        from mm_nav.sim.ground_truth import GroundTruthMap
-
-        entry = committed_world(self.world)
-        return entry.start if entry is not None else free_spot(GroundTruthMap(self.scene))
+        self.start = parse_pose(args.start, "--start") or default_start(self.world, self.scene)
 
     def run(self) -> dict[str, Any]:
         """Start everything, drive, and return the numbers."""
@@ -212,6 +205,17 @@ class _Drive:
 
         named = described_objects(parse_instruction(self.instruction)[-1].phrase, scene_objects(self.scene.world))
         return min((item.distance(pose.x, pose.y) for item in named), default=math.nan)
+
+
+def default_start(world: Path, scene: Scene | None = None) -> Pose2D:
+    """Return the start pose of a world file: its own where it comes with the stack, else a free spot of the scene."""
+    from mm_nav.sim.committed_worlds import committed_world
+    from mm_nav.sim.ground_truth import GroundTruthMap
+    from mm_nav.sim.scene import Scene
+    from mm_nav.sim.world import load_world
+
+    entry = committed_world(world)
+    return entry.start if entry is not None else free_spot(GroundTruthMap(scene or Scene(load_world(world))))
 
 
 def free_spot(truth: Any) -> Pose2D:

@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from mm_nav.cli.demo import parse_pose
+from mm_nav.cli.demo import default_start, parse_pose
 from mm_nav.cli.output import add_json_option, require_writable, write_json
 from mm_nav.errors import ConfigError, MmNavError
 
@@ -37,24 +37,12 @@ def run(args: argparse.Namespace) -> int:
     """Run until Ctrl-C, or until a process dies."""
     from mm_nav.resources import resource_path
     from mm_nav.ros.process_group import ProcessGroup, last_words, prepare_environment
-    from mm_nav.sim.committed_worlds import committed_world
-    from mm_nav.sim.ground_truth import GroundTruthMap
-    from mm_nav.sim.scene import Scene
-    from mm_nav.sim.world import load_world
 
     require_writable(args.json)
     if not 0 <= args.rate <= 100:
         raise ConfigError(f"--rate is {args.rate}; it must be between 0 (as fast as possible) and 100")
     world = args.world or resource_path("worlds/apartment.sdf")
-    start = parse_pose(args.start, "--start")
-    if start is None:
-        entry = committed_world(world)
-        if entry is not None:
-            start = entry.start
-        else:
-            from mm_nav.cli.demo import free_spot
-
-            start = free_spot(GroundTruthMap(Scene(load_world(world))))
+    start = parse_pose(args.start, "--start") or default_start(Path(world))
     prepare_environment()
     from mm_nav.ros.node_list import EMBEDDED, SIMULATOR
 
