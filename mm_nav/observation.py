@@ -16,7 +16,7 @@ class LaserScan:
 
     stamp_ns: time of the first beam. ranges: (N,) float32, metres, in the sensor frame; inf = no return,
     nan = invalid. Beam i looks along angle_min + i * angle_increment (rad, counter-clockwise).
-    mount: pose of the sensor in base_link. intensities: not used.
+    mount: pose of the sensor in base_link. time_increment_s: from one beam to the next; 0 = all at once.
     """
 
     stamp_ns: int
@@ -26,6 +26,7 @@ class LaserScan:
     range_min: float
     range_max: float
     mount: Pose2D = field(default_factory=Pose2D)
+    time_increment_s: float = 0.0
 
     def angles(self) -> npt.NDArray[np.float64]:
         """Return the beam directions (N,) in the sensor frame, rad."""
@@ -46,24 +47,47 @@ class LaserScan:
 
 @dataclass(frozen=True)
 class CameraImage:
-    """One picture of a rectified pinhole camera.
+    """One picture of a camera.
 
     rgb: (H, W, 3) uint8. intrinsics: (3, 3) float64, pixels. base_T_camera: (4, 4) float64, pose of the camera's
-    optical frame (x right, y down, z forward; REP 103) in base_link, metres.
+    optical frame (x right, y down, z forward; REP 103) in base_link, metres. distortion: OpenCV's coefficients of
+    distortion_model (sensor_msgs/CameraInfo's names); () = a rectified picture.
     """
 
     stamp_ns: int
     rgb: npt.NDArray[np.uint8]
     intrinsics: npt.NDArray[np.float64]
     base_T_camera: npt.NDArray[np.float64]
+    distortion: tuple[float, ...] = ()
+    distortion_model: str = "plumb_bob"
 
 
 @dataclass(frozen=True)
 class PointCloud:
-    """Points of a 3D LiDAR: points (N, 3) float32, metres, in base_link (x forward, y left, z up, z = 0 on the floor)."""
+    """Points of a 3D LiDAR: points (N, 3) float32, metres, in base_link (x forward, y left, z up, z = 0 on the floor).
+
+    ring: (N,) uint16, 0 = lowest. time_s: (N,) float32, after stamp_ns. intensity: (N,) float32, 0 to 1. None = unknown.
+    """
 
     stamp_ns: int
     points: npt.NDArray[np.float32]
+    ring: npt.NDArray[np.uint16] | None = None
+    time_s: npt.NDArray[np.float32] | None = None
+    intensity: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class ImuReading:
+    """One reading of an inertial measurement unit, in its own frame.
+
+    angular_velocity: (3,) rad/s. linear_acceleration: (3,) m/s², gravity included (0, 0, +9.81 at rest; REP 145).
+    orientation: (3, 3) rotation of the sensor in the world; a simulator's truth, not measured.
+    """
+
+    stamp_ns: int
+    angular_velocity: npt.NDArray[np.float64]
+    linear_acceleration: npt.NDArray[np.float64]
+    orientation: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

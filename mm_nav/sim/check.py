@@ -16,7 +16,8 @@ from mm_nav.robot import RobotConfig
 from mm_nav.sim import sensors
 from mm_nav.sim.ground_truth import GroundTruthMap
 from mm_nav.sim.materials import Image
-from mm_nav.sim.scene import Floats, Scene
+from mm_nav.sim.scene import Scene
+from mm_nav.sim.surface import Floats
 from mm_nav.sim.sensors import CameraConfig
 from mm_nav.sim.simulator import SimConfig, Simulator
 from mm_nav.sim.world import load_world
@@ -70,7 +71,7 @@ def check_world(path: str | Path, search_paths: Sequence[Path] = (), out_dir: Pa
         len(world.models),
         sum(len(model.visuals) for model in world.models),
         sum(len(model.collisions) for model in world.models),
-        len(scene.surface.triangles),
+        len(scene.layer.surface.triangles),
         scene.atlas.count,
         len(world.lights),
         world.missing,
@@ -121,10 +122,10 @@ def _take_off_roofs(scene: Scene, origins: Floats, down: Floats) -> None:
     """Start the rays below every model that, high up, covers much of the world; `origins` change in place."""
     roofs: set[int] = set()
     for _ in range(8):
-        hits = scene.intersect(origins, down)
-        prim, distance = np.asarray(hits["primID"], np.int32), np.asarray(hits["tfar"], np.float32)
-        model = np.where(prim >= 0, scene.surface.model[np.maximum(prim, 0)] if len(scene.surface.model) else -1, -1)
-        height = origins[:, 2] - distance
+        hits = scene.layer.intersect(origins, down)
+        owner = scene.layer.surface.model
+        model = np.where(hits.triangle >= 0, owner[np.maximum(hits.triangle, 0)] if len(owner) else -1, -1)
+        height = origins[:, 2] - hits.distance
         for index in set(model[model >= 0].tolist()) - roofs:
             of_it = model == index
             if of_it.mean() > _ROOF_SHARE and np.median(height[of_it]) > _ROOF_HEIGHT_M:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,10 +11,11 @@ import numpy.typing as npt
 from mm_nav.sim.world import Light
 
 if TYPE_CHECKING:
-    from mm_nav.sim.scene import Surface
+    from mm_nav.sim.surface import Surface
     from mm_nav.sim.world import World
 
 Floats = npt.NDArray[np.float32]
+Visible = Callable[[npt.NDArray[np.intp], Floats, Floats], npt.NDArray[np.bool_]]
 
 # A little light from above and a weak one from behind the sun: without them every wall in the shade has the same grey.
 # The sun's share leaves room for the ambient part below 1, so that lit floors keep their texture. Ambient light is held
@@ -21,6 +23,8 @@ Floats = npt.NDArray[np.float32]
 _SKY_SHARE, _FILL, _SUN_SHARE, _MIN_AMBIENT, _MAX_AMBIENT = 0.2, 0.2, 0.68, 0.42, 0.7
 _DEFAULT_SUN = Light("default", "directional", direction=(-0.4, 0.25, -0.88), diffuse=(0.8, 0.8, 0.8))
 _MAX_LOCAL_LIGHTS, _LOCAL_LIMIT = 16, np.float32(0.55)
+# Shadow rays of a lamp end this share of the way before it; light weaker than this casts none that could be seen.
+_LAMP_SHARE, _FAINT = 0.03, 2e-3
 
 
 class Lighting:
@@ -69,8 +73,12 @@ class Lighting:
             twice * direct, np.float32
         )
 
-    def local_light(self, points: Floats, normals: Floats) -> Floats:
-        """Return the light (N, 3) that point and spot lights throw on points (N, 3) with unit normals (N, 3)."""
+    def local_light(self, points: Floats, normals: Floats, visible: Visible | None = None) -> Floats:
+        """Return the light (N, 3) that point and spot lights throw on points (N, 3) with unit normals (N, 3).
+
+        visible(rows, offsets, reach): which of the points `rows` nothing hides from a light at `offsets` (M, 3); None =
+        no shadows.
+        """
         light_sum = np.zeros_like(points)
         for light in self.local:
             offset = np.array(light.position, np.float32) - points
@@ -86,6 +94,12 @@ class Lighting:
                 cosine = -towards @ np.array(light.direction, np.float32)
                 span = max(np.cos(inner / 2) - np.cos(outer / 2), 1e-6)
                 strength = strength * np.clip((cosine - np.cos(outer / 2)) / span, 0, 1) ** max(falloff, 1e-3)
-            light_sum += strength[:, None].astype(np.float32) * np.array(light.diffuse, np.float32)
+            strength = strength.astype(np.float32)
+            if visible is not None and light.cast_shadows:
+                rows = np.flatnonzero(strength > _FAINT)
+                # Up to just before the lamp, so that its own glass does not hide it.
+                reach = np.full(len(rows), 1.0 - _LAMP_SHARE, np.float32)
+                strength[rows] *= visible(rows, np.ascontiguousarray(offset[rows]), reach)
+            light_sum += strength[:, None] * np.array(light.diffuse, np.float32)
         # Gazebo adapts its exposure to strong lamps; here their light saturates below what ambient light leaves free.
         return np.asarray(_LOCAL_LIMIT * (1.0 - np.exp(light_sum / -_LOCAL_LIMIT)), np.float32)

@@ -1,0 +1,155 @@
+"""The colour of what rays hit: ambient, directional, point and spot light, shadows, textures, floor patterns, sky."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mm_nav.sim.layer import Hits, Layer
+from mm_nav.sim.scene import Scene
+from mm_nav.sim.surface import Floats
+
+if TYPE_CHECKING:
+    from mm_nav.sim.moving import MovingBodies
+
+Rows = npt.NDArray[np.intp]
+
+_SKY_LOW, _SKY_HIGH = np.array([0.84, 0.88, 0.93], np.float32), np.array([0.45, 0.62, 0.86], np.float32)
+_BELOW = np.array([0.55, 0.55, 0.53], np.float32)  # where a ray finds no floor at all
+_CHECKER_M, _CHECKER_CONTRAST, _GRAIN = 0.5, 0.07, 0.05
+
+
+def shade(
+    scene: Scene, origins: Floats, directions: Floats, pixel: float, shadows: bool = False,
+    moving: MovingBodies | None = None,
+) -> tuple[Floats, Floats, npt.NDArray[np.int32]]:  # fmt: skip
+    """Return colour (N, 3) float32, distance (N,) in units of the directions (inf = nothing) and model index (N,) of
+    rays.
+
+    pixel: size of a pixel at distance 1, for texture filtering. moving: bodies that stand before or behind the scene;
+    rays must then start at one point.
+    """
+    layers = (scene.layer,) if moving is None else (scene.layer, moving.layer)
+    hits = scene.layer.intersect(origins, directions)
+    missed = np.flatnonzero(hits.triangle < 0)
+    if len(missed) == len(directions):
+        colour, model = _sky(scene, directions), np.full(len(directions), -1, np.int32)
+    else:
+        colour, model = _shade_hits(scene, layers, 0, hits, origins, directions, pixel, shadows)
+        if len(missed):
+            colour[missed] = _sky(scene, directions[missed])
+            model[missed] = -1
+    distance = hits.distance
+    if moving is not None:
+        rows, near = moving.hits_before(origins, directions, distance)
+        if len(rows):
+            colour[rows], model[rows] = _shade_hits(
+                scene, layers, 1, near, origins[rows], directions[rows], pixel, shadows
+            )
+            distance[rows] = near.distance
+    return colour, distance, model
+
+
+def _shade_hits(
+    scene: Scene, layers: tuple[Layer, ...], which: int, hits: Hits, origins: Floats, directions: Floats, pixel: float,
+    shadows: bool,
+) -> tuple[Floats, npt.NDArray[np.int32]]:  # fmt: skip
+    """Return colour and model index of hits on layer `which`; rows that hit nothing hold something."""
+    surface, lighting = layers[which].surface, layers[which].lighting
+    missed = hits.triangle < 0
+    back = np.einsum("ij,ij->i", directions, hits.normal) > 0
+    safe = np.where(missed, 0, hits.triangle)
+    lit = 2 * safe + back
+    smooth = np.take(surface.smooth_row, safe)
+    curved = np.flatnonzero((smooth >= 0) & ~missed)
+    corners = 2 * smooth[curved] + back[curved]
+
+    def gather(flat: Floats, corner: Floats) -> Floats:
+        taken = np.take(flat, lit, axis=0)
+        if len(curved):
+            taken[curved] = _interpolate(np.take(corner, corners, axis=0), hits.u[curved], hits.v[curved])
+        return np.asarray(taken, np.float32)
+
+    if shadows or lighting.local:
+        colour = gather(lighting.base, lighting.corner_base)
+        sun = gather(lighting.sun, lighting.corner_sun)
+        hit = np.flatnonzero(~missed)
+        _add_direct(layers, which, colour, sun, hit, hits, back, origins, directions, shadows)
+    else:
+        colour = gather(lighting.total, lighting.corner_total)
+    textured = np.flatnonzero((np.take(surface.texture, safe) >= 0) & ~missed)
+    if len(textured):
+        colour[textured] *= _texture(scene, layers[which], hits.take(textured), pixel)
+    floor = np.flatnonzero(np.take(surface.checker, safe) & ~missed)
+    if len(floor):
+        points = origins[floor, :2] + hits.distance[floor, None] * directions[floor, :2]
+        colour[floor] *= _floor_pattern(points, hits.distance[floor], pixel)[:, None]
+    return colour, np.take(surface.model, safe)
+
+
+def _interpolate(corners: Floats, u: Floats, v: Floats) -> Floats:
+    """Return the values (N, C) inside triangles from those at their corners (N, 3, C) and Embree's u and v (N,)."""
+    first = corners[:, 0]
+    return np.asarray(first + u[:, None] * (corners[:, 1] - first) + v[:, None] * (corners[:, 2] - first), np.float32)
+
+
+def _add_direct(
+    layers: tuple[Layer, ...], which: int, colour: Floats, sun: Floats, hit: Rows, hits: Hits,
+    back: npt.NDArray[np.bool_], origins: Floats, directions: Floats, shadows: bool,
+) -> None:  # fmt: skip
+    """Add the directional light `sun` (N, 3) and point and spot lights to `colour`, in place, shadowed where asked."""
+    surface, lighting = layers[which].surface, layers[which].lighting
+    triangle, distance = hits.triangle[hit], hits.distance[hit]
+    normals = surface.normals[triangle] * np.where(back[hit], -1, 1).astype(np.float32)[:, None]
+    # Rays leave a little above the surface, by more where it is far and float32 is coarser.
+    points = origins[hit] + distance[:, None] * directions[hit]
+    points += normals * (np.float32(1e-3) + np.float32(1e-4) * distance[:, None])
+
+    def lit(rows: Rows, towards: Floats, reach: Floats | None = None) -> npt.NDArray[np.bool_]:
+        start = np.ascontiguousarray(points[rows])
+        dark = layers[0].occluded(start, towards, reach)
+        for layer in layers[1:]:
+            dark |= layer.occluded(start, towards, reach)
+        return ~dark
+
+    if shadows and lighting.sun_direction is not None:
+        reached = np.flatnonzero(sun[hit].max(axis=1) > 0)
+        towards = np.empty((len(reached), 3), np.float32)
+        towards[:] = lighting.sun_direction
+        sun[hit[reached[~lit(reached, towards)]]] = 0
+    colour += sun
+    if lighting.local:
+        colour[hit] += surface.colour[triangle] * lighting.local_light(points, normals, lit if shadows else None)
+
+
+def _texture(scene: Scene, layer: Layer, hits: Hits, pixel: float) -> Floats:
+    surface = layer.surface
+    uv = _interpolate(np.take(surface.uv, hits.triangle, axis=0), hits.u, hits.v)
+    footprint = np.take(surface.density, hits.triangle) * hits.distance * np.float32(pixel)
+    return scene.atlas.sample(np.take(surface.texture, hits.triangle), uv, footprint, smooth=pixel < 1 / 200)
+
+
+def _floor_pattern(points: Floats, distance: Floats, pixel: float) -> Floats:
+    """A faint checker with grain (N,), around 1, that fades where a pixel is as wide as a tile."""
+    tile = np.floor(points * np.float32(1 / _CHECKER_M)).astype(np.int32)
+    fine = np.floor(points * np.float32(16.0)).astype(np.int32)
+    checker = ((tile[:, 0] + tile[:, 1]) & 1).astype(np.float32) - np.float32(0.5)
+    noise = ((fine[:, 0] * 73856093 ^ fine[:, 1] * 19349663) >> 4 & 255).astype(np.float32) * np.float32(
+        1 / 255
+    ) - np.float32(0.5)
+    width = distance * np.float32(pixel)
+    fade = np.clip(1.0 - width * np.float32(4.0), 0.0, 1.0)
+    grain = np.clip(1.0 - width * np.float32(24.0), 0.0, 1.0)
+    return np.asarray(1.0 + _CHECKER_CONTRAST * fade * checker + _GRAIN * grain * noise, np.float32)
+
+
+def _sky(scene: Scene, directions: Floats) -> Floats:
+    if scene.world.background is not None:
+        colour = np.empty((len(directions), 3), np.float32)
+        colour[:] = scene.world.background
+        return colour
+    up = directions[:, 2] / np.sqrt(np.einsum("ij,ij->i", directions, directions))
+    share = np.sqrt(np.clip(up, 0, 1))[:, None]
+    return np.asarray(np.where(up[:, None] < 0, _BELOW, _SKY_LOW + (_SKY_HIGH - _SKY_LOW) * share), np.float32)
