@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.errors import ConfigError
-from mm_nav.sim.sdf import rotation_rpy
 from mm_nav.sim.scene import Scene
+from mm_nav.sim.sdf import rotation_rpy
 from mm_nav.sim.shading import shade
 from mm_nav.sim.surface import Floats
 

@@ -140,7 +140,7 @@ class ContactWorld:
         rows = rows[boxes]
         if not len(rows):
             return None
-        hit = np.flatnonzero(_overlap(polygon, self.slice.polygons[rows]))
+        hit = np.flatnonzero(overlapping(polygon, self.slice.polygons[rows]))
         return int(rows[hit[0]]) if len(hit) else None
 
 
@@ -154,8 +154,8 @@ def contact_world(scene: Scene, robot: RobotConfig) -> ContactWorld:
     return scene.contact_worlds[key]
 
 
-def _overlap(polygon: Points, others: Points) -> npt.NDArray[np.bool_]:
-    """Separating-axis test of one convex polygon (K, 2) against many (N, L, 2); (N,) bool."""
+def overlapping(polygon: Points, others: Points) -> npt.NDArray[np.bool_]:
+    """Return which of the convex polygons (N, L, 2) the convex polygon (K, 2) overlaps (separating-axis test)."""
     edges = np.roll(polygon, -1, axis=0) - polygon
     axes = np.stack([edges[:, 1], -edges[:, 0]], axis=-1)
     axes = axes / np.maximum(np.linalg.norm(axes, axis=-1, keepdims=True), 1e-12)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.errors import ConfigError
-from mm_nav.sim.sdf import rotation_rpy
 from mm_nav.sim.scene import Scene
+from mm_nav.sim.sdf import rotation_rpy
 from mm_nav.sim.surface import Floats
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ def _check_ranging(what: str, config: LidarConfig | CloudConfig) -> None:
             "is not negative"
         )
     if not 0 <= config.sweep_s <= 1 or not config.rate_hz > 0:
-        raise ConfigError(f"{what} sweep_s {config.sweep_s}, rate_hz {config.rate_hz}: give 0 to 1 s and a rate above 0")
+        raise ConfigError(
+            f"{what} sweep_s {config.sweep_s}, rate_hz {config.rate_hz}: give 0 to 1 s and a rate above 0"
+        )
 
 
 def _mount(position: tuple[float, float, float], rpy: tuple[float, float, float]) -> Matrix:

@@ -62,9 +62,7 @@ class MovingBodies:
             triangles = rest.triangles @ turned + self._poses[self._segment, None, :3, 3].astype(np.float32)
             normals = np.einsum("nij,nj->ni", rotation, rest.normals)
             smooth = rest.smooth_normals @ turned[self._smooth]
-            self._layer = Layer(
-                replace(rest, triangles=triangles, normals=normals, smooth_normals=smooth), self._world
-            )
+            self._layer = Layer(replace(rest, triangles=triangles, normals=normals, smooth_normals=smooth), self._world)
             low = np.minimum.reduceat(triangles.min(axis=1), self._first, axis=0)
             high = np.maximum.reduceat(triangles.max(axis=1), self._first, axis=0)
             self._centres, self._radii = (low + high) / 2, np.linalg.norm(high - low, axis=1) / 2

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from mm_nav.errors import ConfigError
-from mm_nav.geometry import Pose2D, Twist2D
+from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.observation import Observation
 from mm_nav.robot import RobotConfig
+from mm_nav.sim.drive import OdometryConfig, advance
 from mm_nav.sim.sensors import CameraConfig, CloudConfig
-from mm_nav.sim.simulator import SimConfig, Simulator, advance
+from mm_nav.sim.simulator import SimConfig, Simulator
 from mm_nav.sim.world import World, parse_world
 
 SMALL = CameraConfig(32, 24, noise_std=2.0)
@@ -108,18 +109,47 @@ def test_a_robot_put_into_a_wall_may_leave_it() -> None:
     assert sim.pose.x < 0.8
 
 
-def test_odometry_starts_at_the_truth_and_drifts_as_configured() -> None:
-    config = {"odometry_linear_noise": 0.02, "odometry_angular_noise": 0.05}
-    errors = []
-    for seed in range(60):
-        sim = simulator(seed, Pose2D(-40.0, 0.0, 0.0), **config)
+PERFECT = OdometryConfig(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("physics_dt", [0.02, 0.1])
+def test_odometry_starts_at_the_truth_and_drifts_as_configured(physics_dt: float) -> None:
+    config = OdometryConfig(linear_noise=0.03, angular_noise=0.05, heading_noise=0.04)
+    along, turned = [], []
+    for seed in range(200):
+        sim = simulator(seed, Pose2D(-40.0, 0.0, 0.0), odometry=config, lidar=None, physics_dt=physics_dt)
         assert sim.odometry().pose == sim.pose
         sim.step(Twist2D(0.8, 0.0), 10.0)
-        errors.append(sim.odometry().pose.x - sim.pose.x)
-    # n independent increments of a share s each: s * sqrt(sum of squared increments).
-    expected = 0.02 * 0.8 * 0.02 * math.sqrt(500)
-    assert np.std(errors) == pytest.approx(expected, rel=0.35)
-    perfect = simulator(0, Pose2D(-4.0, 0.0, 0.0), odometry_linear_noise=0.0, odometry_angular_noise=0.0)
+        travelled = sim.pose.x + 40.0
+        along.append(sim.odometry().pose.x - sim.pose.x)
+        before = sim.odometry().pose.yaw - sim.pose.yaw
+        turned.append(before)
+    # Whatever the length of a step: 3 cm after a metre, and with the square root of the way.
+    assert np.std(along) == pytest.approx(0.03 * math.sqrt(travelled), rel=0.15)
+    assert np.std(turned) == pytest.approx(0.04 * math.sqrt(travelled), rel=0.15)
+    assert abs(np.mean(turned)) < 3 * np.std(turned) / math.sqrt(len(turned))
+
+
+def test_odometry_loses_its_heading_in_turns() -> None:
+    config = OdometryConfig(linear_noise=0.0, angular_noise=0.05, heading_noise=0.0)
+    errors = []
+    for seed in range(200):
+        sim = simulator(seed, Pose2D(-40.0, 0.0, 0.0), odometry=config, lidar=None)
+        sim.step(Twist2D(0.0, 1.0), 5.0)
+        errors.append(wrap_angle(sim.odometry().pose.yaw - sim.pose.yaw))
+    angle = 5.0 - 1.0 / (2 * 4.0)  # speeding up at 4 rad/s² costs an eighth of a radian
+    assert np.std(errors) == pytest.approx(0.05 * math.sqrt(angle), rel=0.15)
+
+
+def test_badly_calibrated_wheels_err_in_proportion_and_perfect_ones_not_at_all() -> None:
+    config = OdometryConfig(0.0, 0.0, 0.0, linear_scale=0.02, angular_scale=0.05)
+    shares = []
+    for seed in range(200):
+        sim = simulator(seed, Pose2D(-40.0, 0.0, 0.0), odometry=config, lidar=None)
+        sim.step(Twist2D(0.8, 0.0), 4.0)
+        shares.append((sim.odometry().pose.x + 40.0) / (sim.pose.x + 40.0) - 1.0)
+    assert np.std(shares) == pytest.approx(0.02, rel=0.15)
+    perfect = simulator(0, Pose2D(-4.0, 0.0, 0.0), odometry=PERFECT)
     perfect.step(Twist2D(0.5, 0.7), 3.0)
     assert perfect.odometry().pose == perfect.pose
 
@@ -207,4 +237,4 @@ def test_commands_and_configurations_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigError, match="physics_dt"):
         SimConfig(physics_dt=0.0)
     with pytest.raises(ConfigError, match="noise"):
-        SimConfig(odometry_linear_noise=-1.0)
+        OdometryConfig(linear_noise=-1.0)

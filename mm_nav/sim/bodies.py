@@ -1,0 +1,105 @@
+"""What people, robots and doors look like: rigid segments, and where each is for a pose of the whole."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import trimesh
+
+from mm_nav.sim.materials import Colour, Material
+from mm_nav.sim.mesh_primitives import MeshPart, tessellate
+from mm_nav.sim.moving import Segment
+from mm_nav.sim.sdf import rotation_rpy, transform
+from mm_nav.sim.sdf_geometry import Box
+
+Matrix = npt.NDArray[np.float64]
+
+_SIDES = 10  # few, because moving triangles are built anew at every step
+_SKIN: tuple[Colour, ...] = ((0.95, 0.76, 0.62), (0.80, 0.58, 0.42), (0.55, 0.38, 0.26), (0.35, 0.23, 0.16))
+_HIP_M, _SHOULDER_M, _HEIGHT_M = 0.86, 1.40, 1.75
+_STRIDE_M = 1.4  # length of two steps
+_LEG_SWING, _ARM_SWING = 0.5, 0.4  # rad
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Segments of a body of a certain kind. kind: person | robot | door."""
+
+    kind: str
+    segments: tuple[Segment, ...]
+
+    def poses(self, x: float, y: float, yaw: float, floor_z: float, travelled: float) -> list[Matrix]:
+        """Return the pose (4, 4) of every segment, world. travelled: metres so far; legs and arms swing with it."""
+        base = transform(rotation_rpy(0.0, 0.0, yaw), (x, y, floor_z))
+        if self.kind != "person":
+            return [base]
+        swing = math.sin(2 * math.pi * travelled / _STRIDE_M)
+        limbs = (
+            (0.0, 0.10, _HIP_M, _LEG_SWING * swing), (0.0, -0.10, _HIP_M, -_LEG_SWING * swing),
+            (0.0, 0.24, _SHOULDER_M, -_ARM_SWING * swing), (0.0, -0.24, _SHOULDER_M, _ARM_SWING * swing),
+        )  # fmt: skip
+        return [base, *(base @ transform(rotation_rpy(0.0, pitch, 0.0), (x, y, z)) for x, y, z, pitch in limbs)]
+
+
+def person(random: np.random.Generator) -> Figure:
+    """Return a standing person, 1.75 m, looking along x: trunk and head, two legs, two arms."""
+    shirt, trousers = (_cloth(random) for _ in range(2))
+    skin, hair = _SKIN[int(random.integers(len(_SKIN)))], (0.15, 0.1, 0.08)
+    trunk = trimesh.creation.capsule(0.42, 0.15, count=(6, _SIDES))
+    trunk.apply_translation((0.0, 0.0, 1.0))
+    trunk.apply_scale((0.75, 1.25, 1.0))
+    head = trimesh.creation.icosphere(1, 0.11)
+    head.apply_translation((0.0, 0.0, 1.63))
+    top = trimesh.creation.icosphere(1, 0.115)
+    top.apply_translation((-0.02, 0.0, 1.66))
+    leg, shoe = _hanging(0.075, _HIP_M), trimesh.creation.box((0.26, 0.10, 0.08))
+    shoe.apply_translation((0.05, 0.0, 0.04 - _HIP_M))
+    arm, hand = _hanging(0.05, 0.58), trimesh.creation.icosphere(1, 0.055)
+    hand.apply_translation((0.0, 0.0, -0.60))
+    legs = Segment((_part(leg, trousers), _part(shoe, (0.1, 0.1, 0.1))))
+    arms = Segment((_part(arm, shirt), _part(hand, skin)))
+    return Figure(
+        "person", (Segment((_part(trunk, shirt), _part(head, skin), _part(top, hair))), legs, legs, arms, arms)
+    )
+
+
+def robot_body(length: float, width: float, height: float, random: np.random.Generator) -> Figure:
+    """Return a delivery robot: a box (metres) on the floor with a darker lid."""
+    parts = []
+    for size, z, colour in (
+        ((length, width, 0.85 * height), 0.475 * height, _cloth(random)),
+        ((0.9 * length, 0.9 * width, 0.1 * height), 0.95 * height, (0.12, 0.12, 0.14)),
+    ):
+        parts += [_moved(part, (0.0, 0.0, z), colour) for part in tessellate(Box(size))]
+    return Figure("robot", (Segment(tuple(parts)),))
+
+
+def door_leaf(width: float, thickness: float, height: float, colour: Colour) -> Figure:
+    """Return a door leaf that reaches from its hinge along x, with handles (metres)."""
+    parts = [_moved(part, (width / 2, 0.0, height / 2), colour) for part in tessellate(Box((width, thickness, height)))]
+    handle = Box((0.12, thickness + 0.10, 0.02))
+    parts += [_moved(part, (width - 0.10, 0.0, 1.0), (0.75, 0.75, 0.78)) for part in tessellate(handle)]
+    return Figure("door", (Segment(tuple(parts)),))
+
+
+def _hanging(radius: float, length: float) -> trimesh.Trimesh:
+    limb = trimesh.creation.cylinder(radius, length, sections=_SIDES)
+    limb.apply_translation((0.0, 0.0, -length / 2))
+    return limb
+
+
+def _part(mesh: trimesh.Trimesh, colour: Colour) -> MeshPart:
+    corners = np.asarray(mesh.vertex_normals)[mesh.faces]
+    return MeshPart(np.asarray(mesh.triangles, np.float64), None, Material(diffuse=colour), "", corners)
+
+
+def _moved(part: MeshPart, offset: tuple[float, float, float], colour: Colour) -> MeshPart:
+    return MeshPart(part.triangles + np.array(offset), None, Material(diffuse=colour))
+
+
+def _cloth(random: np.random.Generator) -> Colour:
+    red, green, blue = random.uniform(0.08, 0.85, 3)
+    return float(red), float(green), float(blue)
