@@ -17,7 +17,7 @@ from mm_nav.sim.sdf_geometry import Box
 
 Matrix = npt.NDArray[np.float64]
 
-_SIDES = 10  # few, because moving triangles are built anew at every step
+_SIDES = 8  # few, because moving triangles are built anew at every step
 _SKIN: tuple[Colour, ...] = ((0.95, 0.76, 0.62), (0.80, 0.58, 0.42), (0.55, 0.38, 0.26), (0.35, 0.23, 0.16))
 _HIP_M, _SHOULDER_M, _HEIGHT_M = 0.86, 1.40, 1.75
 _STRIDE_M = 1.4  # length of two steps
@@ -26,10 +26,18 @@ _LEG_SWING, _ARM_SWING = 0.5, 0.4  # rad
 
 @dataclass(frozen=True)
 class Figure:
-    """Segments of a body of a certain kind. kind: person | robot | door."""
+    """Segments of a body of a certain kind. kind: person | robot | door. middle: of a sphere around it, ahead of and above
+    the body's origin; radius: of that sphere, metres."""
 
     kind: str
     segments: tuple[Segment, ...]
+    middle: tuple[float, float]
+    radius: float
+
+    def sphere(self, x: float, y: float, yaw: float, floor_z: float) -> tuple[float, float, float, float]:
+        """Return x, y, z and radius (m) of a sphere that holds the body at a pose, world."""
+        ahead, up = self.middle
+        return x + ahead * math.cos(yaw), y + ahead * math.sin(yaw), floor_z + up, self.radius
 
     def poses(self, x: float, y: float, yaw: float, floor_z: float, travelled: float) -> list[Matrix]:
         """Return the pose (4, 4) of every segment, world. travelled: metres so far; legs and arms swing with it."""
@@ -48,7 +56,7 @@ def person(random: np.random.Generator) -> Figure:
     """Return a standing person, 1.75 m, looking along x: trunk and head, two legs, two arms."""
     shirt, trousers = (_cloth(random) for _ in range(2))
     skin, hair = _SKIN[int(random.integers(len(_SKIN)))], (0.15, 0.1, 0.08)
-    trunk = trimesh.creation.capsule(0.42, 0.15, count=(6, _SIDES))
+    trunk = trimesh.creation.capsule(0.42, 0.15, count=(5, _SIDES))
     trunk.apply_translation((0.0, 0.0, 1.0))
     trunk.apply_scale((0.75, 1.25, 1.0))
     head = trimesh.creation.icosphere(1, 0.11)
@@ -57,12 +65,15 @@ def person(random: np.random.Generator) -> Figure:
     top.apply_translation((-0.02, 0.0, 1.66))
     leg, shoe = _hanging(0.075, _HIP_M), trimesh.creation.box((0.26, 0.10, 0.08))
     shoe.apply_translation((0.05, 0.0, 0.04 - _HIP_M))
-    arm, hand = _hanging(0.05, 0.58), trimesh.creation.icosphere(1, 0.055)
+    arm, hand = _hanging(0.05, 0.58), trimesh.creation.icosphere(0, 0.06)
     hand.apply_translation((0.0, 0.0, -0.60))
     legs = Segment((_part(leg, trousers), _part(shoe, (0.1, 0.1, 0.1))))
     arms = Segment((_part(arm, shirt), _part(hand, skin)))
     return Figure(
-        "person", (Segment((_part(trunk, shirt), _part(head, skin), _part(top, hair))), legs, legs, arms, arms)
+        "person",
+        (Segment((_part(trunk, shirt), _part(head, skin), _part(top, hair))), legs, legs, arms, arms),
+        (0.0, _HEIGHT_M / 2),
+        1.05,
     )
 
 
@@ -74,7 +85,8 @@ def robot_body(length: float, width: float, height: float, random: np.random.Gen
         ((0.9 * length, 0.9 * width, 0.1 * height), 0.95 * height, (0.12, 0.12, 0.14)),
     ):
         parts += [_moved(part, (0.0, 0.0, z), colour) for part in tessellate(Box(size))]
-    return Figure("robot", (Segment(tuple(parts)),))
+    radius = math.sqrt(length**2 + width**2 + height**2) / 2
+    return Figure("robot", (Segment(tuple(parts)),), (0.0, height / 2), radius)
 
 
 def door_leaf(width: float, thickness: float, height: float, colour: Colour) -> Figure:
@@ -82,7 +94,8 @@ def door_leaf(width: float, thickness: float, height: float, colour: Colour) -> 
     parts = [_moved(part, (width / 2, 0.0, height / 2), colour) for part in tessellate(Box((width, thickness, height)))]
     handle = Box((0.12, thickness + 0.10, 0.02))
     parts += [_moved(part, (width - 0.10, 0.0, 1.0), (0.75, 0.75, 0.78)) for part in tessellate(handle)]
-    return Figure("door", (Segment(tuple(parts)),))
+    radius = math.hypot(width, height) / 2 + thickness + 0.1
+    return Figure("door", (Segment(tuple(parts)),), (width / 2, height / 2), radius)
 
 
 def _hanging(radius: float, length: float) -> trimesh.Trimesh:

@@ -153,7 +153,7 @@ def cast(scene: Scene, directions: Floats, world_T_sensor: Matrix, moving: Movin
     origins, world = _rays(directions, world_T_sensor)
     far = scene.layer.distances(origins, world)
     if moving is not None:
-        far = moving.nearest(origins, world, far)
+        far = moving.nearest(origins, world, far, world_T_sensor.ndim == 2)
     return far
 
 
@@ -168,8 +168,9 @@ def cast_signal(
     far = hits.distance
     if moving is not None:
         rows, near = moving.hits_before(origins, world, far, world_T_sensor.ndim == 2)
-        signal[rows] = _reflected(moving.layer.surface.colour, near.triangle, near.normal, world[rows])
-        far[rows] = near.distance
+        if near is not None:
+            signal[rows] = _reflected(moving.layer.surface.colour, near.triangle, near.normal, world[rows])
+            far[rows] = near.distance
     return far, signal
 
 

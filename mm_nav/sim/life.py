@@ -22,6 +22,7 @@ KINDS = ("person", "robot")
 _RADII = {"person": 0.25, "robot": 0.32}
 _ROBOT_SIZE = (0.5, 0.4, 0.6)
 _SIDES = 12
+_TICK_S = 0.05  # people move this often at most; the robot's physics may be finer
 _DOOR_HOLD_S = 2.0  # an automatic door stays open this long after the last one has passed
 
 
@@ -112,7 +113,7 @@ class Life:
         self._doors = [_Leaf(door) for door in config.doors]
         walkers, floor = config.everyone(), scene.floor_z
         self._map: WalkingMap | None = walking_map(scene) if walkers else None
-        self._floor, self._time = floor, 0.0
+        self._floor, self._time, self._behind = floor, 0.0, 0.0
         self.crowd = Crowd(self._map, random)
         figures = []
         for walker in walkers:
@@ -128,7 +129,8 @@ class Life:
         figures += [bodies.door_leaf(d.width, d.thickness, d.height, colour) for d in config.doors]
         self._figures = figures
         self.names = [walker.name for walker in walkers] + [door.name for door in config.doors]
-        self._bodies = MovingBodies(scene, [(n, f.segments) for n, f in zip(self.names, figures, strict=True)])
+        figures_by_name = [(n, f.segments) for n, f in zip(self.names, figures, strict=True)]
+        self._bodies = MovingBodies(scene, figures_by_name, self._segment_poses)
         self._stale = True
 
     def step(self, dt: float, footprint: Points, robot: Pose2D) -> str | None:
@@ -137,6 +139,10 @@ class Life:
         footprint: (K, 2), the robot's corners in the world, metres. Nobody moves into it.
         """
         self._time += dt
+        self._behind += dt
+        if self._behind < _TICK_S - 1e-9:
+            return None
+        dt, self._behind = self._behind, 0.0
         blocked = None
         leaves = [leaf.segment() for leaf in self._doors]
         before = self.crowd.positions.copy()
@@ -192,7 +198,8 @@ class Life:
         """What sensors see of everybody, where they are now."""
         if self._stale:
             self._stale = False
-            self._bodies.move(self._segment_poses())
+            spheres = [f.sphere(p.x, p.y, p.yaw, self._floor) for p, f in zip(self.poses(), self._figures, strict=True)]
+            self._bodies.move(np.array([s[:3] for s in spheres]), np.array([s[3] for s in spheres]))
         return self._bodies
 
     def _segment_poses(self) -> npt.NDArray[np.float64]:

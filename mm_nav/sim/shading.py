@@ -31,7 +31,7 @@ def shade(
     pixel: size of a pixel at distance 1, for texture filtering. moving: bodies that stand before or behind the scene;
     rays must then start at one point.
     """
-    layers = (scene.layer,) if moving is None else (scene.layer, moving.layer)
+    layers = (scene.layer,) if moving is None or not shadows else (scene.layer, moving.layer)
     hits = scene.layer.intersect(origins, directions)
     missed = np.flatnonzero(hits.triangle < 0)
     if len(missed) == len(directions):
@@ -44,7 +44,8 @@ def shade(
     distance = hits.distance
     if moving is not None:
         rows, near = moving.hits_before(origins, directions, distance)
-        if len(rows):
+        if near is not None:
+            layers = (scene.layer, moving.layer)
             colour[rows], model[rows] = _shade_hits(
                 scene, layers, 1, near, origins[rows], directions[rows], pixel, shadows
             )
