@@ -16,7 +16,8 @@ import numpy.typing as npt
 from mm_nav.errors import WorldError
 from mm_nav.sim.materials import Colour, Image, Material
 from mm_nav.sim.mesh_primitives import MeshPart
-from mm_nav.sim.sdf import numbers, read_xml
+from mm_nav.sim.sdf import numbers
+from mm_nav.sim.sdf_xml import read_xml
 
 _MAX_DEPTH = 64
 

@@ -1,72 +1,28 @@
-"""SDF as XML: a hardened parser and typed access to elements, numbers and poses (http://sdformat.org, 1.4 to 1.11)."""
+"""Typed access to SDF elements, numbers and poses (http://sdformat.org, versions 1.4 to 1.11)."""
 
 from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import numpy.typing as npt
-from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
-from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
 from mm_nav.errors import WorldError
 
 Matrix = npt.NDArray[np.float64]
-MAX_XML_BYTES = 256 * 1024 * 1024
-
-
-def read_xml(path: Path) -> Element:
-    """Return the root element of an XML file.
-
-    Raises WorldError when the file cannot be read, is larger than 256 MB, is not XML, or declares entities.
-    """
-    try:
-        if path.stat().st_size > MAX_XML_BYTES:
-            raise WorldError(
-                f"{path}: {path.stat().st_size} bytes is more than {MAX_XML_BYTES}: split or shrink the file"
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise WorldError(
-            f"{path}: cannot be read ({error.strerror or error}): check the path and its permissions"
-        ) from error
-    return parse_xml(data, str(path))
-
-
-def parse_xml(data: bytes | str, source: str) -> Element:
-    """Return the root element of XML text; `source` names it in errors. Entities and file references are refused."""
-    raw = (data.encode() if isinstance(data, str) else data).lstrip()
-    try:
-        try:
-            return _parse(raw)
-        except ParseError:
-            return _parse(_repair(raw))
-    except DefusedXmlException as error:
-        raise WorldError(
-            f"{source}: declares XML entities or external references, which no world needs "
-            f"({type(error).__name__}): remove them"
-        ) from error
-    except (ParseError, ValueError, LookupError) as error:
-        raise WorldError(f"{source}: is not well-formed XML ({error}): repair the file at that place") from error
-
-
-def _parse(raw: bytes) -> Element:
-    root: Element = fromstring(raw, forbid_dtd=False, forbid_entities=True, forbid_external=True)
-    return root
-
-
-def _repair(raw: bytes) -> bytes:
-    """Undo what Gazebo's own, lenient parser accepts: text before the root, "--" in comments, undeclared prefixes."""
-    raw = re.sub(rb"<!--.*?-->", b"", raw[max(raw.find(b"<"), 0) :], flags=re.DOTALL)
-    raw = re.sub(rb"</?[\w.:-]+", lambda tag: tag[0].replace(b":", b"_"), raw)
-    return re.sub(rb"(\s)(?!xml)([\w.-]+):([\w.:-]+\s*=)", rb"\1\2_\3", raw)
 
 
 def check_version(root: Element, source: str) -> str:
     """Return the SDF version of an <sdf> root element; raise WorldError for anything that is not SDF."""
+    if root.tag == "robot":
+        raise WorldError(f"{source}: is URDF (root element <robot>), not SDF: convert it first (gz sdf -p FILE)")
+    if root.tag == "gazebo":
+        raise WorldError(
+            f"{source}: is SDF {root.get('version', '1.2')} with the root element <gazebo>; versions 1.4 to 1.11 are "
+            "read: convert the file (gz sdf -p FILE)"
+        )
     if root.tag != "sdf":
         raise WorldError(f"{source}: the root element is <{root.tag}>, not <sdf>: give an SDF world or model file")
     text = (root.get("version") or "").strip()
@@ -74,7 +30,9 @@ def check_version(root: Element, source: str) -> str:
         raise WorldError(f'{source}: <sdf version="{text}"> has no version like 1.4 to 1.11: add one')
     major, minor = (int(part) for part in text.split("."))
     if major != 1 or not 3 <= minor <= 12:
-        raise WorldError(f"{source}: SDF {text} is not read; versions 1.4 to 1.11 are: convert the file (gz sdf -p)")
+        raise WorldError(
+            f"{source}: SDF {text} is not read; versions 1.4 to 1.11 are: convert the file (gz sdf -p FILE)"
+        )
     return text
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
 
 from mm_nav.errors import WorldError
-from mm_nav.sim.sdf import check_version, parse_xml, read_xml, text_of
-from mm_nav.sim.sdf_resources import Resources, is_remote, last_name
+from mm_nav.sim.sdf import check_version, text_of
+from mm_nav.sim.sdf_resources import Resources, last_name
+from mm_nav.sim.sdf_xml import parse_xml, read_xml
 
 BASE = "mm_nav_base"  # attribute: folder of the file that an included element came from
 _MAX_DEPTH = 32
+# Ten models that each include ten others, nine deep, would be a thousand million: these stop far above real worlds.
+_MAX_INCLUDES, _MAX_ELEMENTS = 20_000, 2_000_000
 _SDF_SUFFIXES = (".sdf", ".world", ".xml", ".model")
 
 _GROUND_PLANE = """<sdf version="1.6"><model name="ground_plane"><static>true</static><link name="link">
@@ -33,7 +36,9 @@ class Includer:
     missing: dict[str, None] = field(default_factory=dict)
     unsupported: dict[str, None] = field(default_factory=dict)
     absent: set[str] = field(default_factory=set)
-    files: dict[Path, Element] = field(default_factory=dict)
+    files: dict[Path, tuple[Element, int]] = field(default_factory=dict)
+    includes: int = 0
+    elements: int = 0
 
     def expand(self, parent: Element, base: Path | None, stack: tuple[str, ...]) -> None:
         """Replace the includes below `parent` (a world or model); `stack` holds the files being read, to find
@@ -47,12 +52,12 @@ class Includer:
                 self.expand(child, base, stack)
                 children.append(child)
             elif child.tag == "include":
-                children += self._include(child, base, stack)
+                children += self._include(child, base, stack, merge=parent.tag == "model")
             else:
                 children.append(child)
         parent[:] = children
 
-    def _include(self, include: Element, base: Path | None, stack: tuple[str, ...]) -> list[Element]:
+    def _include(self, include: Element, base: Path | None, stack: tuple[str, ...], merge: bool) -> list[Element]:
         uri = text_of(include, "uri")
         if not uri:
             raise WorldError(f"{stack[-1]}: an <include> has no <uri>: name the model to include")
@@ -62,13 +67,24 @@ class Includer:
                 self.missing[uri] = None
             self.absent.add(text_of(include, "name") or last_name(uri))
             return []
+        self.includes += 1
+        if self.includes > _MAX_INCLUDES or self.elements > _MAX_ELEMENTS:
+            raise WorldError(
+                f"{stack[0]}: its includes unfold to more than {_MAX_INCLUDES} models or {_MAX_ELEMENTS} elements (last: "
+                f"{uri}): it includes too much, or the same thing over and over"
+            )
         if source:
             self.expand(found, folder, (*stack, source))
         if folder is not None:
             found.set(BASE, str(folder))
         for tag in ("name", "static", "pose", "placement_frame"):
             self._override(include, found, tag)
-        if include.get("merge", "").lower() in ("1", "true") and found.tag == "model":
+        for child in include:
+            if child.tag == "plugin":
+                found.append(child)
+            elif child.tag.startswith("experimental"):
+                self.unsupported[f"include with {child.tag.replace('_', ':', 1)}"] = None
+        if merge and include.get("merge", "").lower() in ("1", "true") and found.tag == "model":
             return _merged(found)
         return [found]
 
@@ -88,14 +104,12 @@ class Includer:
     def _open(self, uri: str, base: Path | None, stack: tuple[str, ...]) -> tuple[Element | None, Path | None, str]:
         """Return a fresh element for a URI, the folder its own URIs start at, and its file ("" = built in)."""
         name = last_name(uri)
-        path = self.resources.find(f"model://{name}" if is_remote(uri) else uri, base)
-        if path is None and is_remote(uri):
-            path = self.resources.find("model://" + name.replace(" ", "_").lower(), base)
+        path = self.resources.find(uri, base)
         if path is not None and path.is_dir():
             path = self.resources.model_file(path)
         if path is None:
             built_in = _BUILT_IN.get(name.strip().replace(" ", "_").lower())
-            return (_first(parse_xml(built_in, name), name), None, "") if built_in else (None, None, "")
+            return (_first(parse_xml(built_in, name)), None, "") if built_in else (None, None, "")
         if path.suffix.lower() not in _SDF_SUFFIXES:
             self.unsupported[f"include {uri}"] = None
             return None, None, ""
@@ -105,14 +119,16 @@ class Includer:
         if path not in self.files:
             root = read_xml(path)
             check_version(root, str(path))
-            self.files[path] = root
-        element = _first(self.files[path], str(path))
-        if element is None:
-            raise WorldError(f"{path}: has no <model> or <light> to include: give an SDF model file")
+            element = _first(root)
+            if element is None:
+                raise WorldError(f"{path}: has no <model> or <light> to include: give an SDF model file")
+            self.files[path] = (element, sum(1 for _ in element.iter()))
+        element, size = self.files[path]
+        self.elements += size
         return copy.deepcopy(element), path.parent, str(path)
 
 
-def _first(root: Element, source: str) -> Element | None:
+def _first(root: Element) -> Element | None:
     return next((child for child in root if child.tag in ("model", "light", "actor")), None)
 
 

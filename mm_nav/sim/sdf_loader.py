@@ -17,8 +17,6 @@ from mm_nav.sim.sdf import (
     check_version,
     flag,
     parse_pose,
-    parse_xml,
-    read_xml,
     scalar,
     text_of,
     vector,
@@ -28,6 +26,7 @@ from mm_nav.sim.sdf_geometry import Mesh, parse_geometry
 from mm_nav.sim.sdf_include import BASE, Includer
 from mm_nav.sim.sdf_resources import Resources
 from mm_nav.sim.sdf_surfaces import Surfaces
+from mm_nav.sim.sdf_xml import parse_xml, read_xml
 from mm_nav.sim.world import Light, Model, Shape, World
 
 _MIN_OPACITY = 0.1  # fainter than this, a visual is not seen

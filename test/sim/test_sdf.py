@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mm_nav.errors import WorldError
-from mm_nav.sim.sdf import parse_pose, parse_xml, rotation_rpy
+from mm_nav.sim.sdf import parse_pose, rotation_rpy
+from mm_nav.sim.sdf_xml import parse_xml
 from mm_nav.sim.world import parse_world
 
 BOX = "<geometry><box><size>1 1 1</size></box></geometry>"
@@ -160,6 +161,29 @@ def test_careless_xml_is_read_as_gazebo_does() -> None:
     assert parse_world("?xml version='1.0'?>\n" + text).geometry_count == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<sdf version='1.6'><world name=w><light name='a & b' name='c' type='point'/></world></sdf>",
+        "<!-- by whom -->\n<?xml version='1.0'?><sdf version='1.6'><world name='w'/></sdf>\n</sdf>\n",
+        "\r\n<sdf version='1.6'>\r\n<world name='<w>'/>\r\n</sdf>\r\n",
+        "\ufeff<sdf version='1.6'><world name='w'/></sdf>".encode(),
+        "\ufeff<sdf version='1.6'><world name='w'/></sdf>".encode("utf-16"),
+        "<?xml version='1.0' encoding='UTF-8'?><!-- \xa9 --><sdf version='1.6'/>".encode("latin-1"),
+        "<?xml version='1.0' encoding='gb2312'?><sdf version='1.6' name='\u4e2d'/>".encode("gb2312"),
+        "<sdf version='1.6'><![CDATA[ a && <b> ]]><gz:c/></sdf>",
+    ],
+)
+def test_xml_that_gazebos_parser_lets_pass(text: str | bytes) -> None:
+    assert parse_xml(text, "test").get("version") == "1.6"
+
+
+def test_deep_nesting_and_repairs_without_end_are_refused_quickly() -> None:
+    for text in ("<a>" * 300_000 + "</a>" * 300_000, "<!--" * 300_000, "<a b='" * 100_000, "<a b=c" * 100_000):
+        with pytest.raises(WorldError):
+            parse_xml(text, "test")
+
+
 def test_frames_in_a_model_that_was_not_found_do_not_stop_the_rest() -> None:
     body = f"<link name='l'><pose relative_to='lost::f'>1 0 0 0 0 0</pose>{VISUAL}</link>"
     loaded = parse_world(world(model("m", f"<include><name>lost</name><uri>model://nowhere</uri></include>{body}")))
@@ -178,7 +202,7 @@ EXTERNAL = (
         ("<sdf version='1.6'><world>", "not well-formed XML"),
         ("", "not well-formed XML"),
         ("\0\1\2", "not well-formed XML"),
-        ("<robot name='r'/>", "root element is <robot>"),
+        ("<robot name='r'/>", "is URDF"),
         ("<sdf><world name='w'/></sdf>", "no version"),
         ("<sdf version='3.0'><world name='w'/></sdf>", "SDF 3.0 is not read"),
         ("<sdf version='1.6'/>", "neither <world> nor <model>"),

@@ -173,13 +173,74 @@ def test_circle_of_includes_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["model://../secret", "../../secret/model.sdf", "file:///secret/x.sdf", "/secret/x.sdf"]
+    "uri",
+    [
+        "model://../secret",
+        "../../secret/model.sdf",
+        "../../../nowhere.sdf",
+        "file://{folder}/secret/model.sdf",
+        "{folder}/secret/model.sdf",
+        "model://link",
+        "model://dir/model.sdf",
+    ],
 )
 def test_include_may_not_leave_the_search_paths(tmp_path: Path, uri: str) -> None:
     write_model(tmp_path / "secret", BOX_LINK)
-    (tmp_path / "open" / "models").mkdir(parents=True)
+    models = tmp_path / "open" / "models"
+    (models / "link").mkdir(parents=True)
+    (models / "link" / "model.sdf").symlink_to(tmp_path / "secret" / "model.sdf")
+    (models / "dir").symlink_to(tmp_path / "secret")
     with pytest.raises(WorldError, match="outside the search paths"):
-        parse_world(sdf(include(uri)), search_paths=[tmp_path / "open" / "models"])
+        parse_world(sdf(include(uri.format(folder=tmp_path))), search_paths=[models])
+
+
+def test_a_path_of_another_machine_is_missing_or_found_by_its_end(tmp_path: Path) -> None:
+    write_model(tmp_path / "box", BOX_LINK)
+    lost, moved = "file:///home/her/.gazebo/models/lost", "/home/her/.gazebo/models/box/model.sdf"
+    loaded = parse_world(sdf(include(lost) + include(moved)), search_paths=[tmp_path])
+    assert loaded.missing == (lost,) and loaded.geometry_count == 1
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "model://Box",
+        "model://two%20words",
+        "model://two words",
+        "model://models/box",
+        "package://robot_worlds/models/box",
+        "file://models/box/model.sdf",
+        "https://fuel.gazebosim.org/1.0/OpenRobotics/models/Two words/3",
+        "../models/box/",
+    ],
+)
+def test_uris_as_they_are_written_in_the_wild(tmp_path: Path, uri: str) -> None:
+    package = tmp_path / "robot_worlds"
+    write_model(package / "models" / "box", BOX_LINK)
+    write_model(package / "models" / "two words", BOX_LINK)
+    (package / "package.xml").write_text("<package/>")
+    (package / "worlds" / "indoor").mkdir(parents=True)
+    place = package / "worlds" if uri.startswith("..") else package / "worlds" / "indoor"
+    (place / "a.world").write_text(sdf(include(uri)))
+    assert load_world(place / "a.world").missing == ()
+
+
+def test_models_that_gazebo_fetched_before_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version, size in (("2", "1 1 1"), ("10", "3 3 3")):
+        folder = tmp_path / "fuel.gazebosim.org" / "openrobotics" / "models" / "big chair" / version
+        write_model(folder, BOX_LINK.replace("1 1 1", size))
+    monkeypatch.setenv("GZ_FUEL_CACHE_PATH", str(tmp_path))
+    loaded = parse_world(sdf(include("https://fuel.gazebosim.org/1.0/OpenRobotics/models/Big Chair")))
+    assert loaded.models[0].bounds()[1, 0] == 1.5
+
+
+def test_includes_that_unfold_without_end_are_refused(tmp_path: Path) -> None:
+    write_model(tmp_path / "level0", BOX_LINK)
+    for level in range(1, 10):
+        body = "".join(include(f"model://level{level - 1}", f"<name>m{i}</name>") for i in range(10))
+        write_model(tmp_path / f"level{level}", body)
+    with pytest.raises(WorldError, match="unfold"):
+        parse_world(sdf(include("model://level9")), search_paths=[tmp_path])
 
 
 def test_mesh_and_texture_may_not_leave_the_search_paths(tmp_path: Path) -> None:
