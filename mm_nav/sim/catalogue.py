@@ -41,7 +41,8 @@ def sample_colour(rng: np.random.Generator, name: str) -> Rgb:
 class Part:
     """One primitive. shape: box | cylinder | sphere. size: box (x, y, z); cylinder (radius, length); sphere (radius,).
 
-    position: centre in the object's frame (z = 0 on the floor), metres. rpy: rad. colour: linear RGB.
+    position: centre in the object's frame (z = 0 on the floor), metres. rpy: rad. colour: linear RGB. material: one of
+    mm_nav.sim.textures.TEXTURES, "" = not said.
     """
 
     shape: str
@@ -49,6 +50,7 @@ class Part:
     position: tuple[float, float, float]
     colour: Rgb
     rpy: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    material: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ DOORWAY_CLEAR_OF_CORNERS = 0.3
 
 @dataclass(frozen=True)
 class Room:
-    """An axis-aligned room between its walls' centre lines, metres, world. kind: room | corridor."""
+    """An axis-aligned room between its walls' centre lines, metres, world. kind: room | corridor | hall | maze."""
 
     x0: float
     y0: float
@@ -54,18 +54,39 @@ class Wall:
 
 @dataclass(frozen=True)
 class FloorPlan:
-    """Rooms, the openings between them, and the walls that are left."""
+    """Rooms, the openings between them, and the walls that are left. cells: those of a maze."""
 
     width: float
     height: float
     rooms: tuple[Room, ...]
     doorways: tuple[Doorway, ...]
     walls: tuple[Wall, ...]
+    cells: tuple[MazeCell, ...] = ()
+
+
+@dataclass(frozen=True)
+class MazeCell:
+    """A square of a maze around (x, y), metres, world. closed: whether there is a wall at its -x, +x, -y and +y side."""
+
+    x: float
+    y: float
+    side: float
+    closed: tuple[bool, bool, bool, bool]
 
 
 def make_floor_plan(rng: np.random.Generator, style: str) -> FloorPlan:
-    """Return a floor plan centred on the origin. style: room | apartment | office | cluttered."""
-    if style == "room":
+    """Return a floor plan centred on the origin. style: one of mm_nav.sim.generator.ALL_STYLES."""
+    if style == "maze":
+        from mm_nav.sim.maze import make_maze
+
+        return make_maze(rng)
+    if style == "warehouse":
+        width, height = rng.uniform(14.0, 24.0), rng.uniform(12.0, 16.0)
+        rooms = _warehouse(rng, width, height)
+    elif style == "storeroom":
+        width, height = rng.uniform(6.0, 9.0), rng.uniform(5.5, 8.0)
+        rooms = [Room(-width / 2, -height / 2, width / 2, height / 2)]
+    elif style == "room":
         width, height = rng.uniform(5.0, 8.5), rng.uniform(4.5, 7.5)
         rooms = [Room(-width / 2, -height / 2, width / 2, height / 2)]
     elif style == "office":
@@ -81,6 +102,17 @@ def make_floor_plan(rng: np.random.Generator, style: str) -> FloorPlan:
     rooms = [Room(round(r.x0, 3), round(r.y0, 3), round(r.x1, 3), round(r.y1, 3), r.kind) for r in rooms]
     doorways = _doorways(rng, rooms)
     return FloorPlan(float(width), float(height), tuple(rooms), tuple(doorways), tuple(_walls(rooms, doorways)))
+
+
+def _warehouse(rng: np.random.Generator, width: float, height: float) -> list[Room]:
+    """A hall, mostly with a strip of two or three small rooms along its left side."""
+    if rng.random() < 0.35:
+        return [Room(-width / 2, -height / 2, width / 2, height / 2, "hall")]
+    cut = -width / 2 + float(rng.uniform(3.0, 4.0))
+    levels = np.linspace(-height / 2, height / 2, int(rng.integers(3, 5)))
+    levels[1:-1] += rng.uniform(-0.5, 0.5, len(levels) - 2)
+    side = [Room(-width / 2, float(low), cut, float(high)) for low, high in itertools.pairwise(levels)]
+    return [Room(cut, -height / 2, width / 2, height / 2, "hall"), *side]
 
 
 def _columns(rng: np.random.Generator, x0: float, x1: float, y0: float, y1: float) -> list[Room]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.errors import WorldError
+from mm_nav.resources import resource_path
 from mm_nav.sim.materials import Colour, Material
 from mm_nav.sim.mesh_primitives import MeshPart
 from mm_nav.sim.sdf_geometry import Geometry, Plane
@@ -145,10 +146,13 @@ def load_world(path: str | Path, search_paths: Sequence[Path] = ()) -> World:
 
 
 def parse_world(sdf_text: str, base_dir: Path | None = None, search_paths: Sequence[Path] = ()) -> World:
-    """Load a world from SDF text; relative URIs start at `base_dir`. Errors as load_world."""
+    """Load a world from SDF text. Errors as load_world.
+
+    base_dir: where relative URIs start; None = worlds/ of this stack, where generated worlds' textures are.
+    """
     from mm_nav.sim.sdf_loader import load_text
 
-    return load_text(sdf_text, base_dir, search_paths)
+    return load_text(sdf_text, base_dir or resource_path("worlds"), search_paths)
 
 
 def _bounds(shapes: Sequence[Shape]) -> npt.NDArray[np.float64]:
