@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Collect."""
-    from mm_nav.cli.training_config import read_sections, settings
+    from mm_nav.cli.training_config import read_sections
+    from mm_nav.config_file import from_mapping
     from mm_nav.learning.collect import CollectConfig, collect
     from mm_nav.policy.config import PolicyConfig
     from mm_nav.resources import resource_path
@@ -44,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--workers is {args.workers}: give 1 or more")
     path = args.config or resource_path("config/train/tiny.yaml")
     sections = read_sections(path)
-    what = settings(path, "collect", sections["collect"], CollectConfig)
-    policy = settings(path, "policy", sections["policy"], PolicyConfig)
+    what = from_mapping(CollectConfig, sections["collect"], f"{path}: collect")
+    policy = from_mapping(PolicyConfig, sections["policy"], f"{path}: policy")
     if args.worlds is not None:
         what = replace(what, worlds=args.worlds)
     if args.seed is not None:

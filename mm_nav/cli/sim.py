@@ -26,11 +26,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, metavar="FILE", help="ONNX policy (default: the one of mm_nav)")
     parser.add_argument("--rate", type=float, default=1.0, metavar="R", help="simulated seconds per second (default 1)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the simulated noise (default 0)")
+    parser.add_argument(
+        "--robot",
+        default="generic",
+        metavar="NAME",
+        help="robot of the simulator: a name in config/robots, or a YAML file",
+    )
+    parser.add_argument("--people", type=int, default=0, metavar="N", help="people who wander about (default 0)")
+    parser.add_argument("--life", type=Path, metavar="FILE", help="YAML file with people, robots and doors that move")
+    parser.add_argument("--shadows", action="store_true", help="render shadows")
     parser.add_argument("--simulator-only", action="store_true", help="no stack, just the robot and its sensors")
     parser.add_argument(
         "--logs", type=Path, default=Path("out/sim/logs"), metavar="DIR", help="logs (default out/sim/logs)"
     )
     add_json_option(parser)
+
+
+def _absolute(name: str | Path) -> str:
+    """Return a YAML file's whole path, since nodes run elsewhere; other names as they are."""
+    return str(Path(name).resolve()) if str(name).endswith((".yaml", ".yml")) else str(name)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,6 +53,13 @@ def run(args: argparse.Namespace) -> int:
     from mm_nav.ros.process_group import ProcessGroup, last_words, prepare_environment
 
     require_writable(args.json)
+    from mm_nav.sim.rig import load_life, load_rig
+
+    load_rig(args.robot)  # what cannot be read is told here, not in a node's log
+    if args.life is not None:
+        load_life(args.life)
+    if not 0 <= args.people <= 200:
+        raise ConfigError(f"--people is {args.people}; it must be between 0 and 200")
     if not 0 <= args.rate <= 100:
         raise ConfigError(f"--rate is {args.rate}; it must be between 0 (as fast as possible) and 100")
     world = args.world or resource_path("worlds/apartment.sdf")
@@ -49,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
     parameters: dict[str, dict[str, object]] = {
         "simulator": {
             "world": str(Path(world).resolve()), "seed": args.seed, "rate": args.rate,
-            "start_x": start.x, "start_y": start.y, "start_yaw": start.yaw,
+            "start_x": start.x, "start_y": start.y, "start_yaw": start.yaw, "people": args.people,
+            "robot": _absolute(args.robot), "life": _absolute(args.life or ""), "shadows": args.shadows,
         }
     }  # fmt: skip
     if args.model is not None:

@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train."""
-    from mm_nav.cli.training_config import read_sections, settings
+    from mm_nav.cli.training_config import read_sections
+    from mm_nav.config_file import from_mapping
     from mm_nav.policy.config import PolicyConfig
     from mm_nav.resources import resource_path
 
@@ -48,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"training needs PyTorch ({error}): run pip install 'mm_nav[train]'") from error
     path = args.config or resource_path("config/train/tiny.yaml")
     sections = read_sections(path)
-    policy = settings(path, "policy", sections["policy"], PolicyConfig)
-    config = settings(path, "train", sections["train"], TrainConfig)
+    policy = from_mapping(PolicyConfig, sections["policy"], f"{path}: policy")
+    config = from_mapping(TrainConfig, sections["train"], f"{path}: train")
     if args.data is not None:
         config = replace(config, data=args.data)
     if args.minutes is not None:

@@ -20,6 +20,7 @@ from mm_nav.evaluation.pose_sources import PoseDifferentiator, is_odometry_trans
 from mm_nav.evaluation.transforms import TransformTree
 from mm_nav.observation import CameraImage, LaserScan, Odometry, PointCloud
 from mm_nav.sensing.messages import cloud_from, image_from, odometry_from, scan_from, stamp_ns, transform_matrix
+from mm_nav.sensing.rectify import distortion_from
 
 Item = Odometry | LaserScan | CameraImage | PointCloud
 Matrix = npt.NDArray[np.float64]
@@ -104,6 +105,7 @@ class BagReader:
             self._infos = [c for c in self._reader.connections if c.msgtype == _INFO]
             self.report.duration_s = max(0, self._reader.duration) * 1e-9
             self._intrinsics: Matrix | None = None
+            self._distortion: tuple[tuple[float, ...], str] = ((), "plumb_bob")
             self._tree = TransformTree()
             self._base = "base_link"
             self._differentiator = PoseDifferentiator()
@@ -192,7 +194,7 @@ class BagReader:
                 f"no CameraInfo for {self.report.used['image']}: a field of view of {_CAMERA_FOV} rad is assumed"
             )
             return CameraImage(stamp, picture.rgb, self._intrinsics, mount)
-        return image_from(message, self._intrinsics, mount, stamp, compressed)
+        return image_from(message, self._intrinsics, mount, stamp, compressed, self._distortion)
 
     def _mount(self, frame: str, kind: str) -> Matrix | None:
         found = self._tree.lookup(self._base, frame)
@@ -288,6 +290,10 @@ class BagReader:
         k = np.asarray(getattr(message, "k", getattr(message, "K", ())), np.float64)
         if k.size == 9 and k[0] > 0 and k[4] > 0:
             self._intrinsics = k.reshape(3, 3)
+            try:
+                self._distortion = distortion_from(message)
+            except SensorError as error:
+                self.report.warn(f"{error}; the pictures are used as they are")
 
     def _add_transforms(self, message: Any, receive: int | None = None) -> list[Odometry]:
         """Take note of mounts; return the robot's poses, where those come from transforms."""

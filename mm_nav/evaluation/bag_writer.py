@@ -103,7 +103,7 @@ class ObservationWriter:
         header = self._header(image.stamp_ns, CAMERA)
         k = image.intrinsics
         values = {
-            "d": np.zeros(5),
+            "d": np.array(image.distortion or (0.0,) * 5),
             "k": k.ravel(),
             "r": np.eye(3).ravel(),
             "p": np.hstack([k, np.zeros((3, 1))]).ravel(),
@@ -116,7 +116,7 @@ class ObservationWriter:
         shape = {"header": header, "height": height, "width": width}
         self._write(
             "/camera/camera_info", "sensor_msgs/msg/CameraInfo", image.stamp_ns, receive,
-            distortion_model="plumb_bob", binning_x=0, binning_y=0, roi=region, **shape, **values,
+            distortion_model=image.distortion_model, binning_x=0, binning_y=0, roi=region, **shape, **values,
         )  # fmt: skip
         self._write(
             "/camera/image_raw", "sensor_msgs/msg/Image", image.stamp_ns, receive,

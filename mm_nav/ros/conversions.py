@@ -14,7 +14,7 @@ from mm_nav_interfaces.msg import PolicyOutput as PolicyOutputMessage
 from nav_msgs.msg import OccupancyGrid as OccupancyGridMessage
 from nav_msgs.msg import Odometry as OdometryMessage
 from nav_msgs.msg import Path
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, Imu, PointCloud2, PointField
 from sensor_msgs.msg import LaserScan as LaserScanMessage
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker
@@ -23,10 +23,17 @@ from mm_nav.command import PolicyOutput
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import PolicyGoal
 from mm_nav.mapping.occupancy_grid import GridExport
-from mm_nav.observation import CameraImage, LaserScan, Odometry
+from mm_nav.observation import CameraImage, ImuReading, LaserScan, Odometry, PointCloud
 from mm_nav.sensing.messages import quaternion_from_matrix, quaternion_from_yaw, stamp_ns, yaw_from_quaternion
 
 Matrix = npt.NDArray[np.float64]
+_CLOUD_ROW = np.dtype(
+    [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "<u2"), ("time", "<f4")]
+)
+_CLOUD_FIELDS = {
+    "x": (0, PointField.FLOAT32), "y": (4, PointField.FLOAT32), "z": (8, PointField.FLOAT32),
+    "intensity": (12, PointField.FLOAT32), "ring": (16, PointField.UINT16), "time": (18, PointField.FLOAT32),
+}  # fmt: skip
 
 
 def to_time(nanoseconds: int) -> Time:
@@ -57,13 +64,13 @@ def image_message(image: CameraImage, frame: str) -> Image:
 
 
 def camera_info_message(image: CameraImage, frame: str) -> CameraInfo:
-    """Return the sensor_msgs/CameraInfo of a rectified pinhole camera."""
+    """Return the sensor_msgs/CameraInfo of a camera."""
     height, width = image.rgb.shape[:2]
     k = image.intrinsics
     message = CameraInfo(
-        header=to_header(image.stamp_ns, frame), height=height, width=width, distortion_model="plumb_bob"
+        header=to_header(image.stamp_ns, frame), height=height, width=width, distortion_model=image.distortion_model
     )
-    message.d = [0.0] * 5
+    message.d = list(image.distortion) or [0.0] * 5
     message.k = [float(v) for v in k.ravel()]
     message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     message.p = [float(v) for v in np.hstack([k, np.zeros((3, 1))]).ravel()]
@@ -77,11 +84,47 @@ def scan_message(scan: LaserScan, frame: str, period_s: float) -> LaserScanMessa
         angle_min=float(scan.angle_min),
         angle_max=float(scan.angle_min + scan.angle_increment * (len(scan.ranges) - 1)),
         angle_increment=float(scan.angle_increment),
+        time_increment=float(scan.time_increment_s),
         scan_time=period_s,
         range_min=float(scan.range_min),
         range_max=float(scan.range_max),
         ranges=floats(scan.ranges),
     )
+
+
+def cloud_message(cloud: PointCloud, base_T_sensor: Matrix, frame: str) -> PointCloud2:
+    """Return a sensor_msgs/PointCloud2 in the sensor's frame, with the fields that Velodyne drivers give: x, y, z,
+    intensity (0 to 100), ring and time (s after the stamp)."""
+    count = len(cloud.points)
+    rows = np.zeros(count, _CLOUD_ROW)
+    points = (cloud.points - base_T_sensor[:3, 3]) @ base_T_sensor[:3, :3]
+    rows["x"], rows["y"], rows["z"] = points.T
+    for name, values, scale in (
+        ("intensity", cloud.intensity, 100.0), ("ring", cloud.ring, 1), ("time", cloud.time_s, 1)
+    ):  # fmt: skip
+        if values is not None:
+            rows[name] = values * scale
+    message = PointCloud2(
+        header=to_header(cloud.stamp_ns, frame), height=1, width=count, is_dense=True, point_step=_CLOUD_ROW.itemsize,
+        row_step=_CLOUD_ROW.itemsize * count,
+    )  # fmt: skip
+    message.fields = [
+        PointField(name=name, offset=offset, datatype=datatype, count=1)
+        for name, (offset, datatype) in _CLOUD_FIELDS.items()
+    ]
+    message.data = array.array("B", rows.tobytes())
+    return message
+
+
+def imu_message(reading: ImuReading, frame: str) -> Imu:
+    """Return a sensor_msgs/Imu; the orientation is marked unknown, as of an IMU without a filter (REP 145)."""
+    message = Imu(header=to_header(reading.stamp_ns, frame))
+    message.orientation_covariance = [-1.0] + [0.0] * 8
+    for target, values in (
+        (message.angular_velocity, reading.angular_velocity), (message.linear_acceleration, reading.linear_acceleration)
+    ):  # fmt: skip
+        target.x, target.y, target.z = (float(value) for value in values)
+    return message
 
 
 def odometry_message(odometry: Odometry, frame: str, child: str) -> OdometryMessage:

@@ -24,6 +24,7 @@ from mm_nav.ros.tf_buffer import StaticTransforms
 from mm_nav.ros.topics import frames, topics
 from mm_nav.runtime.policy import OnnxPolicy, default_model
 from mm_nav.sensing.messages import image_from, odometry_from, scan_from
+from mm_nav.sensing.rectify import distortion_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
 
 
@@ -60,6 +61,7 @@ class InferenceNode(StackNode):
         self._goal: PolicyGoal | None = None
         self._latest: Observation | None = None
         self._intrinsics: npt.NDArray[np.float64] | None = None
+        self._distortion: tuple[tuple[float, ...], str] = ((), "plumb_bob")
         t = topics()
         self._mounts = StaticTransforms(self)
         self._publisher = self.create_publisher(PolicyOutput, t.policy, qos.STATUS)
@@ -82,6 +84,11 @@ class InferenceNode(StackNode):
         self._consider(self._sync.push_odometry(odometry_from(message)))
 
     def _camera_info(self, message: CameraInfo) -> None:
+        try:
+            self._distortion = distortion_from(message)
+        except SensorError as error:
+            self._complain(str(error))
+            return
         self._intrinsics = np.asarray(message.k, np.float64).reshape(3, 3)
 
     def _image(self, buffer: bytes) -> None:
@@ -96,7 +103,9 @@ class InferenceNode(StackNode):
             if mount is None:
                 self._complain(f"no transform from {frames().base} to {message.header.frame_id} on /tf_static")
                 return
-            self._consider(self._sync.push_image(image_from(message, self._intrinsics, mount)))
+            self._consider(
+                self._sync.push_image(image_from(message, self._intrinsics, mount, distortion=self._distortion))
+            )
         except SensorError as error:
             self._complain(str(error))
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry as OdometryMessage
+from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock as ClockMessage
-from sensor_msgs.msg import CameraInfo, Image, LaserScan
+from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2
 from std_msgs.msg import Float32, UInt32
 from tf2_msgs.msg import TFMessage
 
@@ -19,17 +20,35 @@ from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.observation import Odometry
 from mm_nav.resources import resource_path
-from mm_nav.robot import RobotConfig
 from mm_nav.ros import conversions, qos
 from mm_nav.ros.parameters import ParameterSpec
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.topics import frames, topics
 from mm_nav.sensing.messages import stamp_ns
-from mm_nav.sim.sensors import CameraConfig, LidarConfig
-from mm_nav.sim.simulator import SimConfig, Simulator
+from mm_nav.sim.rig import load_life, load_rig
+from mm_nav.sim.sensors import CameraConfig, CloudConfig, ImuConfig, LidarConfig
+from mm_nav.sim.simulator import LifeConfig, SensorConfig, SimConfig, Simulator
 from mm_nav.sim.world import load_world
 
-TICK_S = 0.05
+TICK_S, FAST_TICK_S = 0.05, 0.01  # the fast one for robots with an IMU, whose rate it limits
+PHYSICS_S = 0.01
+_KINDS = {
+    CameraConfig: (Image, "image"), LidarConfig: (LaserScan, "scan"), CloudConfig: (PointCloud2, "points"),
+    ImuConfig: (Imu, "imu"),
+}  # fmt: skip
+
+
+@dataclass
+class Outlet:
+    """A sensor and where it is published. period_ns: from one message to the next; due_ns: when the next one is due."""
+
+    name: str
+    config: SensorConfig
+    frame: str
+    publisher: Publisher
+    info: Publisher | None
+    period_ns: int
+    due_ns: int
 
 
 class SimulatorNode(StackNode):
@@ -40,13 +59,17 @@ class SimulatorNode(StackNode):
         ParameterSpec("start_x", 0.0, "start position, m", -1000.0, 1000.0),
         ParameterSpec("start_y", 0.0, "start position, m", -1000.0, 1000.0),
         ParameterSpec("start_yaw", 0.0, "start heading, rad", -6.3, 6.3),
-        ParameterSpec("seed", 0, "seed of all sensor and odometry noise", 0, 2**31 - 1),
+        ParameterSpec("seed", 0, "seed of all sensor and odometry noise, and of the people", 0, 2**31 - 1),
         ParameterSpec("rate", 1.0, "simulated seconds per second; 0 = as fast as possible", 0.0, 100.0),
+        ParameterSpec("robot", "generic", "robot with its sensors: a name in config/robots, or a YAML file"),
+        ParameterSpec("urdf", "", "URDF file with the links that the robot's sensors are mounted on; empty = its own"),
+        ParameterSpec("people", 0, "people who wander about", 0, 200),
+        ParameterSpec("life", "", "YAML file with people, robots and doors that move; empty = none but `people`"),
         ParameterSpec("camera", True, "simulate the camera"),
-        ParameterSpec("camera_width", 320, "pixels", 16, 4096),
-        ParameterSpec("camera_height", 240, "pixels", 16, 4096),
-        ParameterSpec("camera_fov", 1.5, "horizontal field of view, rad", 0.2, 3.0),
-        ParameterSpec("sensor_period_ticks", 2, "ticks of 0.05 s from one scan and picture to the next", 1, 100),
+        ParameterSpec("camera_width", 0, "pixels; 0 = as the robot's file says", 0, 4096),
+        ParameterSpec("camera_height", 0, "pixels; 0 = as the robot's file says", 0, 4096),
+        ParameterSpec("camera_fov", 0.0, "horizontal field of view, rad; 0 = as the robot's file says", 0.0, 3.0),
+        ParameterSpec("shadows", False, "render shadows (costs about twice the time)"),
         ParameterSpec(
             "command_timeout", 0.15, "without a command for this long the robot stops, s of real time", 0.05, 5.0
         ),
@@ -58,45 +81,60 @@ class SimulatorNode(StackNode):
         self._timer = None
 
     def configure(self) -> None:
-        """Load the world and create the publishers."""
+        """Load robot and world, and create the publishers."""
         world = str(self.value("world"))
         path = Path(world) if world else resource_path("worlds/apartment.sdf")
         if not path.is_file():
             raise ConfigError(f"world file {path} does not exist: give the parameter `world` a path")
-        camera = CameraConfig(
-            width=int(self.value("camera_width")), height=int(self.value("camera_height")),
-            horizontal_fov=float(self.value("camera_fov")),
-        )  # fmt: skip
-        config = SimConfig(
-            robot=RobotConfig(),
-            camera=camera if self.value("camera") else None,
-            lidar=LidarConfig(),
-            physics_dt=TICK_S / 5,
-        )
+        config = self._sim_config()
         start = Pose2D(*(float(self.value(f"start_{axis}")) for axis in ("x", "y", "yaw")))
         self.get_logger().info(f"loading {path}")
         self._simulator = Simulator(load_world(path), config, seed=int(self.value("seed")), start=start)
+        self._tick_s = FAST_TICK_S if any(isinstance(c, ImuConfig) for c in config.sensors().values()) else TICK_S
         self._twist, self._commanded = Twist2D(), 0.0
-        self._tick = 0
         self._sent: dict[int, float] = {}
         t = topics()
         self._clock = self.create_publisher(ClockMessage, "/clock", qos.STATUS)
         self._tf = self.create_publisher(TFMessage, "/tf", qos.STATIC_TF)
         self._tf_static = self.create_publisher(TFMessage, "/tf_static", qos.STATIC_TF)
         self._odom = self.create_publisher(OdometryMessage, t.odom, qos.ODOMETRY)
-        self._scan = self.create_publisher(LaserScan, t.scan, qos.SENSOR)
-        self._image = self.create_publisher(Image, t.image, qos.SENSOR)
-        self._info = self.create_publisher(CameraInfo, t.camera_info, qos.SENSOR)
         self._truth = self.create_publisher(OdometryMessage, t.ground_truth, qos.STATUS)
         self._contacts = self.create_publisher(UInt32, t.contacts, qos.LATCHED)
         self._latency = self.create_publisher(Float32, t.stamp_to_command, qos.STATUS)
+        self._outlets = [self._outlet(name, sensor) for name, sensor in config.sensors().items()]
         kind = TwistStamped if self.value("twist_stamped") else Twist
         self._command = self.create_subscription(kind, t.cmd_vel, self._receive, qos.COMMAND)
+
+    def _sim_config(self) -> SimConfig:
+        config = load_rig(str(self.value("robot")), str(self.value("urdf")) or None)
+        camera = config.camera if self.value("camera") else None
+        if camera is not None:
+            given = {"width": "camera_width", "height": "camera_height", "horizontal_fov": "camera_fov"}
+            changes = {field: self.value(name) for field, name in given.items() if self.value(name)}
+            camera = replace(camera, shadows=bool(self.value("shadows")), **changes)
+        life = load_life(str(self.value("life"))) if self.value("life") else config.life
+        if self.value("people"):
+            life = replace(life or LifeConfig(), people=int(self.value("people")))
+        return replace(config, camera=camera, life=life, physics_dt=PHYSICS_S)
+
+    def _outlet(self, name: str, config: SensorConfig) -> Outlet:
+        """Create the publishers of a sensor: the main ones as config/topics.yaml says, others below their own name."""
+        t, f, info = topics(), frames(), None
+        main = {"camera": (t.image, f.camera), "scan": (t.scan, f.scan), "points": (t.points, f.points),
+                "imu": (t.imu, f.imu)}  # fmt: skip
+        kind, suffix = _KINDS[type(config)]
+        optical = isinstance(config, CameraConfig)
+        topic, frame = main.get(name, (f"{name}/{suffix}", f"{name}_optical_frame" if optical else f"{name}_link"))
+        if optical:
+            info_topic = t.camera_info if name == "camera" else f"{name}/camera_info"
+            info = self.create_publisher(CameraInfo, info_topic, qos.SENSOR)
+        period = max(round(1.0 / config.rate_hz / self._tick_s), 1) * round(self._tick_s * 1e9)
+        return Outlet(name, config, frame, self.create_publisher(kind, topic, qos.SENSOR), info, period, period)
 
     def activate(self) -> None:
         """Start the clock."""
         rate = float(self.value("rate"))
-        self._timer = self.create_timer(TICK_S / rate if rate > 0 else 1e-4, self._step, clock=self.steady)
+        self._timer = self.create_timer(self._tick_s / rate if rate > 0 else 1e-4, self._step, clock=self.steady)
         self._publish_mounts()
 
     def deactivate(self) -> None:
@@ -107,8 +145,9 @@ class SimulatorNode(StackNode):
 
     def cleanup(self) -> None:
         """Drop publishers and world."""
-        for publisher in (self._clock, self._tf, self._tf_static, self._odom, self._scan, self._image, self._info,
-                          self._truth, self._contacts, self._latency):  # fmt: skip
+        outlets = (publisher for o in self._outlets for publisher in (o.publisher, o.info) if publisher is not None)
+        for publisher in (self._clock, self._tf, self._tf_static, self._odom, self._truth, self._contacts, self._latency,
+                          *outlets):  # fmt: skip
             self.destroy_publisher(publisher)
         self.destroy_subscription(self._command)
         del self._simulator
@@ -126,39 +165,51 @@ class SimulatorNode(StackNode):
         # As a real base does: no command, no motion.
         silent = self.steady_s() - self._commanded > float(self.value("command_timeout"))
         simulator, f = self._simulator, frames()
-        simulator.step(Twist2D() if silent else self._twist, TICK_S)
-        self._tick += 1
+        simulator.step(Twist2D() if silent else self._twist, self._tick_s)
         now = simulator.time_ns
         stamp: Time = conversions.to_time(now)
         self._clock.publish(ClockMessage(clock=stamp))
-        odometry = simulator.odometry()
-        self._odom.publish(conversions.odometry_message(odometry, f.odom, f.base))
-        matrix = conversions.planar_matrix(odometry.pose)
-        self._tf.publish(TFMessage(transforms=[conversions.transform_message(matrix, now, f.odom, f.base)]))
-        truth = Odometry(now, simulator.pose, simulator.twist)
-        self._truth.publish(conversions.odometry_message(truth, f.map, f.base))
-        self._contacts.publish(UInt32(data=simulator.collisions))
-        if self._tick % int(self.value("sensor_period_ticks")):
+        if now % round(TICK_S * 1e9) == 0:
+            odometry = simulator.odometry()
+            self._odom.publish(conversions.odometry_message(odometry, f.odom, f.base))
+            matrix = conversions.planar_matrix(odometry.pose)
+            self._tf.publish(TFMessage(transforms=[conversions.transform_message(matrix, now, f.odom, f.base)]))
+            truth = Odometry(now, simulator.pose, simulator.twist)
+            self._truth.publish(conversions.odometry_message(truth, f.map, f.base))
+            self._contacts.publish(UInt32(data=simulator.collisions))
+        for outlet in self._outlets:
+            if now >= outlet.due_ns:
+                outlet.due_ns += outlet.period_ns
+                self._publish(outlet)
+
+    def _publish(self, outlet: Outlet) -> None:
+        simulator, name, frame = self._simulator, outlet.name, outlet.frame
+        if isinstance(outlet.config, ImuConfig):
+            outlet.publisher.publish(conversions.imu_message(simulator.imu(name), frame))
             return
-        self._sent[now] = self.steady_s()
+        if isinstance(outlet.config, CameraConfig):
+            image = simulator.image(name)
+            stamp = image.stamp_ns
+            if outlet.info is not None:
+                outlet.info.publish(conversions.camera_info_message(image, frame))
+            message = conversions.image_message(image, frame)
+        elif isinstance(outlet.config, LidarConfig):
+            scan = simulator.scan(name)
+            stamp, message = scan.stamp_ns, conversions.scan_message(scan, frame, 1e-9 * outlet.period_ns)
+        else:
+            cloud = simulator.cloud(name)
+            stamp, message = cloud.stamp_ns, conversions.cloud_message(cloud, outlet.config.base_T_sensor(), frame)
+        self._sent[stamp] = self.steady_s()
         while len(self._sent) > 50:
             del self._sent[next(iter(self._sent))]
-        period = TICK_S * int(self.value("sensor_period_ticks"))
-        if simulator.config.camera is not None:
-            image = simulator.image()
-            self._info.publish(conversions.camera_info_message(image, f.camera))
-            self._image.publish(conversions.image_message(image, f.camera))
-        self._scan.publish(conversions.scan_message(simulator.scan(), f.scan, period))
+        outlet.publisher.publish(message)
 
     def _publish_mounts(self) -> None:
-        f, config = frames(), self._simulator.config
         mounts = []
-        if config.lidar is not None:
-            matrix = np.eye(4)
-            matrix[:3, 3] = config.lidar.position
-            mounts.append(conversions.transform_message(matrix, 0, f.base, f.scan))
-        if config.camera is not None:
-            mounts.append(conversions.transform_message(config.camera.base_T_camera(), 0, f.base, f.camera))
+        for outlet in self._outlets:
+            config = outlet.config
+            pose = config.base_T_camera() if isinstance(config, CameraConfig) else config.base_T_sensor()
+            mounts.append(conversions.transform_message(pose, 0, frames().base, outlet.frame))
         self._tf_static.publish(TFMessage(transforms=mounts))
 
 

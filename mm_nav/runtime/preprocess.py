@@ -13,6 +13,7 @@ from mm_nav.geometry import Pose2D
 from mm_nav.observation import CameraImage, LaserScan
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.sensing.lidar import resample
+from mm_nav.sensing.rectify import rectified
 
 # Bump when the arrays below change meaning, so that old models are refused instead of fed wrongly.
 PREPROCESSING_VERSION = 1
@@ -108,7 +109,7 @@ class Preprocessor:
         if key != self._key:
             self._geometry = image_geometry(c, height, width, image.intrinsics, image.base_T_camera)
             self._key = key
-        cv2.resize(image.rgb, (c.image_width, c.image_height), dst=self._small, interpolation=cv2.INTER_AREA)
+        cv2.resize(rectified(image), (c.image_width, c.image_height), dst=self._small, interpolation=cv2.INTER_AREA)
         np.multiply(self._small.transpose(2, 0, 1), np.float32(1 / 255), out=self._image[0])
         return self._image, np.ones((1, 1), np.float32), self._geometry
 

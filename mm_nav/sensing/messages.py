@@ -165,17 +165,19 @@ def scan_from(message: Any, base_T_sensor: Matrix | None = None, stamp: int | No
 
 
 def image_from(
-    message: Any, intrinsics: Matrix, base_T_camera: Matrix, stamp: int | None = None, compressed: bool = False
-) -> CameraImage:
-    """Return a sensor_msgs/Image or, with `compressed`, a CompressedImage. Raises SensorError when it cannot be
-    decoded."""
+    message: Any, intrinsics: Matrix, base_T_camera: Matrix, stamp: int | None = None, compressed: bool = False,
+    distortion: tuple[tuple[float, ...], str] = ((), "plumb_bob"),
+) -> CameraImage:  # fmt: skip
+    """Return a sensor_msgs/Image or, with `compressed`, a CompressedImage. distortion: coefficients and model, as
+    rectify.distortion_from gives them. Raises SensorError when it cannot be decoded."""
     if compressed:
         rgb = decode_compressed(message.data)
     else:
         rgb = decode_image(
             message.data, message.encoding, message.height, message.width, message.step, bool(message.is_bigendian)
         )
-    return CameraImage(stamp_ns(message.header) if stamp is None else stamp, rgb, intrinsics, base_T_camera)
+    taken = stamp_ns(message.header) if stamp is None else stamp
+    return CameraImage(taken, rgb, intrinsics, base_T_camera, *distortion)
 
 
 def cloud_from(message: Any, base_T_sensor: Matrix | None = None, stamp: int | None = None) -> PointCloud:

@@ -28,8 +28,8 @@ BODY_R_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 # Rays are shaded in pieces whose arrays stay in the cache (of 4k to 1M, 16k was fastest at 320x240 and 640x480).
 _CHUNK = 16384
 _COEFFICIENTS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,), "equidistant": (4,)}
-_SOLVE = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-10)
-_LENS_PX = 0.2  # a pixel whose ray does not project back to within this lies outside the lens's field
+_WIDEST = 50.0  # tangent of the widest angle off the axis that a ray may have
+_LENS_PX = 0.05  # a pixel whose ray does not project back to within this lies outside the lens's field
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def render_colour(
 def as_rgb(colour: Colours, noise: Colours | None = None) -> npt.NDArray[np.uint8]:
     """Return colours (H, W, 3), 1 = white, as uint8; noise (H, W, 3) is added in units of 1/255."""
     scaled = colour * np.float32(255.0) + np.float32(0.5)
-    return np.clip(scaled if noise is None else scaled + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(scaled if noise is None else scaled + noise, 0, 255), np.uint8)
 
 
 @lru_cache(maxsize=32)
@@ -167,22 +167,32 @@ def camera_rays(camera: CameraConfig) -> tuple[Floats, npt.NDArray[np.bool_] | N
         grid[..., 0] = ((columns - matrix[0, 2]) / matrix[0, 0])[None, :]
         grid[..., 1] = ((rows - matrix[1, 2]) / matrix[1, 1])[:, None]
         return grid.reshape(-1, 3), None
-    pixels = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 1, 2)
-    coefficients = np.array(camera.distortion)
-    zero = np.zeros(3)
+    pixels = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+    plane, seen = _undistorted(camera, pixels)
+    grid.reshape(-1, 3)[:, :2] = plane
+    return grid.reshape(-1, 3), None if seen.all() else seen
+
+
+def _undistorted(camera: CameraConfig, pixels: Matrix) -> tuple[Matrix, npt.NDArray[np.bool_]]:
+    """Return where the rays of pixels (N, 2) meet the plane z = 1 (N, 2), and which of them the lens really sees."""
+    matrix, coefficients, zero = camera.intrinsics(), np.array(camera.distortion), np.zeros(3)
+    fisheye = camera.distortion_model == "equidistant"
+    model = cv2.fisheye if fisheye else cv2
     with np.errstate(all="ignore"):
-        if camera.distortion_model == "equidistant":
-            plane = cv2.fisheye.undistortPoints(pixels, matrix, coefficients)
-        else:
-            plane = cv2.undistortPointsIter(pixels, matrix, coefficients, None, None, _SOLVE)
-        points = np.concatenate([plane.reshape(-1, 2), np.ones((len(plane), 1))], axis=1)
-        finite = np.isfinite(points).all(axis=1) & (np.abs(points).max(axis=1) < 1e3)
-        points[~finite] = (0.0, 0.0, 1.0)
-        if camera.distortion_model == "equidistant":
-            back, _ = cv2.fisheye.projectPoints(points[:, None], zero, zero, matrix, coefficients)
-        else:
-            back, _ = cv2.projectPoints(points, zero, zero, matrix, coefficients)
-    error = np.abs(back.reshape(-1, 2) - pixels.reshape(-1, 2)).max(axis=1)
-    seen = finite & (error < _LENS_PX)
-    points[~seen] = (0.0, 0.0, 1.0)
-    return points.astype(np.float32), None if seen.all() else seen
+        plane = np.asarray(model.undistortPoints(pixels[:, None], matrix, coefficients), np.float64).reshape(-1, 2)
+        for last in (False, False, False, True):
+            usable = np.isfinite(plane).all(axis=1) & (np.abs(plane).max(axis=1) < _WIDEST)
+            plane[~usable] = 0.0
+            points = np.concatenate([plane, np.ones((len(plane), 1))], axis=1)
+            back, slope = model.projectPoints(points[:, None], zero, zero, matrix, coefficients)
+            off = pixels - back.reshape(-1, 2)
+            if (
+                last or fisheye
+            ):  # OpenCV inverts the fisheye exactly, polynomials only roughly: Newton's steps finish it
+                break
+            # How a pixel moves with the point is how it moves with the translation: the fourth and fifth column.
+            jacobian = slope[:, 3:5].reshape(-1, 2, 2)
+            flat = np.abs(np.linalg.det(jacobian)) < 1e-6
+            jacobian[flat] = np.eye(2) * matrix[0, 0]
+            plane += np.linalg.solve(jacobian, off[..., None])[..., 0]
+    return plane, usable & (np.abs(off).max(axis=1) < _LENS_PX)

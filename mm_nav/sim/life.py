@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.errors import ConfigError
-from mm_nav.geometry import Pose2D
+from mm_nav.geometry import Pose2D, wrap_angle
 from mm_nav.sim import bodies
 from mm_nav.sim.contacts import overlapping
 from mm_nav.sim.moving import MovingBodies
@@ -128,7 +128,7 @@ class Life:
         colour = (0.55, 0.38, 0.22)
         figures += [bodies.door_leaf(d.width, d.thickness, d.height, colour) for d in config.doors]
         self._figures = figures
-        self.names = [walker.name for walker in walkers] + [door.name for door in config.doors]
+        self.names: list[str] = [walker.name for walker in walkers] + [door.name for door in config.doors]
         figures_by_name = [(n, f.segments) for n, f in zip(self.names, figures, strict=True)]
         self._bodies = MovingBodies(scene, figures_by_name, self._segment_poses)
         self._stale = True
@@ -143,7 +143,7 @@ class Life:
         if self._behind < _TICK_S - 1e-9:
             return None
         dt, self._behind = self._behind, 0.0
-        blocked = None
+        blocked: str | None = None
         leaves = [leaf.segment() for leaf in self._doors]
         before = self.crowd.positions.copy()
         self.crowd.step(dt, robot, float(np.hypot(*(footprint - (robot.x, robot.y)).T).max()), leaves)
@@ -172,16 +172,16 @@ class Life:
     def poses(self) -> list[Pose2D]:
         """Return where the walkers are and where they look, and the doors' hinges with the leaf's direction."""
         walkers = [
-            Pose2D(float(x), float(y), float(yaw))
+            Pose2D(float(x), float(y), wrap_angle(float(yaw)))
             for (x, y), yaw in zip(self.crowd.positions, self.crowd.yaws, strict=True)
         ]
         return walkers + [Pose2D(*leaf.door.hinge, leaf.yaw) for leaf in self._doors]
 
-    def _near(self, footprint: Points) -> npt.NDArray[np.intp]:
+    def _near(self, footprint: Points) -> list[int]:
         centre = footprint.mean(axis=0)
         reach = float(np.hypot(*(footprint - centre).T).max())
         away = np.hypot(*(self.crowd.positions - centre).T)
-        return np.flatnonzero(away < reach + self.crowd.radii * 1.1)
+        return [int(index) for index in np.flatnonzero(away < reach + self.crowd.radii * 1.1)]
 
     def _outline(self, index: int, position: Points | None = None) -> Points:
         """A walker's corners on the floor: a polygon for a person, a box for a robot."""
@@ -199,7 +199,8 @@ class Life:
         if self._stale:
             self._stale = False
             spheres = [f.sphere(p.x, p.y, p.yaw, self._floor) for p, f in zip(self.poses(), self._figures, strict=True)]
-            self._bodies.move(np.array([s[:3] for s in spheres]), np.array([s[3] for s in spheres]))
+            table = np.array(spheres).reshape(-1, 4)
+            self._bodies.move(table[:, :3], table[:, 3])
         return self._bodies
 
     def _segment_poses(self) -> npt.NDArray[np.float64]:

@@ -35,7 +35,8 @@ class MovingBodies:
         """poses: gives the pose (4, 4) in the world of every segment, in order; asked for when a ray comes near."""
         self.names = [name for name, _ in bodies]
         self._world, self._poses = scene.world, poses
-        pieces, owner = [], []
+        pieces: list[Piece] = []
+        owner: list[int] = []
         for index, (_, segments) in enumerate(bodies):
             for segment in segments:
                 pieces += [Piece(part, len(owner)) for part in segment.parts]

@@ -82,8 +82,9 @@ def life_from(data: Any, what: str) -> LifeConfig:
     """Return a LifeConfig from a mapping, as in a YAML file; `what` begins the errors."""
     if not isinstance(data, Mapping):
         raise ConfigError(f"{what} is not a mapping: give people, robots, walkers, doors")
-    lists = {key: _items(data.get(key), kind, f"{what}: {key}") for key, kind in (("walkers", Walker), ("doors", Door))}
-    return from_mapping(LifeConfig, {**data, **lists}, what)
+    walkers = _items(data.get("walkers"), Walker, f"{what}: walkers")
+    doors = _items(data.get("doors"), Door, f"{what}: doors")
+    return from_mapping(LifeConfig, {**data, "walkers": walkers, "doors": doors}, what)
 
 
 def _items(data: Any, kind: type[_Item], what: str) -> tuple[_Item, ...]:
@@ -101,10 +102,15 @@ def _item(values: Any, kind: type[_Item], what: str) -> _Item:
     try:
         if given.get("start") is not None:
             given["start"] = Pose2D(*(float(value) for value in given["start"]))
+        if "hinge" in given:
+            x, y = given["hinge"]
+            given["hinge"] = (float(x), float(y))
         if "route" in given:
             given["route"] = tuple((float(x), float(y)) for x, y in given["route"])
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{what}: start is [x, y, yaw] and route a list of [x, y], in metres ({error})") from error
+        raise ConfigError(
+            f"{what}: start is [x, y, yaw], hinge [x, y] and route a list of [x, y], in metres ({error})"
+        ) from error
     return from_mapping(kind, given, what)
 
 

@@ -94,12 +94,12 @@ class Lighting:
                 cosine = -towards @ np.array(light.direction, np.float32)
                 span = max(np.cos(inner / 2) - np.cos(outer / 2), 1e-6)
                 strength = strength * np.clip((cosine - np.cos(outer / 2)) / span, 0, 1) ** max(falloff, 1e-3)
-            strength = strength.astype(np.float32)
+            strong = np.asarray(strength, np.float32)
             if visible is not None and light.cast_shadows:
-                rows = np.flatnonzero(strength > _FAINT)
+                rows = np.flatnonzero(strong > _FAINT)
                 # Up to just before the lamp, so that its own glass does not hide it.
-                reach = np.full(len(rows), 1.0 - _LAMP_SHARE, np.float32)
-                strength[rows] *= visible(rows, np.ascontiguousarray(offset[rows]), reach)
-            light_sum += strength[:, None] * np.array(light.diffuse, np.float32)
+                before_lamp = np.full(len(rows), 1.0 - _LAMP_SHARE, np.float32)
+                strong[rows] *= visible(rows, np.ascontiguousarray(offset[rows]), before_lamp)
+            light_sum += strong[:, None] * np.array(light.diffuse, np.float32)
         # Gazebo adapts its exposure to strong lamps; here their light saturates below what ambient light leaves free.
         return np.asarray(_LOCAL_LIMIT * (1.0 - np.exp(light_sum / -_LOCAL_LIMIT)), np.float32)

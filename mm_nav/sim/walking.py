@@ -19,12 +19,13 @@ Points = npt.NDArray[np.float64]
 Place = tuple[float, float]
 Segments = Sequence[tuple[Points, Points, float]]
 
-# The paper's: relaxation time, strength and range of what keeps people apart, and away from walls.
-_RELAX_S, _PUSH, _PUSH_RANGE_M, _WALL_PUSH, _WALL_RANGE_M = 0.5, 2.1, 0.3, 5.0, 0.2
+# Relaxation time, strength and range of what keeps people apart (the paper's), and off walls (weaker: doors are narrow).
+_RELAX_S, _PUSH, _PUSH_RANGE_M, _WALL_PUSH, _WALL_RANGE_M = 0.5, 2.1, 0.3, 3.0, 0.1
+_KEEP_RIGHT = 0.4  # how much of the push goes to the right, so that two who meet pass each other
 _BEHIND = 0.5  # what happens behind somebody's back counts half
 _TOP_SPEED = 1.3  # times the speed they like
-_ARRIVED_M, _GOALS, _RESOLUTION_M = 0.45, 8, 0.1
-_GIVE_UP_S = 6.0  # without getting on for this long, a wanderer picks another goal
+_ARRIVED_M, _ROOMY_M, _GOALS, _RESOLUTION_M = 0.45, 0.6, 8, 0.1
+_GIVE_UP_S = 3.0  # without getting on for this long, a wanderer picks another goal
 _TURN_RATE = 4.0  # rad/s
 
 _MAPS: WeakKeyDictionary[Scene, WalkingMap] = WeakKeyDictionary()
@@ -43,13 +44,16 @@ class WalkingMap:
         self._ways: dict[Place, tuple[npt.NDArray[np.float32], Points]] = {}
 
     def free_cells(self) -> npt.NDArray[np.int64]:
-        """Return the cells (N, 2) where people can stand, of the largest connected part."""
+        """Return the cells (N, 2) where people can stand, of the largest connected part; if there are any, roomy ones."""
         from scipy.ndimage import label
 
+        # Places to go to are not in doorways, where somebody who waits would keep everybody else from passing.
+        roomy = self.truth.traversable & (self.clearance > _ROOMY_M)
         labels, count = label(self.truth.traversable)
         if not count:
             raise WorldError("nobody can stand anywhere in this world: leave people and robots out")
-        return np.argwhere(labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:])))
+        largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+        return np.argwhere(largest & roomy if (largest & roomy).any() else largest)
 
     def cells(self, points: Points) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return rows and columns (N,) of points (N, 2), at the map's edge for points outside."""
@@ -168,7 +172,7 @@ class Crowd:
         velocity[~self._reacts] = wanted[~self._reacts]
         speed = np.hypot(*velocity.T)
         velocity *= np.minimum(1.0, _TOP_SPEED * self._speeds / np.maximum(speed, 1e-9))[:, None]
-        self._move(velocity, dt, leaves)
+        self._move(velocity, dt, leaves, np.array([robot.x, robot.y]), robot_radius)
 
     def _think(self, dt: float) -> None:
         """Pick the next goal of those who arrived, or who do not get on."""
@@ -195,14 +199,18 @@ class Crowd:
         unit = apart / np.maximum(distance, 1e-9)[..., None]
         facing = np.einsum("nij,nj->ni", -unit, np.stack([np.cos(self.yaws), np.sin(self.yaws)], axis=-1))
         strength *= np.where(facing > 0, 1.0, _BEHIND)
-        return np.asarray((strength[..., None] * unit).sum(axis=1))
+        aside = np.stack([-unit[..., 1], unit[..., 0]], axis=-1) * (facing > 0)[..., None]
+        return np.asarray((strength[..., None] * (unit + _KEEP_RIGHT * aside)).sum(axis=1))
 
-    def _move(self, velocity: Points, dt: float, leaves: Segments) -> None:
+    def _move(self, velocity: Points, dt: float, leaves: Segments, robot: Points, robot_radius: float) -> None:
         """Walk on, along walls where one is in the way, and not at all into anybody or through a door leaf."""
         before = self.positions.copy()
         for index in range(len(before)):
             for share in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)):
                 moved = before[index] + velocity[index] * share * dt
+                close, was = (float(np.hypot(*(place - robot))) for place in (moved, before[index]))
+                if self._reacts[index] and close < min(self.radii[index] + robot_radius, was):
+                    continue
                 if self._may_stand(index, moved, before[index], leaves):
                     self.positions[index] = moved
                     break
@@ -211,7 +219,7 @@ class Crowd:
         self.travelled += np.hypot(*step.T)
         moving = np.hypot(*self.velocities.T) > 0.05
         heading = np.arctan2(self.velocities[:, 1], self.velocities[:, 0])
-        for index in np.flatnonzero(moving):
+        for index in np.flatnonzero(moving).tolist():
             turn = wrap_angle(float(heading[index] - self.yaws[index]))
             self.yaws[index] += min(max(turn, -_TURN_RATE * dt), _TURN_RATE * dt)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mm_nav.cli.training_config import read_sections, settings
+from mm_nav.cli.training_config import read_sections
+from mm_nav.config_file import from_mapping
 from mm_nav.errors import ConfigError
 from mm_nav.learning.collect import CollectConfig
 from mm_nav.policy.config import PolicyConfig
@@ -23,9 +24,6 @@ class Sample:
     shape: tuple[int, int] = (1, 2)
 
 
-FILE = Path("f.yaml")
-
-
 def write(tmp_path, text):
     path = tmp_path / "c.yaml"
     path.write_text(text)
@@ -35,20 +33,20 @@ def write(tmp_path, text):
 def test_committed_config_fits():
     path = Path(__file__).parents[2] / "config/train/tiny.yaml"
     sections = read_sections(path)
-    assert settings(path, "collect", sections["collect"], CollectConfig).worlds > 100
-    assert settings(path, "policy", sections["policy"], PolicyConfig) == PolicyConfig()
+    assert from_mapping(CollectConfig, sections["collect"], "collect").worlds > 100
+    assert from_mapping(PolicyConfig, sections["policy"], "policy") == PolicyConfig()
 
 
 def test_values_are_taken_and_the_rest_is_default():
-    out = settings(FILE, "s", {"steps": 7.0, "rate": 1, "shape": [3, 4]}, Sample)
+    out = from_mapping(Sample, {"steps": 7.0, "rate": 1, "shape": [3, 4]}, "f.yaml: s")
     assert out == Sample(7, 1.0, "x", (3, 4)) and isinstance(out.steps, int) and isinstance(out.rate, float)
-    assert settings(FILE, "s", {}, Sample) == Sample()
+    assert from_mapping(Sample, {}, "f.yaml: s") == Sample()
 
 
 @pytest.mark.parametrize("wrong", [{"stepz": 1}, {"steps": "many"}, {"steps": 1.5}, {"rate": True}, {"name": 3}])
 def test_wrong_settings_are_named(wrong):
     with pytest.raises(ConfigError, match=rf"f\.yaml.*s\.{next(iter(wrong))}"):
-        settings(FILE, "s", wrong, Sample)
+        from_mapping(Sample, wrong, "f.yaml: s")
 
 
 @pytest.mark.parametrize("text", ["- 1\n- 2", "colect: {}", "collect: 3", "collect: [", "a: b: c"])
