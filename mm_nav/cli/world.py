@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from mm_nav.cli.output import add_json_option, require_writable, write_json
+from mm_nav.cli.output import add_json_option, progress_bar, require_writable, write_json
 from mm_nav.errors import ConfigError
 
 NAME = "world"
@@ -36,12 +37,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     generate = actions.add_parser(
         "generate",
-        help="write a generated indoor world",
-        description="Write a generated indoor world as SDF, loadable by Gazebo too. The same seed gives the same file.",
-        epilog="Example: mm-nav world generate --seed 7 --out worlds/mine.sdf",
+        help="write generated indoor worlds",
+        description="Write a generated indoor world as SDF, loadable by Gazebo too. The same seed gives the same file. "
+        "The pictures of its materials go into textures/ beside it; move both together.",
+        epilog="Examples: mm-nav world generate --seed 7 --out worlds/mine.sdf\n"
+        "          mm-nav world generate --seed 0 --count 50 --style warehouse --out out/hall.sdf",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     generate.add_argument("--seed", type=int, required=True, metavar="N", help="seed of the world, 0 or above")
-    generate.add_argument("--style", metavar="NAME", help="layout style; default: drawn from the seed")
+    generate.add_argument(
+        "--style",
+        metavar="NAME",
+        help="room, apartment, office, cluttered, warehouse, maze or storeroom; default: one of the first four, drawn "
+        "from the seed",
+    )
+    generate.add_argument("--plain", action="store_true", help="flat colours, no textures (as in training)")
+    generate.add_argument(
+        "--count",
+        type=int,
+        default=1,
+        metavar="K",
+        help="write K worlds, of seeds N to N+K-1, as FILE's name with _SEED added (default 1: FILE itself)",
+    )
     generate.add_argument("--out", type=Path, required=True, metavar="FILE", help="SDF file to write")
     add_json_option(generate)
 
@@ -81,22 +98,42 @@ def _generate(args: argparse.Namespace) -> int:
 
     if args.seed < 0:
         raise ConfigError(f"--seed is {args.seed}: give 0 or above")
+    if args.count < 1:
+        raise ConfigError(f"--count is {args.count}: give 1 or above")
     require_writable(args.out)
     require_writable(args.json)
-    world = generate_world(args.seed, args.style)
-    world.write(args.out)
-    print(f"{args.out}: {world.name}, {len(world.rooms)} rooms, {len(world.objects)} objects")
+    look = "plain" if args.plain else "textured"
+
+    def write(seed: int, path: Path) -> dict[str, Any]:
+        world = generate_world(seed, args.style, look)
+        try:
+            world.write(path)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written ({error.strerror}): give a folder you may write to") from error
+        return {
+            "file": path,
+            "name": world.name,
+            "seed": seed,
+            "style": world.style,
+            "look": world.look,
+            "rooms": len(world.rooms),
+            "objects": [item.name for item in world.objects],
+            "textures": list(world.textures),
+            "start": [world.start.x, world.start.y, world.start.yaw],
+        }
+
+    if args.count == 1:
+        report = write(args.seed, args.out)
+        print(f"{args.out}: {report['name']}, {report['rooms']} rooms, {len(report['objects'])} objects")
+        if args.json:
+            write_json(args.json, report)
+        return 0
+    reports = []
+    with progress_bar() as progress:
+        for seed in progress.track(range(args.seed, args.seed + args.count), description="worlds"):
+            reports.append(write(seed, args.out.with_name(f"{args.out.stem}_{seed}{args.out.suffix or '.sdf'}")))
+    objects = sum(len(report["objects"]) for report in reports)
+    print(f"{reports[0]['file']} to {reports[-1]['file']}: {args.count} worlds, {objects} objects")
     if args.json:
-        write_json(
-            args.json,
-            {
-                "file": args.out,
-                "name": world.name,
-                "seed": args.seed,
-                "style": world.style,
-                "rooms": len(world.rooms),
-                "objects": [item.name for item in world.objects],
-                "start": [world.start.x, world.start.y, world.start.yaw],
-            },
-        )
+        write_json(args.json, {"worlds": reports})
     return 0

@@ -9,42 +9,17 @@ from typing import Literal
 
 import numpy as np
 
+from mm_nav.geometry import Pose2D
 from mm_nav.sim.catalogue import CATEGORIES
+from mm_nav.sim.floor_plan import Wall
 from mm_nav.sim.objects import SceneObject
+from mm_nav.sim.relation_phrases import RELATION_KINDS, describe_by_relation
+from mm_nav.sim.vocabulary import CATEGORY_WORDS, COLOUR_WORDS, article, word
 
 Split = Literal["train", "held_out"]
 KINDS = ("category", "colour", "synonym", "sequence")
-
-CATEGORY_WORDS: dict[str, tuple[str, ...]] = {
-    "chair": ("chair", "seat"),
-    "table": ("table", "desk"),
-    "sofa": ("sofa", "couch", "settee"),
-    "shelf": ("shelf", "bookshelf", "bookcase", "rack"),
-    "plant": ("plant", "potted plant", "houseplant"),
-    "barrel": ("barrel", "drum", "keg"),
-    "box": ("box", "crate", "carton"),
-    "cone": ("cone", "traffic cone", "pylon"),
-    "bin": ("bin", "trash can", "waste basket", "rubbish bin"),
-    "lamp": ("lamp", "floor lamp", "standing lamp"),
-    "door": ("door", "doorway"),
-    "cabinet": ("cabinet", "cupboard", "sideboard"),
-    "bed": ("bed", "mattress"),
-    "stool": ("stool", "bar stool"),
-}
-COLOUR_WORDS: dict[str, tuple[str, ...]] = {
-    "red": ("red", "crimson", "scarlet"),
-    "orange": ("orange",),
-    "yellow": ("yellow", "golden"),
-    "green": ("green", "emerald"),
-    "cyan": ("cyan", "turquoise"),
-    "blue": ("blue", "navy"),
-    "purple": ("purple", "violet"),
-    "pink": ("pink", "rose"),
-    "brown": ("brown", "chocolate"),
-    "white": ("white", "ivory"),
-    "grey": ("grey", "gray"),
-    "black": ("black", "jet black"),
-}
+# Made only when asked for by name: the order of KINDS decides what the episode of a seed is.
+EXTRA_KINDS = ("relation",)
 
 TRAIN_TEMPLATES = (
     "go to {o}",
@@ -129,14 +104,16 @@ _PLAIN = ("the {n}", "the {n}", "a {n}", "any {n}", "{n}")
 class Instruction:
     """A sentence and what satisfies it.
 
-    kind: one of KINDS. text: the sentence. steps: per step, the names of all objects that satisfy it; the robot stops at the
-    last step's, and goes by or to those of earlier ones. target_names: those of the last step.
+    kind: one of KINDS or EXTRA_KINDS. text: the sentence. steps: per step, the names of all objects that satisfy it; the
+    robot stops at the last step's, and goes by or to those of earlier ones. phrases: the noun phrase of each step.
+    relation: of kind "relation", which of RELATION_KINDS; else "".
     """
 
     text: str
     kind: str
     steps: tuple[tuple[str, ...], ...]
     phrases: tuple[str, ...]
+    relation: str = ""
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -152,10 +129,10 @@ def describe(
     synonyms: probability of another word for the category, and half of it for the colour. split: indefinite and
     relative forms are drawn in both.
     """
-    noun = "thing" if not category else _word(rng, CATEGORY_WORDS[category], synonyms)
+    noun = "thing" if not category else word(rng, CATEGORY_WORDS[category], synonyms)
     if not colour:
-        return _article(str(rng.choice(_PLAIN)).format(n=noun))
-    return _article(str(rng.choice(_COLOURED)).format(c=_word(rng, COLOUR_WORDS[colour], synonyms / 2), n=noun))
+        return article(str(rng.choice(_PLAIN)).format(n=noun))
+    return article(str(rng.choice(_COLOURED)).format(c=word(rng, COLOUR_WORDS[colour], synonyms / 2), n=noun))
 
 
 def matching(objects: Sequence[SceneObject], category: str, colour: str) -> tuple[str, ...]:
@@ -173,8 +150,19 @@ def sample_instruction(
     objects: Sequence[SceneObject],
     kind: str,
     split: Split = "train",
+    walls: Sequence[Wall] = (),
+    view: Pose2D | None = None,
 ) -> Instruction:
-    """Return a sentence of a kind that sends the robot to `target` (or to whatever else fits the words)."""
+    """Return a sentence of a kind that sends the robot to `target` (or to whatever else fits the words).
+
+    walls, view: for kind "relation", as in `describe_by_relation`; where no relation tells the target apart without
+    doubt, the sentence is of kind "colour", and says so.
+    """
+    if kind == "relation":
+        related = relation_instruction(rng, target, objects, walls, view, split)
+        if related is not None:
+            return related
+        kind = "colour"
     templates = TRAIN_TEMPLATES if split == "train" else HELD_OUT_TEMPLATES
     if kind == "category":
         phrase, names = describe(rng, target.category, ""), matching(objects, target.category, "")
@@ -194,6 +182,28 @@ def sample_instruction(
         return Instruction(text, kind, steps, (before, phrase))
     text = str(rng.choice(templates)).format(o=phrase)
     return Instruction(text, kind, (names,), (phrase,))
+
+
+def relation_instruction(
+    rng: np.random.Generator,
+    target: SceneObject,
+    objects: Sequence[SceneObject],
+    walls: Sequence[Wall] = (),
+    view: Pose2D | None = None,
+    split: Split = "train",
+    relations: Sequence[str] = RELATION_KINDS,
+    synonyms: float = 0.0,
+) -> Instruction | None:
+    """Return a sentence that names `target` by a relation, or None where that cannot be done without doubt.
+
+    The other arguments are those of `describe_by_relation`; view is where the robot stands when it hears the sentence.
+    """
+    found = describe_by_relation(rng, target, objects, walls, view, relations, synonyms)
+    if found is None:
+        return None
+    templates = TRAIN_TEMPLATES if split == "train" else HELD_OUT_TEMPLATES
+    text = str(rng.choice(templates)).format(o=found.text)
+    return Instruction(text, "relation", (found.names,), (found.text,), found.kind)
 
 
 def sample_phrase(rng: np.random.Generator, category: str, colour: str, split: Split = "train") -> str:
@@ -229,13 +239,3 @@ def other_description(rng: np.random.Generator, objects: Sequence[SceneObject], 
         colour = str(rng.choice(CATEGORIES[category].colours))
         if all(category != c for c, _ in taken):
             return describe(rng, category, colour)
-
-
-def _word(rng: np.random.Generator, words: tuple[str, ...], other: float) -> str:
-    if len(words) > 1 and rng.random() < other:
-        return str(rng.choice(words[1:]))
-    return words[0]
-
-
-def _article(phrase: str) -> str:
-    return f"an{phrase[1:]}" if phrase.startswith("a ") and phrase[2:3] in "aeiou" else phrase
