@@ -181,6 +181,8 @@ def _by_material(scene: _Scene, kind: str) -> RelationPhrase | None:
     if material not in MATERIAL_WORDS or not all(item.material for item in scene.same):
         return None
     names = tuple(item.name for item in scene.same if item.material == material)
+    if len(names) == len(scene.same):
+        return None  # it would tell nothing apart
     adjective, noun = MATERIAL_WORDS[material]
     said = str(scene.rng.choice((f"{{d}} {adjective} {{n}}", f"{{d}} {{n}} made of {noun}")))
     return _some(scene, kind, said, names)
