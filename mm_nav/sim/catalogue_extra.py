@@ -43,9 +43,12 @@ def pallet_deck(colour: Rgb, x: float = 1.0, y: float = 1.2, low: float = 0.0, m
     return parts
 
 
-def load(rng: np.random.Generator, x: float, y: float, low: float, layers: int) -> list[Part]:
-    """Return cartons in up to `layers` layers of a grid on (x, y) metres, from height `low`; the top is incomplete."""
-    nx, ny = int(rng.integers(1, 3)), int(rng.integers(2, 4))
+def load(rng: np.random.Generator, x: float, y: float, low: float, layers: int, deep: int = 2) -> list[Part]:
+    """Return cartons in up to `layers` layers of a grid on (x, y) metres, from height `low`; the top is incomplete.
+
+    deep: at most so many cartons one behind the other, along x.
+    """
+    nx, ny = int(rng.integers(1, deep + 1)), int(rng.integers(2, 4))
     tall = float(rng.uniform(0.26, 0.40))
     base = cardboard(rng)
     parts = []
@@ -187,7 +190,7 @@ def rack(rng: np.random.Generator, colour: str, length: float, depth: float, hei
                 box(0.1, y * 0.94, 0.1, (at * depth * 0.4, 0, level + 0.05), wood, "wood") for at in (-1.0, 0.0, 1.0)
             ]
             stack.append(box(depth * 0.92, y * 0.94, 0.025, (0, 0, level + 0.1125), wood, "planks"))
-            stack += load(rng, depth * 0.86, y * 0.9, level + 0.125, int(rng.integers(1, 3)))
+            stack += load(rng, depth * 0.86, y * 0.9, level + 0.125, int(rng.integers(1, 3)), 1)
             parts += [
                 replace(p, position=(p.position[0], p.position[1] + side * (length / 4 - 0.04), p.position[2]))
                 for p in stack

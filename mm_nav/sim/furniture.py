@@ -26,14 +26,24 @@ class Furniture:
         self.objects: list[SceneObject] = []
         self.markings: list[Tile] = []
 
-    def add(self, category: str, colour: str, parts: list[Part], pose: Pose2D, low: float = 0.0) -> bool:
+    def add(
+        self,
+        category: str,
+        colour: str,
+        parts: list[Part],
+        pose: Pose2D,
+        low: float = 0.0,
+        touching: float = 0.0,
+    ) -> bool:
         """Place an object and return True, or return False where it would be in the way or out of reach.
 
-        low: height (m) of what it stands on; above 0 it takes no floor.
+        low: height (m) of what it stands on; above 0 it takes no floor. touching: metres around its edge that are not
+        checked, for things that stand flush; a cell of the floor's map is 5 cm.
         """
         hx, hy, height = catalogue.half_extents(parts)
         corners = pose.transform(np.array([(hx, hy), (-hx, hy), (-hx, -hy), (hx, -hy)]))
-        if not (self.ground.stack(corners) if low else self.ground.take(corners)):
+        taken = pose.transform(pose.inverse().transform(corners) * (1 - touching / hx, 1 - touching / hy))
+        if not (self.ground.stack(corners) if low else self.ground.take(taken if touching else corners)):
             return False
         number = 1 + sum(item.category == category and item.colour == colour for item in self.objects)
         name = f"{colour}_{category}_{number}"

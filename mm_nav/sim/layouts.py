@@ -73,7 +73,7 @@ def _racks(items: Furniture, zone: Room) -> None:
                 continue  # a way across, through the double rows
             x = zone.x0 + (k + 0.5) * (bay + 0.02)
             facing = -math.pi / 2 if kind == 2 else math.pi / 2
-            items.add("shelf", colour, rack(rng, colour, bay, depth, height), Pose2D(x, row, facing))
+            items.add("shelf", colour, rack(rng, colour, bay, depth, height), Pose2D(x, row, facing), touching=0.07)
         for side in (-1, 1):
             at = row + side * (depth / 2 + 0.12)
             if zone.y0 + 0.3 < at < zone.y1 - 0.3 and not any(abs(at - r) < depth / 2 + 0.1 for r, _ in rows):
