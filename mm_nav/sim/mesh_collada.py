@@ -6,42 +6,50 @@ meshes say Y_UP and hold z-up vertices. So neither does this reader.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import numpy as np
 import numpy.typing as npt
+from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
 
 from mm_nav.errors import WorldError
-from mm_nav.sim.materials import Colour, Image, Material
+from mm_nav.sim.materials import Colour, Material
+from mm_nav.sim.mesh_files import MAX_TRIANGLES, MeshError, MeshFiles, floats, unit_normals
 from mm_nav.sim.mesh_primitives import MeshPart
-from mm_nav.sim.sdf import numbers
-from mm_nav.sim.sdf_xml import read_xml
+from mm_nav.sim.sdf_xml import MAX_XML_BYTES, parse_xml
 
 _MAX_DEPTH = 64
 
 
-def read_collada(path: Path, texture: Callable[[str], Image | None]) -> list[MeshPart]:
+def read_collada(data: bytes, path: Path, files: MeshFiles) -> list[MeshPart]:
     """Return the triangles of a COLLADA file in metres, one part for each material of each placed geometry.
 
-    texture: finds a picture by the file name written in the mesh. Raises WorldError when the file is no COLLADA or its
-    arrays contradict each other.
+    files: finds pictures by the file name written in the mesh. Raises WorldError when the file declares XML entities,
+    MeshError when it is no COLLADA or its arrays contradict each other.
     """
-    root = read_xml(path)
+    if len(data) > MAX_XML_BYTES:
+        raise WorldError(f"{path}: {len(data)} bytes is more than {MAX_XML_BYTES}: simplify the mesh")
+    try:
+        root = parse_xml(data, str(path))
+    except WorldError as error:
+        if isinstance(error.__cause__, DefusedXmlException):
+            raise
+        raise MeshError(str(error)) from error
     for element in root.iter():
         element.tag = str(element.tag).rpartition("}")[2]
     if root.tag != "COLLADA":
-        raise WorldError(f"{path}: the root element is <{root.tag}>, not <COLLADA>: give a COLLADA 1.4 file")
+        raise MeshError(f"{path}: the root element is <{root.tag}>, not <COLLADA>: give a COLLADA 1.4 file")
     try:
-        return _Reader(root, path, texture).parts()
-    except (ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
-        raise WorldError(f"{path}: its COLLADA arrays cannot be read ({error}): export the mesh again") from error
+        return _Reader(root, path, files).parts()
+    except (ValueError, IndexError, KeyError, OverflowError) as error:
+        raise MeshError(f"{path}: its COLLADA arrays cannot be read ({error}): export the mesh again") from error
 
 
 class _Reader:
-    def __init__(self, root: Element, path: Path, texture: Callable[[str], Image | None]) -> None:
-        self.root, self.path, self.texture = root, path, texture
+    def __init__(self, root: Element, path: Path, files: MeshFiles) -> None:
+        self.root, self.path, self.files = root, path, files
+        self.placed = 0
         # Exporters give a scene and its node the same id, so an id counts only together with its tag.
         self.ids = {(str(e.tag), str(e.get("id"))): e for e in root.iter() if e.get("id")}
         self.materials: dict[str, Material | None] = {}
@@ -67,7 +75,7 @@ class _Reader:
 
     def visit(self, node: Element, parent: npt.NDArray[np.float64], name: str, depth: int) -> None:
         if depth > _MAX_DEPTH:
-            raise WorldError(
+            raise MeshError(
                 f"{self.path}: nodes are nested deeper than {_MAX_DEPTH} or instance themselves: flatten the file"
             )
         pose = parent @ _node_transform(node)
@@ -84,18 +92,24 @@ class _Reader:
 
     def place(self, instance: Element, pose: npt.NDArray[np.float64], name: str) -> None:
         geometry = self.target(instance.get("url"), "geometry", "controller")
-        if geometry is not None and geometry.tag == "controller":
+        if geometry is not None and geometry.tag == "controller":  # a figure with bones: as it stands at rest
             skin = geometry.find("skin")
+            shape = (skin.findtext("bind_shape_matrix") or "").strip() if skin is not None else ""
+            if shape:
+                pose = pose @ _matrix(shape, str(self.path))
             geometry = self.target(skin.get("source"), "geometry") if skin is not None else None
-        if geometry is None:
+        if geometry is None or not np.all(np.isfinite(pose)):
             return
         binding = {str(m.get("symbol")): str(m.get("target")) for m in instance.iter("instance_material")}
         key = str(geometry.get("id"))
         if key not in self.geometries:
             self.geometries[key] = self.read_geometry(geometry)
         for symbol, part in self.geometries[key]:
+            self.placed += len(part.triangles)
+            if self.placed > MAX_TRIANGLES:
+                raise MeshError(f"{self.path}: has more than {MAX_TRIANGLES} triangles: simplify the mesh")
             placed = part.transformed(pose)
-            material = self.material(binding.get(symbol, symbol))
+            material = self.material(binding.get(symbol, symbol)) or part.material
             label = name or geometry.get("name") or key
             self.found.append(MeshPart(placed.triangles, placed.uv, material, label, placed.normals))
 
@@ -126,24 +140,31 @@ class _Reader:
                     data = self.target(inner.get("source"), "source")
                     if data is not None:
                         arrays.setdefault(str(inner.get("semantic")), self.source(data)[rows[..., offset]])
-            elif semantic in ("NORMAL", "TEXCOORD"):
+            elif semantic in ("NORMAL", "TEXCOORD", "COLOR"):
                 arrays.setdefault(semantic, self.source(source)[rows[..., offset]])
         triangles = arrays["POSITION"][..., :3]
-        uv, normals = arrays.get("TEXCOORD"), arrays.get("NORMAL")
-        if normals is not None:
-            normals = normals[..., :3] / np.maximum(np.linalg.norm(normals[..., :3], axis=-1, keepdims=True), 1e-12)
-        return MeshPart(triangles, uv[..., :2] if uv is not None else None, normals=normals)
+        uv, normals, tint = arrays.get("TEXCOORD"), arrays.get("NORMAL"), arrays.get("COLOR")
+        material = None
+        if tint is not None and tint.shape[-1] >= 3:  # vertex colours count where there is no material
+            red, green, blue = np.clip(np.nan_to_num(tint[..., :3]).reshape(-1, 3).mean(axis=0), 0.0, 1.0)
+            material = Material((float(red), float(green), float(blue)))
+        return MeshPart(
+            triangles,
+            np.nan_to_num(uv[..., :2]) if uv is not None and uv.shape[-1] >= 2 else None,
+            material,
+            normals=unit_normals(normals[..., :3]) if normals is not None and normals.shape[-1] >= 3 else None,
+        )
 
     def source(self, source: Element) -> npt.NDArray[np.float64]:
         array, accessor = source.find("float_array"), source.find("technique_common/accessor")
         if array is None or accessor is None:
-            raise WorldError(
+            raise MeshError(
                 f"{self.path}: source '{source.get('id')}' has no float_array or accessor: export the mesh again"
             )
-        values = numbers(array.text or "", f"{self.path}: source '{source.get('id')}'")
+        values = floats(array.text or "", f"{self.path}: source '{source.get('id')}'")
         stride, offset = int(accessor.get("stride") or 1), int(accessor.get("offset") or 0)
         if stride < 1 or offset < 0:
-            raise WorldError(f"{self.path}: source '{source.get('id')}' has stride {stride}: export the mesh again")
+            raise MeshError(f"{self.path}: source '{source.get('id')}' has stride {stride}: export the mesh again")
         values = values[offset:]
         return values[: len(values) // stride * stride].reshape(-1, stride)
 
@@ -159,18 +180,29 @@ class _Reader:
         if effect is None:
             return None
         diffuse: Colour = (1.0, 1.0, 1.0)
-        image, opacity = None, 1.0
+        image = alpha = None
         colour = next((c for d in effect.iter("diffuse") for c in d.iter("color")), None)
         if colour is not None:
-            values = numbers(colour.text or "", f"{self.path}: diffuse")
+            values = np.clip(np.nan_to_num(floats(colour.text or "", f"{self.path}: diffuse")), 0.0, 1.0)
             if len(values) >= 3:
                 diffuse = (float(values[0]), float(values[1]), float(values[2]))
         picture = next((t for d in effect.iter("diffuse") for t in d.iter("texture")), None)
         if picture is not None:
             name = self.picture_name(effect, str(picture.get("texture")))
-            image = self.texture(name) if name else None
+            image = self.files.texture(name) if name else None
             diffuse = (1.0, 1.0, 1.0) if image is not None else (0.7, 0.7, 0.7)
-        return Material(diffuse, texture=image, opacity=opacity)
+        glow = next((c for d in effect.iter("emission") for c in d.iter("color")), None)
+        emissive = (
+            np.clip(np.nan_to_num(floats(glow.text or "", "emission")), 0, 1) if glow is not None else np.empty(0)
+        )
+        cut = next((t for d in effect.iter("transparent") if d.get("opaque") for t in d.iter("texture")), None)
+        if cut is not None:
+            name = self.picture_name(effect, str(cut.get("texture")))
+            alpha = self.files.alpha(name) if name else None
+        # Exporters give textured surfaces a white glow that would wash the texture out.
+        glows = len(emissive) >= 3 and image is None
+        red, green, blue = (float(v) for v in emissive[:3]) if glows else (0.0, 0.0, 0.0)
+        return Material(diffuse, (red, green, blue), image, _opacity(effect), alpha)
 
     def picture_name(self, effect: Element, sampler: str) -> str:
         params = {str(p.get("sid")): p for p in effect.iter("newparam")}
@@ -190,16 +222,43 @@ class _Reader:
         return (text or "").strip()
 
 
+def _opacity(effect: Element) -> float:
+    """Return how opaque an effect is, by COLLADA 1.4's rules; 1 where it says nothing of how it is meant."""
+    transparent = next(effect.iter("transparent"), None)
+    mode = transparent.get("opaque", "") if transparent is not None else ""
+    colour = transparent.find("color") if transparent is not None else None
+    if not mode or colour is None:
+        return 1.0
+    values = np.nan_to_num(floats(colour.text or "", "transparent"))
+    share = next((e for t in effect.iter("transparency") for e in t.iter("float")), None)
+    amount = float(floats(share.text or "1", "transparency")[0]) if share is not None else 1.0
+    if len(values) < 4:
+        return 1.0
+    part = amount * (float(values[3]) if mode.startswith("A") else float(values[:3] @ (0.212671, 0.71516, 0.072169)))
+    return float(np.clip(1.0 - part if mode.endswith("ZERO") else part, 0.0, 1.0))
+
+
+def _matrix(text: str, what: str) -> npt.NDArray[np.float64]:
+    values = floats(text, what)
+    if len(values) != 16:
+        raise MeshError(f"{what}: a matrix has {len(values)} numbers, expected 16: export the mesh again")
+    return values.reshape(4, 4)
+
+
 def _node_transform(node: Element) -> npt.NDArray[np.float64]:
     matrix = np.eye(4)
     for child in node:
-        if child.tag not in ("matrix", "translate", "rotate", "scale"):
-            continue
-        values = numbers(child.text or "", f"<{child.tag}>", {"matrix": 16, "rotate": 4}.get(str(child.tag), 3))
-        step = np.eye(4)
         if child.tag == "matrix":
-            step = values.reshape(4, 4)
-        elif child.tag == "translate":
+            matrix = matrix @ _matrix(child.text or "", "<matrix>")
+        if child.tag not in ("translate", "rotate", "scale"):
+            continue
+        values = floats(child.text or "", f"<{child.tag}>")
+        if len(values) != (4 if child.tag == "rotate" else 3):
+            raise MeshError(
+                f"<{child.tag}> '{(child.text or '')[:60]}' has {len(values)} numbers: export the mesh again"
+            )
+        step = np.eye(4)
+        if child.tag == "translate":
             step[:3, 3] = values
         elif child.tag == "scale":
             step[:3, :3] = np.diag(values)

@@ -34,7 +34,8 @@ class MeshPart:
 
     def transformed(self, matrix: npt.NDArray[np.float64]) -> MeshPart:
         """Return this part moved by a (4, 4) matrix (scale allowed; a mirror keeps the outside outside)."""
-        triangles = self.triangles @ matrix[:3, :3].T + matrix[:3, 3]
+        with np.errstate(invalid="ignore", over="ignore"):  # corners of damaged meshes are left out later
+            triangles = self.triangles @ matrix[:3, :3].T + matrix[:3, 3]
         uv, normals = self.uv, self.normals
         if normals is not None:
             normals = normals @ np.linalg.pinv(matrix[:3, :3])

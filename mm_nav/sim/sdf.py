@@ -26,9 +26,9 @@ def check_version(root: Element, source: str) -> str:
     if root.tag != "sdf":
         raise WorldError(f"{source}: the root element is <{root.tag}>, not <sdf>: give an SDF world or model file")
     text = (root.get("version") or "").strip()
-    if not re.fullmatch(r"\d+\.\d+", text):
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,4}){0,2}", text):
         raise WorldError(f'{source}: <sdf version="{text}"> has no version like 1.4 to 1.11: add one')
-    major, minor = (int(part) for part in text.split("."))
+    major, minor = (int(part) for part in f"{text}.0".split(".")[:2])
     if major != 1 or not 3 <= minor <= 12:
         raise WorldError(
             f"{source}: SDF {text} is not read; versions 1.4 to 1.11 are: convert the file (gz sdf -p FILE)"

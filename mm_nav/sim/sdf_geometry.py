@@ -8,6 +8,9 @@ from xml.etree.ElementTree import Element
 from mm_nav.errors import WorldError
 from mm_nav.sim.sdf import numbers, scalar, text_of, vector
 
+MAX_LENGTH_M = 1e7  # longer than this is a slip of the pen; float32 rays would not meet it anyway
+_MAX_POINTS = 5_000  # of all outlines of a polyline: filling it takes the square of this
+
 
 @dataclass(frozen=True)
 class Box:
@@ -94,21 +97,25 @@ def parse_geometry(element: Element, what: str) -> Geometry | str:
         if child.tag == "polyline":
             return _parse_polyline(element.findall("polyline"), f"{what}: ")
         shape = _parse_shape(child, f"{what}: ")
-        if shape is not None:
-            return shape
-        return str(child.tag)
+        return shape if shape is not None else str(child.tag)
     return ""
 
 
 def _parse_shape(child: Element, what: str) -> Geometry | None:
+    def lengths(tag: str, default: tuple[float, ...]) -> list[float]:
+        values = [float(v) for v in vector(child, tag, default, what)]
+        if any(abs(value) > MAX_LENGTH_M for value in values):
+            raise WorldError(f"{what}<{child.tag}><{tag}> is above {MAX_LENGTH_M:g} m: correct it")
+        return values
+
     def positive(tag: str, default: float) -> float:
-        value = scalar(child, tag, default, what)
+        (value,) = lengths(tag, (default,))
         if not value > 0:
             raise WorldError(f"{what}<{child.tag}><{tag}> is {value}, it must be above 0: correct it")
         return value
 
     if child.tag == "box":
-        x, y, z = (abs(float(v)) for v in vector(child, "size", (1.0, 1.0, 1.0), what))
+        x, y, z = (abs(v) for v in lengths("size", (1.0, 1.0, 1.0)))
         return Box((x, y, z))
     if child.tag == "cylinder":
         return Cylinder(positive("radius", 1.0), positive("length", 1.0))
@@ -119,16 +126,16 @@ def _parse_shape(child: Element, what: str) -> Geometry | None:
     if child.tag == "sphere":
         return Sphere(positive("radius", 1.0))
     if child.tag == "ellipsoid":
-        x, y, z = (float(v) for v in vector(child, "radii", (1.0, 1.0, 1.0), what))
+        x, y, z = (abs(v) for v in lengths("radii", (1.0, 1.0, 1.0)))
         return Ellipsoid((x, y, z))
     if child.tag == "plane":
         nx, ny, nz = (float(v) for v in vector(child, "normal", (0.0, 0.0, 1.0), what))
-        sx, sy = (float(v) for v in vector(child, "size", (100.0, 100.0), what))
+        sx, sy = (abs(v) for v in lengths("size", (100.0, 100.0)))
         if nx == ny == nz == 0.0:
             raise WorldError(f"{what}<plane><normal> is 0 0 0: give a direction")
         return Plane((nx, ny, nz), (sx, sy))
     if child.tag == "mesh":
-        x, y, z = (float(v) for v in vector(child, "scale", (1.0, 1.0, 1.0), what))
+        x, y, z = lengths("scale", (1.0, 1.0, 1.0))
         submesh = child.find("submesh")
         center = text_of(submesh, "center").lower() in ("1", "true")
         return Mesh(text_of(child, "uri") or text_of(child, "filename"), (x, y, z), text_of(submesh, "name"), center)
@@ -142,4 +149,7 @@ def _parse_polyline(children: list[Element], what: str) -> Polyline:
         if len(points) < 3:
             raise WorldError(f"{what}<polyline> has {len(points)} points, at least 3 are needed: add points")
         outlines.append(tuple((float(x), float(y)) for x, y in points))
+    count = sum(len(outline) for outline in outlines)
+    if count > _MAX_POINTS:
+        raise WorldError(f"{what}<polyline> has {count} points, more than {_MAX_POINTS}: make it simpler")
     return Polyline(tuple(outlines), scalar(children[0], "height", 1.0, what))

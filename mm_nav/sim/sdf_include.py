@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from mm_nav.errors import WorldError
 from mm_nav.sim.sdf import check_version, text_of
-from mm_nav.sim.sdf_resources import Resources, last_name
+from mm_nav.sim.sdf_resources import Resources, is_remote, last_name
 from mm_nav.sim.sdf_xml import parse_xml, read_xml
 
 BASE = "mm_nav_base"  # attribute: folder of the file that an included element came from
@@ -105,6 +105,8 @@ class Includer:
         """Return a fresh element for a URI, the folder its own URIs start at, and its file ("" = built in)."""
         name = last_name(uri)
         path = self.resources.find(uri, base)
+        if path is not None and is_remote(uri) and any(Path(file).is_relative_to(path) for file in stack):
+            path = None  # a wrapper of the remote model that has its name
         if path is not None and path.is_dir():
             path = self.resources.model_file(path)
         if path is None:

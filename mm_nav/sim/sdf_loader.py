@@ -22,15 +22,18 @@ from mm_nav.sim.sdf import (
     vector,
 )
 from mm_nav.sim.sdf_frames import FrameScope
-from mm_nav.sim.sdf_geometry import Mesh, parse_geometry
+from mm_nav.sim.sdf_geometry import MAX_LENGTH_M, Mesh, parse_geometry
 from mm_nav.sim.sdf_include import BASE, Includer
+from mm_nav.sim.sdf_materials import Materials, colour_of
 from mm_nav.sim.sdf_resources import Resources
-from mm_nav.sim.sdf_surfaces import Surfaces
+from mm_nav.sim.sdf_state import SavedState, read_state
+from mm_nav.sim.sdf_surfaces import MIN_OPACITY, Surfaces, solid_parts
 from mm_nav.sim.sdf_xml import parse_xml, read_xml
 from mm_nav.sim.world import Light, Model, Shape, World
 
-_MIN_OPACITY = 0.1  # fainter than this, a visual is not seen
-_UNSUPPORTED = ("actor", "road", "population", "particle_emitter", "projector", "state")
+_UNSUPPORTED = ("actor", "road", "population", "particle_emitter", "projector", "plugin")
+_TOP_LEVEL = ("model", "light", "actor", "include")
+_MAX_TRIANGLES = 60_000_000  # of a whole world: about 10 GB once it is drawn
 
 
 def load_file(path: Path, search_paths: Sequence[Path]) -> World:
@@ -51,16 +54,19 @@ class _Loader:
         self.source, self.base = source, base
         self.resources = Resources(base, search_paths)
         self.includer = Includer(self.resources)
-        self.surfaces = Surfaces(self.resources, self.includer.missing)
+        self.surfaces = Surfaces(self.resources, self.includer.missing, self.includer.unsupported)
+        self.materials = Materials(self.resources, self.includer.missing)
         self.models: list[Model] = []
         self.lights: list[Light] = []
         self.names: set[str] = set()
+        self.state = SavedState()
+        self.triangles = 0
 
     def load(self, root: Element) -> World:
         check_version(root, self.source)
         world = root.find("world")
         if world is None:
-            models = [child for child in root if child.tag in ("model", "light")]
+            models = [child for child in root if child.tag in _TOP_LEVEL]
             if not models:
                 raise WorldError(f"{self.source}: has neither <world> nor <model>: give an SDF world file")
             world = Element("world", {"name": models[0].get("name", "world")})
@@ -70,14 +76,18 @@ class _Loader:
         self.includer.expand(world, self.base, (self.source,))
         scope = self.scope(world.get("name", "world"))
         self.register(world, scope)
+        self.state = read_state(world, self.source)
         for child in world:
             if child.tag == "model":
                 self.build_model(child, scope, np.eye(4), "", False, self.base)
             elif child.tag == "light":
-                self.build_light(child, self.pose_in(child, scope, ""), "")
-            elif child.tag in _UNSUPPORTED or child.tag == "plugin":
+                saved = self.state.lights.get(child.get("name", ""))
+                self.build_light(child, self.pose_in(child, scope, "") if saved is None else saved, "")
+            elif child.tag in _UNSUPPORTED:
                 self.unsupported(child)
         scene = world.find("scene")
+        if scene is not None and scene.find("fog") is not None:
+            self.includer.unsupported["fog"] = None
         background = scene is not None and bool(text_of(scene, "background")) and scene.find("sky") is None
         return World(
             world.get("name", "world"),
@@ -85,8 +95,8 @@ class _Loader:
             tuple(self.lights),
             tuple(self.includer.missing),
             tuple(self.includer.unsupported),
-            self.surfaces.colour(scene, "ambient") or (0.4, 0.4, 0.4),
-            self.surfaces.colour(scene, "background") if background else None,
+            colour_of(scene, "ambient") or (0.4, 0.4, 0.4),
+            colour_of(scene, "background") if background else None,
             self.source,
         )
 
@@ -156,8 +166,8 @@ class _Loader:
     ) -> None:
         name = element.get("name", "")
         inner = scope.children[name]
-        pose = parent @ scope.pose(name)
         full = prefix + name
+        pose = self.state.models.get(full, parent @ scope.pose(name))
         if full in self.names:
             full = self.unique(full, self.names)
         self.names.add(full)
@@ -171,7 +181,7 @@ class _Loader:
                 self.build_link(child, inner, pose, full, base, visuals, collisions)
             elif child.tag == "model":
                 self.build_model(child, inner, pose, full + "::", static, base)
-            elif child.tag in _UNSUPPORTED or child.tag == "plugin":
+            elif child.tag in _UNSUPPORTED:
                 self.unsupported(child)
         if visuals or collisions:
             self.models.insert(slot, Model(full, static, pose, tuple(visuals), tuple(collisions)))
@@ -188,6 +198,9 @@ class _Loader:
     ) -> None:
         name = link.get("name", "")
         base = Path(link.get(BASE, "")) if link.get(BASE) else base
+        saved = self.state.links.get(f"{model}::{name}")
+        if saved is not None:
+            parent = saved @ np.linalg.inv(scope.pose(name))
         for child in link:
             if child.tag in ("visual", "collision"):
                 shape = self.build_shape(child, parent @ self.pose_in(child, scope, name), model, name, base)
@@ -207,24 +220,30 @@ class _Loader:
             if geometry:
                 self.includer.unsupported[f"geometry {geometry}"] = None
             return None
+        if not np.all(np.abs(pose[:3, 3]) < MAX_LENGTH_M):
+            raise WorldError(f"{what} lies farther than {MAX_LENGTH_M:g} m from the origin: correct its pose")
         seen = element.tag == "visual"
         opacity = (1.0 - scalar(element, "transparency", 0.0, what + ": ")) if seen else 1.0
-        if opacity < _MIN_OPACITY:
+        if opacity < MIN_OPACITY:
             return None
+        material = self.materials.read(element.find("material"), base) if seen else None
         if isinstance(geometry, Mesh):
-            parts = self.surfaces.mesh_parts(geometry, base)
-            if parts is None:
+            found = self.surfaces.mesh_parts(geometry, base, seen, material)
+            if found is None:
                 return None
         else:
-            parts = list(tessellate(geometry, infinite_planes=not seen))
-        if seen:
-            material = self.surfaces.material(element.find("material"), base, what)
-            if material is not None and material.opacity < _MIN_OPACITY:
-                return None
-            parts = [replace(part, material=material or part.material) for part in parts]
-        else:
-            parts = [MeshPart(part.triangles, name=part.name) for part in parts]
-        return Shape(name, link, geometry, pose, tuple(parts), flag(element, "cast_shadows", True))
+            found = [replace(part, material=material) for part in tessellate(geometry, infinite_planes=not seen)]
+            found = solid_parts(found) if seen else found
+        if not found:
+            return None
+        if not seen:
+            found = [MeshPart(part.triangles, name=part.name) for part in found]
+        self.triangles += sum(len(part.triangles) for part in found)
+        if self.triangles > _MAX_TRIANGLES:
+            raise WorldError(
+                f"{self.source}: has more than {_MAX_TRIANGLES} triangles: leave models out or simplify them"
+            )
+        return Shape(name, link, geometry, pose, tuple(found), flag(element, "cast_shadows", True))
 
     def build_light(self, element: Element, pose: Matrix, prefix: str) -> None:
         kind = element.get("type", "point")
@@ -238,7 +257,7 @@ class _Loader:
         direction = pose[:3, :3] @ vector(element, "direction", (0.0, 0.0, -1.0), what)
         direction = direction / max(float(np.linalg.norm(direction)), 1e-9)
         fade, spot = element.find("attenuation"), element.find("spot")
-        diffuse: Colour = self.surfaces.colour(element, "diffuse") or (1.0, 1.0, 1.0)
+        diffuse: Colour = colour_of(element, "diffuse") or (1.0, 1.0, 1.0)
         x, y, z = (float(v) for v in pose[:3, 3])
         dx, dy, dz = (float(v) for v in direction)
         self.lights.append(
@@ -252,7 +271,7 @@ class _Loader:
                 flag(element, "cast_shadows"),
                 (
                     scalar(fade, "constant", 1.0, what),
-                    scalar(fade, "linear", 0.0, what),
+                    scalar(fade, "linear", 1.0, what),
                     scalar(fade, "quadratic", 0.0, what),
                     scalar(fade, "range", 10.0, what),
                 ),

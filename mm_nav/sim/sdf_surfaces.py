@@ -1,46 +1,68 @@
-"""What SDF shapes look like: their meshes, textures and materials, found through the search paths and read once."""
+"""The meshes of one world: found through the search paths, read once, cut to submeshes and scaled."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from mm_nav.errors import WorldError
-from mm_nav.sim.materials import Colour, Image, Material, ScriptMaterial, gazebo_colour, load_texture, parse_script
-from mm_nav.sim.mesh import read_mesh
+from mm_nav.sim.materials import Image, Material, load_alpha, load_texture
+from mm_nav.sim.mesh import SUFFIXES, read_mesh
+from mm_nav.sim.mesh_files import MeshError
 from mm_nav.sim.mesh_primitives import MeshPart
-from mm_nav.sim.sdf import numbers, text_of
 from mm_nav.sim.sdf_geometry import Mesh
 from mm_nav.sim.sdf_resources import Resources
 
+MIN_OPACITY = 0.1  # fainter than this, a surface is not seen
+# A triangle whose texture leaves less than this share of it solid is not seen either (net curtains, wire fences).
+_MIN_SOLID_SHARE, _SAMPLES = 0.3, 64
+
 
 class Surfaces:
-    """Meshes and materials of one world. `missing` collects the names of files that were not found."""
+    """Meshes of one world. `missing` and `unsupported` collect the names of what was not found or not read."""
 
-    def __init__(self, resources: Resources, missing: dict[str, None]) -> None:
-        self.resources, self.missing = resources, missing
-        self._meshes: dict[Path, list[MeshPart]] = {}
+    def __init__(self, resources: Resources, missing: dict[str, None], unsupported: dict[str, None]) -> None:
+        self.resources, self.missing, self.unsupported = resources, missing, unsupported
+        self._meshes: dict[Path, list[MeshPart] | None] = {}
         self._placed: dict[tuple[Path, Mesh], list[MeshPart]] = {}
-        self._scripts: dict[Path, dict[str, ScriptMaterial]] = {}
+        self._solid: dict[tuple[Path, Mesh], list[MeshPart]] = {}
 
-    def mesh_parts(self, mesh: Mesh, base: Path | None) -> list[MeshPart] | None:
-        """Return a mesh's parts with scale and submesh applied, or None (and an entry in `missing`)."""
+    def mesh_parts(
+        self, mesh: Mesh, base: Path | None, seen: bool = False, material: Material | None = None
+    ) -> list[MeshPart] | None:
+        """Return a mesh's parts with scale and submesh applied, or None (and an entry in `missing`).
+
+        seen: as a visual, without what is transparent. material: replaces the mesh's own. Raises WorldError when the
+        file lies outside the search paths or is hostile (see read_mesh).
+        """
         path = self.resources.find(mesh.uri, base)
         if path is None or not path.is_file():
             self.missing[mesh.uri or "mesh without a uri"] = None
             return None
+        parts = self._place(path, mesh)
+        if parts is None or not seen:
+            return parts
+        if material is not None:
+            return solid_parts([replace(part, material=material) for part in parts])
+        key = (path, mesh)
+        if key not in self._solid:
+            self._solid[key] = solid_parts(parts)
+        return self._solid[key]
+
+    def _place(self, path: Path, mesh: Mesh) -> list[MeshPart] | None:
         key = (path, mesh)
         if key not in self._placed:
-            parts = self._read(path)
+            parts = self._read(path, mesh.uri)
+            if parts is None:
+                return None
             if mesh.submesh:
-                chosen = [part for part in parts if part.name == mesh.submesh]
-                if not chosen:
+                parts = [part for part in parts if part.name == mesh.submesh]
+                if not parts:
                     self.missing[f"{mesh.uri} submesh {mesh.submesh}"] = None
                     return None
-                parts = chosen
                 if mesh.center:
                     points = np.concatenate([part.triangles.reshape(-1, 3) for part in parts])
                     shift = np.eye(4)
@@ -49,118 +71,97 @@ class Surfaces:
             self._placed[key] = [part.transformed(np.diag([*mesh.scale, 1.0])) for part in parts]
         return self._placed[key]
 
-    def _read(self, path: Path) -> list[MeshPart]:
+    def _read(self, path: Path, uri: str) -> list[MeshPart] | None:
         if path not in self._meshes:
-            self._meshes[path] = read_mesh(
-                path, lambda name: self._mesh_texture(name, path), lambda name: self._sibling(name, path.parent)
-            )
+            self._meshes[path] = None
+            if path.suffix.lower() not in SUFFIXES:
+                self.unsupported[f"mesh type {path.suffix.lower()} ({uri})"] = None
+                return None
+            try:
+                self._meshes[path] = read_mesh(path, MeshNeighbours(path, self.resources, self.missing))
+            except MeshError as error:
+                self.missing[f"{uri} ({str(error).removeprefix(f'{path}: ')})"] = None
         return self._meshes[path]
 
-    def _sibling(self, name: str, folder: Path) -> Path | None:
-        try:
-            found = self.resources.find(name, folder)
-        except WorldError:
-            found = None  # the mesh names a folder of its author's machine; only the file's name counts then
-        return found if found is not None and found.is_file() else None
 
-    def _mesh_texture(self, name: str, mesh: Path) -> Image | None:
-        """Find a mesh's texture as Gazebo does: beside the mesh, then in the model's materials/textures."""
-        plain = name.removeprefix("file://").replace("\\", "/")
-        last = PurePosixPath(plain).name
-        model = mesh.parent.parent
-        places = [(plain, mesh.parent), (last, mesh.parent)]
-        places += [(f"{folder}/{last}", model) for folder in ("materials/textures", "textures", "meshes")]
-        for uri, folder in places:
-            found = self._sibling(uri, folder)
-            image = load_texture(str(found)) if found is not None else None
-            if image is not None:
-                return image
-        self.missing[f"texture {last} of {mesh.name}"] = None
-        return None
+class MeshNeighbours:
+    """The files beside a mesh, where Gazebo looks for them. Paths of its author's machine count by their last name."""
 
-    def material(self, element: Element | None, base: Path | None, what: str) -> Material | None:
-        """Return the material of a <material> element, or None where it says nothing about colour."""
-        if element is None:
-            return None
-        diffuse = self.colour(element, "diffuse")
-        opacity = _alpha(element)
-        emissive = self.colour(element, "emissive") or (0.0, 0.0, 0.0)
-        albedo = next((e for e in element.iter("albedo_map") if (e.text or "").strip()), None)
-        if albedo is not None:
-            uri = (albedo.text or "").strip()
-            texture = self._texture(uri, base)
-            if texture is not None:
-                return Material(diffuse or (1.0, 1.0, 1.0), emissive, texture, opacity)
-        script = element.find("script")
-        name = text_of(script, "name")
-        if name:
-            found = self._script(script, name, base)
-            if found is not None:
-                return replace(found, opacity=opacity)
-            if diffuse is None:
-                self.missing[f"material {name}"] = None
-        if diffuse is None:
-            diffuse = self.colour(element, "ambient") or (emissive if any(emissive) else None)
-        return Material(diffuse, emissive, None, opacity) if diffuse is not None else None
+    def __init__(self, mesh: Path, resources: Resources, missing: dict[str, None]) -> None:
+        self._mesh, self._resources, self._missing = mesh, resources, missing
 
-    def _texture(self, uri: str, base: Path | None) -> Image | None:
-        path = self.resources.find(uri, base)
-        image = load_texture(str(path)) if path is not None and path.is_file() else None
+    def file(self, name: str) -> Path | None:
+        """Return a file that the mesh names, or None."""
+        return self._beside(name, self._mesh.parent)
+
+    def texture(self, name: str) -> Image | None:
+        """Return a picture (H, W, 3) uint8, or None and an entry in the list of missing files."""
+        image = next((image for path in self._pictures(name) if (image := load_texture(str(path))) is not None), None)
         if image is None:
-            self.missing[uri] = None
+            self._missing[f"texture {_last(name)} of {self._mesh.name}"] = None
         return image
 
-    def _script(self, script: Element | None, name: str, base: Path | None) -> Material | None:
-        colour = gazebo_colour(name)
-        if colour is not None or script is None:
-            return Material(colour) if colour is not None else None
-        folders = [
-            path for uri in script.findall("uri") if (path := self._find((uri.text or "").strip(), base)) is not None
-        ]
-        for folder in folders:
-            for file in sorted(folder.glob("*.material")) if folder.is_dir() else [folder]:
-                found = self._read_script(file).get(name)
-                if found is not None:
-                    return Material(
-                        found.diffuse or (1.0, 1.0, 1.0), texture=self._script_texture(found, folders, file)
-                    )
-        return None
+    def alpha(self, name: str) -> Image | None:
+        """Return the opacity (H, W) uint8 of a picture, or None."""
+        path = next(iter(self._pictures(name)), None)
+        return load_alpha(str(path)) if path is not None else None
 
-    def _script_texture(self, material: ScriptMaterial, folders: list[Path], file: Path) -> Image | None:
-        if not material.texture:
+    def _pictures(self, name: str) -> list[Path]:
+        """Return the files a picture's name can mean: beside the mesh first, then in the model's materials/textures."""
+        plain = name.removeprefix("file://").replace("\\", "/")
+        last, folder, model = _last(name), self._mesh.parent, self._mesh.parent.parent
+        places = [(plain, folder), (last, folder)]
+        places += [(f"{inner}/{last}", model) for inner in ("materials/textures", "textures", "meshes", "materials")]
+        places += [(f"materials/textures/{last}", folder), (f"textures/{last}", folder)]
+        return [path for uri, base in places if (path := self._beside(uri, base)) is not None]
+
+    def _beside(self, name: str, folder: Path) -> Path | None:
+        try:
+            found = self._resources.find(name, folder)
+        except WorldError:
             return None
-        name = PurePosixPath(material.texture.replace("\\", "/")).name
-        for folder in [*folders, file.parent, file.parent.parent / "textures"]:
-            path = folder / name
-            image = load_texture(str(path)) if path.is_file() else None
-            if image is not None:
-                return image
-        self.missing[f"texture {name}"] = None
+        return found if found is not None and found.is_file() else None
+
+
+def _last(name: str) -> str:
+    return PurePosixPath(name.replace("\\", "/")).name
+
+
+def solid_parts(parts: Sequence[MeshPart]) -> list[MeshPart]:
+    """Return what can be seen of some parts."""
+    return [solid for part in parts if (solid := _solid(part)) is not None]
+
+
+def _solid(part: MeshPart) -> MeshPart | None:
+    """Return a part without what its material makes invisible, or None; holes in a texture get its mean colour."""
+    material = part.material
+    if material is None or (material.opacity >= MIN_OPACITY and material.alpha is None):
+        return part
+    if material.opacity < MIN_OPACITY:
         return None
-
-    def _find(self, uri: str, base: Path | None) -> Path | None:
-        return self.resources.find(uri, base)
-
-    def _read_script(self, path: Path) -> dict[str, ScriptMaterial]:
-        if path not in self._scripts:
-            try:
-                text = path.read_text(errors="replace") if path.stat().st_size < 4_000_000 else ""
-            except OSError:
-                text = ""
-            self._scripts[path] = parse_script(text)
-        return self._scripts[path]
-
-    def colour(self, element: Element | None, tag: str) -> Colour | None:
-        """Return child `tag` as RGB in [0, 1], or None when it is absent. Values above 1 are cut."""
-        text = text_of(element, tag)
-        if not text:
-            return None
-        values = np.clip(numbers(text, f"<{tag}>"), 0.0, 1.0)
-        if len(values) < 3:
-            raise WorldError(f"<{tag}> '{text}' has {len(values)} numbers, expected 3 or 4: red green blue alpha")
-        return float(values[0]), float(values[1]), float(values[2])
-
-
-def _alpha(element: Element) -> float:
-    values = text_of(element, "diffuse").split()
-    return float(values[3]) if len(values) > 3 else 1.0
+    if material.alpha is None or part.uv is None:
+        return part
+    random = np.random.default_rng(0)
+    weights = random.dirichlet((1.0, 1.0, 1.0), _SAMPLES)
+    height, width = material.alpha.shape
+    share = np.zeros(len(part.triangles))
+    for weight in weights:
+        uv = np.einsum("c,nck->nk", weight, part.uv)
+        column = np.minimum(((uv[:, 0] - np.floor(uv[:, 0])) * width).astype(np.int64), width - 1)
+        row = np.minimum(((1.0 - (uv[:, 1] - np.floor(uv[:, 1]))) * height).astype(np.int64), height - 1)
+        share += material.alpha[row, column] / (255.0 * _SAMPLES)
+    keep = share >= _MIN_SOLID_SHARE
+    if not keep.any():
+        return None
+    texture = material.texture
+    if texture is not None and texture.shape[:2] == material.alpha.shape and (material.alpha >= 128).any():
+        solid = material.alpha >= 128
+        texture = texture.copy()
+        texture[~solid] = texture[solid].mean(axis=0).astype(np.uint8)
+    return MeshPart(
+        part.triangles[keep],
+        part.uv[keep],
+        replace(material, texture=texture),
+        part.name,
+        part.normals[keep] if part.normals is not None else None,
+    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,11 @@ class Shape:
         if not self.parts:
             return np.empty((0, 3, 3))
         return np.concatenate([part.triangles for part in self.parts]) @ self.pose[:3, :3].T + self.pose[:3, 3]
+
+    def bounds(self) -> npt.NDArray[np.float64]:
+        """Return the axis-aligned box (2, 3) around the shape, metres, world; it must have parts."""
+        points = self.triangles().reshape(-1, 3)
+        return np.stack([points.min(axis=0), points.max(axis=0)])
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class World:
         """Number of visuals and collisions that were loaded."""
         return sum(len(model.visuals) + len(model.collisions) for model in self.models)
 
-    @property
+    @cached_property
     def bounds(self) -> npt.NDArray[np.float64]:
         """Axis-aligned box (2, 3) around everything but planes, metres; 10 x 10 m when there is nothing else."""
         shapes = [
@@ -156,8 +162,7 @@ def parse_world(sdf_text: str, base_dir: Path | None = None, search_paths: Seque
 
 
 def _bounds(shapes: Sequence[Shape]) -> npt.NDArray[np.float64]:
-    corners = [shape.triangles().reshape(-1, 3) for shape in shapes if shape.parts]
-    if not corners:
+    boxes = [shape.bounds() for shape in shapes if shape.parts]
+    if not boxes:
         return np.zeros((2, 3))
-    points = np.concatenate(corners)
-    return np.stack([points.min(axis=0), points.max(axis=0)])
+    return np.stack([np.min([low for low, _ in boxes], axis=0), np.max([high for _, high in boxes], axis=0)])

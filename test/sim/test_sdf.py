@@ -139,7 +139,40 @@ def test_sun_is_built_in_and_lights_are_read() -> None:
     sun, lamp = loaded.lights
     assert sun.kind == "directional" and np.allclose(np.linalg.norm(sun.direction), 1)
     assert lamp.position == (0.0, 0.0, 3.0) and lamp.diffuse == (1.0, 0.0, 0.0)
-    assert lamp.attenuation == (1.0, 0.0, 0.5, 7.0) and lamp.spot == (0.2, 0.6, 0.0)
+    assert lamp.attenuation == (1.0, 1.0, 0.5, 7.0) and lamp.spot == (0.2, 0.6, 0.0)
+
+
+def test_saved_state_moves_models_links_and_lights() -> None:
+    still = model("still", f"<pose>9 9 9 0 0 0</pose><link name='l'><pose>0 0 1 0 0 0</pose>{VISUAL}</link>")
+    inner = model("inner", f"<link name='l'>{VISUAL}</link>")
+    moved = model("moved", f"<link name='l'><pose>0 0 1 0 0 0</pose>{VISUAL}</link>{inner}")
+    lamp = "<light name='lamp' type='point'><pose>0 0 3 0 0 0</pose></light>"
+    state = (
+        "<state world_name='w'><model name='gone'><pose>1 1 1 0 0 0</pose></model>"
+        "<model name='moved'><pose>5 0 0 0 0 1.5707963267948966</pose><link name='l'><pose>5 0 4 0 0 0</pose></link>"
+        "<model name='inner'><pose>6 0 0 0 0 0</pose></model></model><light name='lamp'><pose>7 0 0 0 0 0</pose></light>"
+        "</state><state><model name='still'><pose>0 0 0 0 0 0</pose></model></state>"
+    )
+    loaded = parse_world(world(still + moved + lamp + state))
+    assert loaded.unsupported == ()
+    assert loaded.model("still").visuals[0].pose[:3, 3].tolist() == [9, 9, 10]  # only the first state counts
+    assert np.allclose(loaded.model("moved").visuals[0].pose[:3, :], [[1, 0, 0, 5], [0, 1, 0, 0], [0, 0, 1, 4]])
+    assert loaded.model("moved::inner").visuals[0].pose[:3, 3].tolist() == [6, 0, 0]
+    assert loaded.lights[0].position == (7, 0, 0)
+
+
+def test_sizes_beyond_sense_are_refused() -> None:
+    for shape in ("<sphere><radius>1e9</radius></sphere>", "<box><size>1 1e300 1</size></box>"):
+        with pytest.raises(WorldError, match="above 1e"):
+            parse_world(
+                world(model("m", f"<link name='l'><visual name='v'><geometry>{shape}</geometry></visual></link>"))
+            )
+    with pytest.raises(WorldError, match="from the origin"):
+        parse_world(world(model("m", f"<pose>1e20 0 0 0 0 0</pose><link name='l'>{VISUAL}</link>")))
+    points = "".join(f"<point>{i} {i * i % 7}</point>" for i in range(6000))
+    polyline = f"<visual name='v'><geometry><polyline>{points}</polyline></geometry></visual>"
+    with pytest.raises(WorldError, match="6000 points"):
+        parse_world(world(model("m", f"<link name='l'>{polyline}</link>")))
 
 
 @pytest.mark.parametrize("version", ["1.4", "1.5", "1.6", "1.7", "1.8", "1.9", "1.10", "1.11"])

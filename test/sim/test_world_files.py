@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from pathlib import Path
@@ -191,7 +192,7 @@ def test_include_may_not_leave_the_search_paths(tmp_path: Path, uri: str) -> Non
     (models / "link" / "model.sdf").symlink_to(tmp_path / "secret" / "model.sdf")
     (models / "dir").symlink_to(tmp_path / "secret")
     with pytest.raises(WorldError, match="outside the search paths"):
-        parse_world(sdf(include(uri.format(folder=tmp_path))), search_paths=[models])
+        parse_world(sdf(include(uri.format(folder=tmp_path))), base_dir=models)
 
 
 def test_a_path_of_another_machine_is_missing_or_found_by_its_end(tmp_path: Path) -> None:
@@ -383,28 +384,151 @@ def test_a_picture_that_unpacks_to_gigapixels_is_not_unpacked(tmp_path: Path) ->
     assert decoded is not None and decoded.shape == (3, 5, 3)
 
 
+LYING_GLB = b"glTF" + struct.pack("<IIII", 2, 2**31, 2**31, 0x4E4F534A) + b"{}"
+BOMB_DAE = b"<!DOCTYPE C [<!ENTITY a 'aa'>]><COLLADA>&a;</COLLADA>"
+
+
 @pytest.mark.parametrize(
     ("name", "data", "says"),
     [
-        ("huge.stl", b"\0" * 80 + struct.pack("<I", 2**31) + b"\0" * 50, "promises 2147483648 triangles"),
-        ("short.stl", b"\0" * 10, "too short"),
-        ("huge.glb", b"glTF" + struct.pack("<IIII", 2, 2**31, 2**31, 0x4E4F534A) + b"{}", "promises"),
-        ("bad.glb", b"hello", "not a binary glTF"),
-        ("bad.obj", b"v 0 0 0\nf 1 2 9\n", "cannot be read"),
-        ("bad.dae", b"<COLLADA", "well-formed"),
-        ("other.dae", b"<html/>", "not <COLLADA>"),
-        ("bomb.dae", b"<!DOCTYPE C [<!ENTITY a 'aa'>]><COLLADA>&a;</COLLADA>", "entities"),
-        ("a.blend", b"BLENDER", "are not read"),
+        ("huge.stl", b"\0" * 80 + struct.pack("<I", 2**32 - 1) + b"\0" * 50, "promises 4294967295 triangles"),
+        ("huge.glb", LYING_GLB, "promises 2147483668 bytes"),
+        ("chunk.glb", b"glTF" + struct.pack("<IIII", 2, 34, 2, 0x4E4F534A) + b"{}  " + b"\xff" * 10, "promises"),
+        ("bomb.dae", BOMB_DAE, "entities"),
     ],
 )
-def test_broken_meshes_give_one_clear_error(tmp_path: Path, name: str, data: bytes, says: str) -> None:
+def test_hostile_meshes_give_one_clear_error(tmp_path: Path, name: str, data: bytes, says: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(WorldError) as caught:
         parse_world(mesh_world(name), base_dir=tmp_path)
     assert says in str(caught.value) and name in str(caught.value)
 
 
-def test_collada_with_indices_out_of_range_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.dae").write_text(dae().replace(TETRAHEDRON, "0 1 77"))
-    with pytest.raises(WorldError, match="COLLADA arrays"):
-        parse_world(mesh_world("a.dae"), base_dir=tmp_path)
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("short.stl", b"\0" * 10, "too short"),
+        ("none.stl", b"\0" * 84, "no triangles"),
+        ("text.stl", b"solid a\nfacet normal 0 0 1\nvertex 1 2 3\nendfacet", "three for each facet"),
+        ("nan.stl", b"\0" * 80 + struct.pack("<I", 1) + struct.pack("<12fH", *[float("nan")] * 12, 0), "no triangles"),
+        ("bad.glb", b"hello", "not a binary glTF"),
+        ("other.gltf", b"[1, 2]", "contradict"),
+        ("deep.gltf", b"[" * 100_000, "contradict"),
+        ("bad.obj", b"v 0 0 0\nf 1 2 9\n", "names vertex 9 of 1"),
+        ("absurd.obj", b"v 0 0 0\nf 1 2 99999999999999999999999\n", "no numbers"),
+        ("back.obj", b"v 0 0 0\nf -1 -2 -3\n", "names vertex"),
+        ("word.obj", b"v 0 0 x\nf 1 1 1\n", "not a list of numbers"),
+        ("bad.dae", b"<COLLADA", "well-formed"),
+        ("empty.dae", b"", "well-formed"),
+        ("other.dae", b"<html/>", "not <COLLADA>"),
+        ("index.dae", dae().replace(TETRAHEDRON, "0 1 77").encode(), "COLLADA arrays"),
+        ("pointer.dae", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+    ],
+)
+def test_a_damaged_mesh_is_listed_with_the_reason_and_the_rest_loads(
+    tmp_path: Path, name: str, data: bytes, says: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    rest = f"<model name='rest'>{BOX_LINK}</model></world>"
+    loaded = parse_world(mesh_world(name).replace("</world>", rest), base_dir=tmp_path)
+    assert loaded.geometry_count == 1
+    assert len(loaded.missing) == 1 and loaded.missing[0].startswith(f"{name} (") and says in loaded.missing[0]
+    assert str(tmp_path) not in loaded.missing[0]
+
+
+def test_a_mesh_of_an_unknown_kind_is_not_supported(tmp_path: Path) -> None:
+    (tmp_path / "a.blend").write_bytes(b"BLENDER")
+    assert parse_world(mesh_world("a.blend"), base_dir=tmp_path).unsupported == ("mesh type .blend (a.blend)",)
+
+
+# COLLADA beyond the simple case
+
+
+def test_collada_bones_nan_nodes_and_stray_quotes_do_not_stop_it(tmp_path: Path) -> None:
+    nan = "<node name='<bone>'><matrix>NaN 0 0 0 NaN 0 0 0 NaN 0 0 0 NaN 0 0 1</matrix></node>"
+    (tmp_path / "a.dae").write_text(dae(node=nan))
+    assert np.allclose(parse_world(mesh_world("a.dae"), base_dir=tmp_path).models[0].bounds()[1], [1, 1, 1])
+
+
+def test_collada_skin_stands_as_it_was_bound(tmp_path: Path) -> None:
+    skin = (
+        "<library_controllers><controller id='k'><skin source='#g'><bind_shape_matrix>1 0 0 500 0 1 0 0 0 0 1 0 0 0 0 1"
+        "</bind_shape_matrix></skin></controller></library_controllers><library_visual_scenes>"
+    )
+    text = (
+        dae()
+        .replace("<library_visual_scenes>", skin)
+        .replace("instance_geometry url='#g'", "instance_controller url='#k'")
+    )
+    (tmp_path / "a.dae").write_text(text.replace("</instance_geometry>", "</instance_controller>"))
+    assert np.allclose(parse_world(mesh_world("a.dae"), base_dir=tmp_path).models[0].bounds()[:, 0], [5, 6])
+
+
+@pytest.mark.parametrize(
+    ("text", "opacity"),
+    [
+        ("<transparent opaque='A_ONE'><color>1 1 1 0.4</color></transparent>", 0.4),
+        ("<transparent opaque='RGB_ZERO'><color>1 1 1 1</color></transparent><transparency><float>0.25</float></transparency>", 0.75),
+        ("<transparency><float>0</float></transparency>", 1.0),
+    ],
+)  # fmt: skip
+def test_collada_transparency(tmp_path: Path, text: str, opacity: float) -> None:
+    (tmp_path / "a.dae").write_text(dae().replace("</lambert>", f"{text}</lambert>"))
+    found = parse_world(mesh_world("a.dae"), base_dir=tmp_path).models[0].visuals[0].material
+    assert found.opacity == pytest.approx(opacity, abs=1e-6)
+
+
+def test_surfaces_that_cannot_be_seen_are_left_out(tmp_path: Path) -> None:
+    clear = "<transparent opaque='A_ONE'><color>1 1 1 0</color></transparent>"
+    (tmp_path / "a.dae").write_text(dae().replace("</lambert>", f"{clear}</lambert>"))
+    assert not parse_world(mesh_world("a.dae"), base_dir=tmp_path).models
+    # A fence: the texture is solid at the left of u = 0.5 only; one triangle lies on each side.
+    picture = np.full((8, 8, 4), 255, np.uint8)
+    picture[:, 4:, 3] = 0
+    cv2.imwrite(str(tmp_path / "fence.png"), picture)
+    (tmp_path / "a.mtl").write_text("newmtl m\nKd 1 1 1\nmap_Kd fence.png\nmap_d fence.png\n")
+    (tmp_path / "a.obj").write_text(
+        "mtllib a.mtl\nusemtl m\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 5 0 0\nvt 0.1 0\nvt 0.4 0\nvt 0.4 1\nvt 0.6 0\nvt 0.9 0\n"
+        "vt 0.9 1\nf 1/1 2/2 3/3\nf 1/4 4/5 3/6\n"
+    )
+    assert parse_world(mesh_world("a.obj"), base_dir=tmp_path).models[0].bounds()[1, 0] == 1.0
+
+
+# OBJ, STL and glTF beyond the simple case
+
+
+def test_obj_objects_are_submeshes_and_polygons_are_cut(tmp_path: Path) -> None:
+    (tmp_path / "a.mtl").write_text("newmtl glass pane\nKd 0 0 1\nd 0.5\n")
+    (tmp_path / "a.obj").write_text(
+        "mtllib a.mtl\no first\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf 1 2 3 4\no second\nusemtl glass pane\n"
+        "v 5 0 0\nv 6 0 0\nv 6 1 0\nf -3//1 -2//1 -1//1\n"
+    )
+    whole = parse_world(mesh_world("a.obj"), base_dir=tmp_path).models[0]
+    assert np.allclose(whole.bounds()[1], [6, 1, 0]) and len(whole.visuals[0].triangles()) == 3
+    part = parse_world(mesh_world("a.obj", "<submesh><name>second</name></submesh>"), base_dir=tmp_path).models[0]
+    assert np.allclose(part.bounds()[:, 0], [5, 6])
+    assert part.visuals[0].material.diffuse == (0, 0, 1) and part.visuals[0].material.opacity == 0.5
+
+
+def test_stl_as_text(tmp_path: Path) -> None:
+    facet = (
+        "facet normal 0 0 1\n outer loop\n  vertex 0 0 0\n  vertex 1e0 0 0\n  VERTEX 0 2.5E-1 0\n endloop\nendfacet\n"
+    )
+    (tmp_path / "a.stl").write_text(f"solid thing\n{facet}endsolid thing\n")
+    assert np.allclose(parse_world(mesh_world("a.stl"), base_dir=tmp_path).models[0].bounds()[1], [1, 0.25, 0])
+
+
+def test_gltf_nodes_names_and_lengths(tmp_path: Path) -> None:
+    scene = trimesh.Scene()
+    turn = trimesh.transformations.rotation_matrix(np.pi / 2, (0, 0, 1), (0, 0, 0))
+    turn[:3, 3] = (10, 0, 0)
+    scene.add_geometry(trimesh.creation.box((4.0, 2.0, 1.0)), node_name="turned", transform=turn)
+    data = scene.export(file_type="glb")
+    (tmp_path / "a.glb").write_bytes(data)
+    text = mesh_world("a.glb", "<submesh><name>turned</name></submesh>")
+    assert np.allclose(parse_world(text, base_dir=tmp_path).models[0].bounds(), [[9, -2, -0.5], [11, 2, 0.5]])
+    for old, new in ((b'"count":36', b'"count":99'), (b'"byteLength":', b'"byteLength":9')):
+        assert old in data
+        (tmp_path / "b.glb").write_bytes(data.replace(old, new))
+        with contextlib.suppress(WorldError):
+            assert parse_world(mesh_world("b.glb"), base_dir=tmp_path).geometry_count == 0
