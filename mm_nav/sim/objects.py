@@ -75,7 +75,7 @@ class SceneObject:
 
 def name_parts(name: str) -> tuple[str, str]:
     """Return (category, colour) that a model name states; "" where it states none. "red_barrel_1" -> barrel, red."""
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
+    words = _words(re.sub(r"pallet[ _-]?jack|pallet[ _-]?truck", "", name, flags=re.IGNORECASE))
     words = [_ALIASES.get(word, word) for word in words]
     category = next((word for word in reversed(words) if word in ALL_CATEGORIES), "")
     colour = next((word for word in words if word in COLOURS), "")
@@ -84,8 +84,12 @@ def name_parts(name: str) -> tuple[str, str]:
 
 def name_material(name: str) -> str:
     """Return the material that a name states, "" where it states none. "part_0_wood_visual", "WoodenChair" -> wood."""
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
+    words = _words(name)
     return next((_MATERIAL_WORDS[word] for word in words if word in _MATERIAL_WORDS), "")
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower())
 
 
 def scene_objects(world: World) -> tuple[SceneObject, ...]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mm_nav.sim.objects import name_parts, scene_objects
+from mm_nav.sim.objects import name_material, name_parts, scene_objects
 from mm_nav.sim.world import parse_world
 
 
@@ -13,12 +13,22 @@ from mm_nav.sim.world import parse_world
         ("TrashCan_02", ("bin", "")),
         ("blueOfficeChair", ("chair", "blue")),
         ("gray_couch", ("sofa", "grey")),
+        ("brown_pallet_2", ("pallet", "brown")),
+        ("aws_warehouse_PalletJackB_01", ("", "")),
         ("walls", ("", "")),
         ("ground_plane", ("", "")),
     ],
 )
 def test_name_parts(name: str, parts: tuple[str, str]) -> None:
     assert name_parts(name) == parts
+
+
+@pytest.mark.parametrize(
+    ("name", "material"),
+    [("WoodenChair_3", "wood"), ("part_0_metal_visual", "metal"), ("part_0_visual", ""), ("red_barrel_1", "")],
+)
+def test_name_material(name: str, material: str) -> None:
+    assert name_material(name) == material
 
 
 def test_distance_is_to_the_surface() -> None:
