@@ -38,6 +38,7 @@ MATERIALS: dict[str, tuple[tuple[str, ...], str]] = {
 # Where a category's first part is not the one that its colour names.
 _NAMED_PART = {"bed": 2, "lamp": 2}
 _PALE = 0.8  # linear grey above this is bedding
+_COVER, _END = 0.002, 0.03  # metres that a wall end's cover stands out, and that it reaches along the wall
 
 
 def clad(rng: np.random.Generator, category: str, parts: Sequence[Part]) -> list[Part]:
@@ -85,7 +86,10 @@ class Tile:
 
 
 def panels(wall: Part, material: str) -> list[Part]:
-    """Return a wall (a box) cut into pieces that show one copy of the material's picture each, hardly stretched."""
+    """Return a wall (a box) cut into pieces that show one copy of the material's picture each, hardly stretched.
+
+    Its two ends, narrow faces on which a picture would be squeezed, get a plain cover.
+    """
     texture = TEXTURES[material]
     along = 0 if wall.size[0] >= wall.size[1] else 1
     columns = max(1, round(wall.size[along] / texture.width))
@@ -101,7 +105,20 @@ def panels(wall: Part, material: str) -> list[Part]:
             pieces.append(
                 replace(wall, size=(size[0], size[1], size[2]), position=(at[0], at[1], at[2]), material=material)
             )
-    return pieces
+    return pieces + ([] if material == "plaster" else _ends(wall, along))
+
+
+def _ends(wall: Part, along: int) -> list[Part]:
+    size = [v + 2 * _COVER for v in wall.size]
+    size[along] = _END
+    covers = []
+    for side in (-1, 1):
+        at = list(wall.position)
+        at[along] += side * (wall.size[along] / 2 + _COVER - _END / 2)
+        covers.append(
+            replace(wall, size=(size[0], size[1], size[2]), position=(at[0], at[1], at[2]), material="plaster")
+        )
+    return covers
 
 
 def tiles(room: Room, colour: Rgb, material: str) -> list[Tile]:
