@@ -11,12 +11,13 @@ import numpy as np
 
 from mm_nav.command import PolicyOutput
 from mm_nav.errors import ConfigError, GoalError
-from mm_nav.evaluation.episodes import Episode, EpisodeContext, PolicyFactory
+from mm_nav.evaluation.episodes import EpisodeContext, PolicyFactory
 from mm_nav.evaluation.oracle import OraclePolicy
 from mm_nav.goal import PolicyGoal
 from mm_nav.language.instruction import parse_instruction
 from mm_nav.observation import Observation
 from mm_nav.runtime.policy import OnnxPolicy, PolicySource
+from mm_nav.sim.episode import Episode
 from mm_nav.sim.instructions import other_description
 
 CONDITIONS: Mapping[str, str] = {

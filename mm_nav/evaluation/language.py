@@ -21,10 +21,11 @@ import cv2
 from mm_nav.command import ErrorCode
 from mm_nav.errors import ConfigError, MmNavError
 from mm_nav.evaluation.conditions import CONDITIONS, policy_factory
-from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeResult, make_episode, run_episode
+from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeResult, run_episode
 from mm_nav.evaluation.metrics import mcnemar_exact, summarise
 from mm_nav.runtime.manifest import file_sha256
 from mm_nav.runtime.policy import default_model
+from mm_nav.sim.episode import make_episode
 from mm_nav.sim.instructions import KINDS, Split
 from mm_nav.sim.simulator import CameraConfig
 

@@ -15,8 +15,8 @@ from mm_nav.evaluation import plots
 from mm_nav.evaluation.conditions import CONDITIONS
 from mm_nav.evaluation.episodes import EpisodeResult
 from mm_nav.evaluation.language import Record, SuiteConfig
-from mm_nav.evaluation.task_world import generated_task_world
 from mm_nav.sim.objects import name_parts
+from mm_nav.sim.task_world import generated_task_world
 
 _MAPS = 6
 

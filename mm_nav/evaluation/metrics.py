@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from mm_nav.errors import ConfigError
+from mm_nav.sim.episode import spl as spl
 
 Interval = tuple[float, float]
 
@@ -22,18 +23,6 @@ class Outcome:
     collided: bool
     path_length_m: float
     shortest_path_m: float
-
-
-def spl(success: bool, path_length_m: float, shortest_path_m: float) -> float:
-    """Return one episode's success weighted by path length: S * l / max(p, l).
-
-    Source: Anderson et al., "On Evaluation of Embodied Navigation Agents", 2018. An episode that starts at its target
-    (l = 0) scores 1 when it succeeds without moving.
-    """
-    if not success or not math.isfinite(shortest_path_m):
-        return 0.0
-    longest = max(path_length_m, shortest_path_m)
-    return shortest_path_m / longest if longest > 0 else 1.0
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:

@@ -13,8 +13,9 @@ from mm_nav.command import Command, ErrorCode, PolicyOutput, Stage
 from mm_nav.errors import ConfigError
 from mm_nav.evaluation import episodes as module
 from mm_nav.evaluation.conditions import policy_factory
-from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeResult, make_episode, run_episode
+from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeResult, run_episode
 from mm_nav.geometry import Pose2D, Twist2D
+from mm_nav.sim.episode import make_episode, step_radii
 from mm_nav.sim.instructions import KINDS
 
 SHORT = EpisodeConfig(time_limit_s=6.0)
@@ -38,7 +39,7 @@ def test_tasks_are_not_solved_at_the_start():
     for seed in range(10_000, 10_008):
         episode, task = make_episode(seed)
         assert not task.is_near(episode.target_names, episode.start.x, episode.start.y, 0.5)
-        radii = module.step_radii(len(episode.steps))
+        radii = step_radii(len(episode.steps))
         assert 0.3 < task.shortest_path(episode.start, episode.steps, radii) < math.inf
 
 

@@ -18,10 +18,11 @@ from mm_nav.command import ErrorCode
 from mm_nav.errors import ConfigError
 from mm_nav.evaluation import conditions, language, language_report
 from mm_nav.evaluation.conditions import phrase_targets, policy_factory
-from mm_nav.evaluation.episodes import EpisodeContext, EpisodeResult, make_episode
+from mm_nav.evaluation.episodes import EpisodeContext, EpisodeResult
 from mm_nav.evaluation.language import Record, SuiteConfig, run_suite, summarise_suite
 from mm_nav.evaluation.language_report import write_report
 from mm_nav.goal import PolicyGoal
+from mm_nav.sim.episode import make_episode
 
 ORACLE = SuiteConfig(episodes=2, conditions=("oracle",), time_limit_s=1.0)
 

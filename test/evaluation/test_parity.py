@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from mm_nav.evaluation.bag_writer import open_writer
-from mm_nav.evaluation.episodes import EpisodeConfig, make_episode, run_episode
+from mm_nav.evaluation.episodes import EpisodeConfig, run_episode
 from mm_nav.evaluation.replay import replay
 from mm_nav.goal import Goal
 from mm_nav.resources import resource_path
 from mm_nav.runtime.policy import OnnxPolicy
+from mm_nav.sim.episode import make_episode
 
 
 def record(path, storage, kind, policy, seed=10_001, limit=20.0, **options):

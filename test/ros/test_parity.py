@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mm_nav.evaluation.episodes import EpisodeConfig, StepRecord, make_episode, run_episode
+from mm_nav.evaluation.episodes import EpisodeConfig, StepRecord, run_episode
 from mm_nav.goal import Goal
 from mm_nav.resources import resource_path
 from mm_nav.runtime.policy import OnnxPolicy
+from mm_nav.sim.episode import make_episode
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from mm_nav.evaluation.episodes import make_episode
+from mm_nav.sim.episode import make_episode
 from mm_nav.sim.generator import generate_world
 
 # Taken before the generator had any other style or look.

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mm_nav.errors import WorldError
-from mm_nav.evaluation.task_world import TaskWorld
 from mm_nav.geometry import Pose2D
+from mm_nav.sim.task_world import TaskWorld
 from mm_nav.sim.world import parse_world
 
 
