@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D
@@ -58,16 +59,29 @@ def make_episode(
     kind or when nothing in the world can be reached.
     """
     kind = kind or kind_of(seed)
-    if kind not in (*KINDS, "pose"):
-        raise ConfigError(f"episode kind '{kind}' is not known: give one of {', '.join((*KINDS, 'pose'))}")
+    _check_kind(kind)
     generated, task = generated_task_world(seed)
     rng = np.random.default_rng([seed, 11])
+    return episode_in(task, generated.start, seed, rng, kind, split, min_distance_m), task
+
+
+def episode_in(
+    task: TaskWorld,
+    start: Pose2D,
+    seed: int,
+    rng: np.random.Generator,
+    kind: str,
+    split: Split = "train",
+    min_distance_m: float = 1.5,
+) -> Episode:
+    """Return an episode in a given world that begins at `start`, drawn from `rng`. Otherwise as make_episode."""
+    _check_kind(kind)
     if kind == "pose":
-        return _pose_episode(seed, rng, generated.start, task), task
+        return _pose_episode(seed, rng, start, task)
     best: tuple[float, Instruction] | None = None
     for index in rng.permutation(len(task.objects)):
         drawn = sample_instruction(rng, task.objects[index], task.objects, kind, split)
-        length = task.shortest_path(generated.start, drawn.steps, step_radii(len(drawn.steps)))
+        length = task.shortest_path(start, drawn.steps, step_radii(len(drawn.steps)))
         if math.isfinite(length) and (best is None or length > best[0]):
             best = (length, drawn)
             if length >= min_distance_m:
@@ -75,7 +89,12 @@ def make_episode(
     if best is None:
         raise ConfigError(f"nothing in the world of seed {seed} can be reached from its start: use another seed")
     said = best[1]
-    return Episode(seed, said.kind, said.text, said.steps, said.phrases, generated.start), task
+    return Episode(seed, said.kind, said.text, said.steps, said.phrases, start)
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in (*KINDS, "pose"):
+        raise ConfigError(f"episode kind '{kind}' is not known: give one of {', '.join((*KINDS, 'pose'))}")
 
 
 def step_radii(count: int) -> tuple[float, ...]:
@@ -115,6 +134,16 @@ class Judge:
         if self._episode.pose is not None:
             return pose.distance_to(self._episode.pose)
         return self._task.surface_distance(self._episode.target_names, pose.x, pose.y)
+
+    def way_to_go(self) -> npt.NDArray[np.float32]:
+        """Return for each cell (H, W) of the true map the metres still to drive from there to success; inf = no way."""
+        if self._episode.pose is not None:
+            truth, target = self._task.truth, np.zeros(self._task.truth.shape, bool)
+            target[tuple(truth.world_to_cell((self._episode.pose.x, self._episode.pose.y)))] = True
+            return np.asarray(np.maximum(truth.distance_field(target) - np.float32(POSE_RADIUS_M), 0.0), np.float32)
+        last = len(self._episode.steps) - 1
+        steps = self._episode.steps[min(self.steps_done, last) :]
+        return self._task.way_to_go(steps, step_radii(len(steps)))
 
     def shortest_path(self) -> float:
         """Return the length of the shortest way from the start to success, metres."""

@@ -83,14 +83,19 @@ class TaskWorld:
 
         inf when there is none. The way enters each region at the cell where the whole is shortest.
         """
-        regions = [self.region(names, radius) for names, radius in zip(steps, radii, strict=True)]
-        to_go = self._field(tuple(steps[-1]), radii[-1])
-        for region in reversed(regions[:-1]):
-            to_go = self._field_from(np.where(region, to_go, np.inf))
+        to_go = self.way_to_go(steps, radii)
         row, column = self.truth.world_to_cell((start.x, start.y))
         if not self.truth.inside((row, column)):
             return float("inf")
         return float(to_go[row, column])
+
+    def way_to_go(self, steps: Sequence[Sequence[str]], radii: Sequence[float]) -> Field:
+        """Return the same from every cell (H, W) of the true map."""
+        regions = [self.region(names, radius) for names, radius in zip(steps, radii, strict=True)]
+        to_go = self._field(tuple(steps[-1]), radii[-1])
+        for region in reversed(regions[:-1]):
+            to_go = self._field_from(np.where(region, to_go, np.inf))
+        return to_go
 
     def _field(self, names: tuple[str, ...], radius: float) -> Field:
         key = (names, radius)
