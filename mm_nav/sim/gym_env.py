@@ -23,6 +23,7 @@ from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.sim.episode import Episode, Judge, is_stopped, spl
 from mm_nav.sim.gym_render import picture
 from mm_nav.sim.gym_tasks import draw_task
+from mm_nav.sim.gym_words import MAX_LENGTH, Words
 from mm_nav.sim.instructions import KINDS
 from mm_nav.sim.lidar import LidarConfig
 from mm_nav.sim.simulator import CameraConfig, SimConfig, Simulator
@@ -31,8 +32,6 @@ from mm_nav.sim.task_world import TaskWorld
 Arrays = dict[str, Any]
 
 TASKS = ("language", "point")
-MAX_WORDS_LENGTH = 200
-CHARACTERS = frozenset(map(chr, range(32, 127)))
 _DEADBAND = 0.05  # smaller actions are 0: a policy that explores must be able to stand still
 _FAR_M, _FAST = 1000.0, 20.0
 # Stop, ahead, ahead to the left and right, turn left and right, back: shares of the limits (linear, angular).
@@ -141,7 +140,7 @@ class NavEnv(gymnasium.Env[Arrays, Any]):  # type: ignore[misc]  # mypy does not
             edge = np.array([_FAR_M, math.pi], np.float32)
             found["goal"] = spaces.Box(np.array([0.0, -math.pi], np.float32), edge, dtype=np.float32)
         else:
-            found["instruction"] = spaces.Text(MAX_WORDS_LENGTH, charset=CHARACTERS)
+            found["instruction"] = Words()
             if config.tokens:
                 found["tokens"] = spaces.Box(-100.0, 100.0, (24, 384), np.float32)
         return spaces.Dict(found)
@@ -161,8 +160,8 @@ class NavEnv(gymnasium.Env[Arrays, Any]):  # type: ignore[misc]  # mypy does not
         config, random = self.config, self.np_random
         if words is not None and config.task == "point":
             raise ConfigError("a PointNav task has no instruction: use mm_nav/LanguageNav-v0")
-        if words is not None and (len(words) > MAX_WORDS_LENGTH or not set(words) <= CHARACTERS):
-            raise ConfigError(f"an instruction has at most {MAX_WORDS_LENGTH} characters, all of them ASCII")
+        if words is not None and words not in Words():
+            raise ConfigError(f"an instruction has at most {MAX_LENGTH} characters, all of them ASCII")
         for _ in range(20):
             drawn_world = int(random.integers(*config.world_seeds))
             drawn_task, noise = (int(value) for value in random.integers(2**31, size=2))
