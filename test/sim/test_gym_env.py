@@ -18,6 +18,7 @@ from mm_nav.sim.episode import make_episode  # noqa: E402
 from mm_nav.sim.generator import generate_world  # noqa: E402
 from mm_nav.sim.gym_env import NavEnv, register  # noqa: E402
 from mm_nav.sim.gym_tasks import named, world_of  # noqa: E402
+from mm_nav.sim.simulator import CameraConfig, LifeConfig, SimConfig  # noqa: E402
 
 NAMES = ("mm_nav/LanguageNav-v0", "mm_nav/PointNav-v0")
 SMALL = {"world_seeds": (0, 3)}
@@ -64,6 +65,14 @@ def test_same_seed_and_actions_same_bytes(task):
     rollout(first, 8)  # what came before must not matter
     assert rollout(first, 7) == track == rollout(second, 7)
     assert rollout(second, 9) != track
+
+
+def test_moving_people_are_part_of_the_seed():
+    sim = SimConfig(camera=CameraConfig(width=96, height=72), life=LifeConfig(people=2))
+    first, second = NavEnv(task="point", sim=sim, **SMALL), NavEnv(task="point", sim=sim, **SMALL)
+    track = rollout(first, 7, 30)
+    assert track == rollout(second, 7, 30) == rollout(first, 7, 30)
+    assert track != rollout(NavEnv(task="point", **SMALL), 7, 30)
 
 
 def test_observations_are_what_the_spaces_say():
