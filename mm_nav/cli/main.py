@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "go": "send a goal to a running stack",
     "evaluate": "measure the stack on held-out worlds",
     "replay": "run the stack over a recording and report what it would have done",
+    "bench": "measure speeds on this machine",
     "world": "check a world file, or generate one",
     "collect": "collect training data in generated worlds",
     "train": "train the policy",

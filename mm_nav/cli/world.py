@@ -16,23 +16,29 @@ HELP = "check a world file, or generate one"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = "Look at SDF worlds the way the embedded simulator does, or make new ones."
-    parser.epilog = (
-        "Example: mm-nav world generate --seed 7 --out world.sdf && mm-nav world check world.sdf --pictures out"
-    )
+    parser.epilog = "Example: mm-nav world generate --seed 7 --out world.sdf && mm-nav world check world.sdf"
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     check = actions.add_parser(
         "check",
         help="report what the simulator loads from a world",
-        description="Load an SDF world and report its models, and whatever is missing or not supported. "
-        "Exit status: 0 everything was loaded, 1 something is missing, 2 the file cannot be loaded.",
-        epilog="Example: mm-nav world check house.world --search-path models --pictures out --json report.json",
+        description="Load an SDF world, report its models and whatever is missing or not supported, and draw a top view "
+        "and a camera view. Exit status: 0 everything was loaded, 1 something is missing, 2 the file cannot be loaded.",
+        epilog="Example: mm-nav world check house.world --path models --pictures out --json report.json",
     )
     check.add_argument("file", type=Path, metavar="FILE", help="world file (.sdf or .world)")
     check.add_argument(
-        "--search-path", type=Path, action="append", default=[], metavar="DIR", help="folder of models; may be repeated"
+        "--path", type=Path, action="append", default=[], metavar="DIR", help="folder of models; may be repeated"
     )
-    check.add_argument("--pictures", type=Path, metavar="DIR", help="write a top view and a camera view there")
+    check.add_argument("--search-path", dest="path", type=Path, action="append", help=argparse.SUPPRESS)
+    check.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        default=Path("out/world"),
+        help="folder for the two pictures (%(default)s)",
+    )
+    check.add_argument("--no-pictures", action="store_true", help="draw no pictures")
     add_json_option(check)
 
     generate = actions.add_parser(
@@ -75,9 +81,12 @@ def _check(args: argparse.Namespace) -> int:
     from mm_nav.sim.check import check_world
 
     require_writable(args.json)
-    console = Console(soft_wrap=True)
-    with Console(stderr=True).status(f"loading {escape(str(args.file))}"):
-        report = check_world(args.file, args.search_path, args.pictures)
+    console = Console(soft_wrap=True, highlight=False)
+    folder = None if args.no_pictures else args.pictures
+    with Console(stderr=True).status(f"loading {escape(str(args.file))}") as status:
+        report = check_world(
+            args.file, args.path, folder, lambda step: status.update(f"{escape(str(args.file))}: {escape(step)}")
+        )
     if args.json:
         write_json(args.json, report.as_dict())
     console.print(
@@ -90,7 +99,22 @@ def _check(args: argparse.Namespace) -> int:
             console.print(f"  {title}: {escape(name)}")
     for picture in report.pictures:
         console.print(f"  picture: {escape(picture)}")
+    if report.missing:
+        console.print(escape(_advice(report.missing)))
     return 1 if report.missing else 0
+
+
+def _advice(missing: tuple[str, ...]) -> str:
+    """Return what one can do about missing files, in a sentence or two."""
+    advice = (
+        f"{len(missing)} missing; the rest of the world was loaded. Name the folders that hold the models with --path DIR, "
+        "or set GZ_SIM_RESOURCE_PATH to them (several: joined by ':')."
+    )
+    if any(name.startswith(("http://", "https://", "fuel://")) for name in missing):
+        advice += (
+            " Nothing is fetched from the network: 'gz fuel download -u URL' brings remote models to this machine."
+        )
+    return advice
 
 
 def _generate(args: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from mm_nav.sim.scene_light import Lighting
 from mm_nav.sim.surface import Floats, Surface
 from mm_nav.sim.world import World
 
+CURVED, TEXTURED, FLOOR = 1, 2, 4
 _NO_HIT = 1e30  # Embree's distance of a miss is 1e37
 
 
@@ -47,6 +48,14 @@ class Layer:
     def lighting(self) -> Lighting:
         """The lit colours of the triangles."""
         return Lighting(self._world, self.surface)
+
+    @cached_property
+    def traits(self) -> npt.NDArray[np.uint8]:
+        """What is special about each triangle (N,): CURVED | TEXTURED | FLOOR; 0 = plain."""
+        surface = self.surface
+        return np.asarray(
+            CURVED * (surface.smooth_row >= 0) | TEXTURED * (surface.texture >= 0) | FLOOR * surface.checker, np.uint8
+        )
 
     @cached_property
     def _visual(self) -> EmbreeScene:

@@ -19,7 +19,7 @@ Colour = tuple[float, float, float]
 Image = npt.NDArray[np.uint8]
 
 MAX_TEXTURE_BYTES = 128 * 1024 * 1024
-MAX_TEXTURE_PIXELS = 64_000_000
+MAX_TEXTURE_PIXELS = 100_000_000
 MAX_TEXTURE_SIDE = 2048
 
 # The plain colours that Gazebo Classic's media/materials/scripts/gazebo.material defines (diffuse), as the
@@ -91,7 +91,7 @@ def _read(path: str) -> npt.NDArray[np.uint8] | None:
 def decode_texture(data: npt.NDArray[np.uint8]) -> Image | None:
     """Return an encoded picture (PNG, JPEG, TIFF, BMP, TGA, GIF, WebP) as (H, W, 3) uint8 RGB, or None.
 
-    A picture that would unpack to more than 64 million pixels is not unpacked: a small file can hide one.
+    A picture that would unpack to more than 100 million pixels is not unpacked: a small file can hide one.
     """
     try:
         with warnings.catch_warnings(), PIL.Image.open(io.BytesIO(data.tobytes())) as picture:

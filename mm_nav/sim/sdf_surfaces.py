@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+import cv2
 import numpy as np
 
 from mm_nav.errors import WorldError
@@ -134,6 +135,8 @@ def solid_parts(parts: Sequence[MeshPart]) -> list[MeshPart]:
 
 def _solid(part: MeshPart) -> MeshPart | None:
     """Return a part without what its material makes invisible, or None; holes in a texture get its mean colour."""
+    if part.material is not None and part.material.texture is not None and part.uv is None:
+        part = replace(part, material=_mean_colour(part.material))
     material = part.material
     if material is None or (material.opacity >= MIN_OPACITY and material.alpha is None):
         return part
@@ -165,3 +168,12 @@ def _solid(part: MeshPart) -> MeshPart | None:
         part.name,
         part.normals[keep] if part.normals is not None else None,
     )
+
+
+def _mean_colour(material: Material) -> Material:
+    """Return a material for surfaces without texture coordinates: its texture's mean is the best guess at their look."""
+    if material.texture is None:
+        return material
+    red, green, blue = cv2.resize(material.texture, (1, 1), interpolation=cv2.INTER_AREA).reshape(3) / 255.0
+    own = material.diffuse
+    return replace(material, diffuse=(float(red) * own[0], float(green) * own[1], float(blue) * own[2]), texture=None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from mm_nav.sim.layer import Hits, Layer
+from mm_nav.sim.layer import CURVED, FLOOR, TEXTURED, Hits, Layer
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.surface import Floats
 
@@ -19,6 +20,7 @@ Rows = npt.NDArray[np.intp]
 _SKY_LOW, _SKY_HIGH = np.array([0.84, 0.88, 0.93], np.float32), np.array([0.45, 0.62, 0.86], np.float32)
 _BELOW = np.array([0.55, 0.55, 0.53], np.float32)  # where a ray finds no floor at all
 _CHECKER_M, _CHECKER_CONTRAST, _GRAIN = 0.5, 0.07, 0.05
+_CELLS_PER_M, _PERIOD = 16.0, 256  # the grain repeats every 16 m
 
 
 def shade(
@@ -59,13 +61,13 @@ def _shade_hits(
 ) -> tuple[Floats, npt.NDArray[np.int32]]:  # fmt: skip
     """Return colour and model index of hits on layer `which`; rows that hit nothing hold something."""
     surface, lighting = layers[which].surface, layers[which].lighting
-    missed = hits.triangle < 0
+    safe = np.maximum(hits.triangle, 0)
     back = np.einsum("ij,ij->i", directions, hits.normal) > 0
-    safe = np.where(missed, 0, hits.triangle)
     lit = 2 * safe + back
-    smooth = np.take(surface.smooth_row, safe)
-    curved = np.flatnonzero((smooth >= 0) & ~missed)
-    corners = 2 * smooth[curved] + back[curved]
+    traits = np.take(layers[which].traits, safe)
+    traits[hits.triangle < 0] = 0
+    curved = np.flatnonzero(traits & CURVED)
+    corners = 2 * np.take(surface.smooth_row, safe[curved]) + back[curved]
 
     def gather(flat: Floats, corner: Floats) -> Floats:
         taken = np.take(flat, lit, axis=0)
@@ -76,17 +78,20 @@ def _shade_hits(
     if shadows or lighting.local:
         colour = gather(lighting.base, lighting.corner_base)
         sun = gather(lighting.sun, lighting.corner_sun)
-        hit = np.flatnonzero(~missed)
+        hit = np.flatnonzero(hits.triangle >= 0)
         _add_direct(layers, which, colour, sun, hit, hits, back, origins, directions, shadows)
     else:
         colour = gather(lighting.total, lighting.corner_total)
-    textured = np.flatnonzero((np.take(surface.texture, safe) >= 0) & ~missed)
+    textured = np.flatnonzero(traits & TEXTURED)
     if len(textured):
         colour[textured] *= _texture(scene, layers[which], hits.take(textured), pixel)
-    floor = np.flatnonzero(np.take(surface.checker, safe) & ~missed)
+    floor = np.flatnonzero(traits & FLOOR)
     if len(floor):
-        points = origins[floor, :2] + hits.distance[floor, None] * directions[floor, :2]
-        colour[floor] *= _floor_pattern(points, hits.distance[floor], pixel)[:, None]
+        distance = np.take(hits.distance, floor)
+        points = np.take(directions, floor, axis=0)
+        points *= distance[:, None]
+        points += np.take(origins, floor, axis=0)
+        colour[floor] *= _floor_pattern(points, distance, pixel)[:, None]
     return colour, np.take(surface.model, safe)
 
 
@@ -134,16 +139,28 @@ def _texture(scene: Scene, layer: Layer, hits: Hits, pixel: float) -> Floats:
 
 def _floor_pattern(points: Floats, distance: Floats, pixel: float) -> Floats:
     """A faint checker with grain (N,), around 1, that fades where a pixel is as wide as a tile."""
-    tile = np.floor(points * np.float32(1 / _CHECKER_M)).astype(np.int32)
-    fine = np.floor(points * np.float32(16.0)).astype(np.int32)
-    checker = ((tile[:, 0] + tile[:, 1]) & 1).astype(np.float32) - np.float32(0.5)
-    noise = ((fine[:, 0] * 73856093 ^ fine[:, 1] * 19349663) >> 4 & 255).astype(np.float32) * np.float32(
-        1 / 255
-    ) - np.float32(0.5)
+    cell = np.floor(points[:, :2] * np.float32(_CELLS_PER_M)).astype(np.int32) & (_PERIOD - 1)
+    checker, grain = _floor_tables()
+    place = cell[:, 1] * _PERIOD + cell[:, 0]
     width = distance * np.float32(pixel)
-    fade = np.clip(1.0 - width * np.float32(4.0), 0.0, 1.0)
-    grain = np.clip(1.0 - width * np.float32(24.0), 0.0, 1.0)
-    return np.asarray(1.0 + _CHECKER_CONTRAST * fade * checker + _GRAIN * grain * noise, np.float32)
+    factor = np.take(checker, place)
+    factor *= np.maximum(1.0 - width * np.float32(4.0), 0.0)
+    near = np.flatnonzero(width < np.float32(1 / 24.0))
+    factor[near] += np.take(grain, place[near]) * (1.0 - width[near] * np.float32(24.0))
+    factor += 1.0
+    return factor
+
+
+@lru_cache(maxsize=1)
+def _floor_tables() -> tuple[Floats, Floats]:
+    """Return contrast and grain of the floor's cells, row by row over one period: x and y from 0, then the negative."""
+    cell = np.arange(_PERIOD, dtype=np.int32)
+    cell = np.where(cell < _PERIOD // 2, cell, cell - _PERIOD)
+    tile = cell // round(_CELLS_PER_M * _CHECKER_M)
+    checker = ((tile[None, :] + tile[:, None]) & 1).astype(np.float32) - np.float32(0.5)
+    mixed = (cell[None, :] * 73856093 ^ cell[:, None] * 19349663) >> 4 & 255
+    grain = mixed.astype(np.float32) * np.float32(1 / 255) - np.float32(0.5)
+    return np.float32(_CHECKER_CONTRAST) * checker.ravel(), np.float32(_GRAIN) * grain.ravel()
 
 
 def _sky(scene: Scene, directions: Floats) -> Floats:

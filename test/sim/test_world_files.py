@@ -468,10 +468,14 @@ def test_collada_skin_stands_as_it_was_bound(tmp_path: Path) -> None:
     ("text", "opacity"),
     [
         ("<transparent opaque='A_ONE'><color>1 1 1 0.4</color></transparent>", 0.4),
-        ("<transparent opaque='RGB_ZERO'><color>1 1 1 1</color></transparent><transparency><float>0.25</float></transparency>", 0.75),
+        (
+            "<transparent opaque='RGB_ZERO'><color>1 1 1 1</color></transparent>"
+            "<transparency><float>0.25</float></transparency>",
+            0.75,
+        ),
         ("<transparency><float>0</float></transparency>", 1.0),
     ],
-)  # fmt: skip
+)
 def test_collada_transparency(tmp_path: Path, text: str, opacity: float) -> None:
     (tmp_path / "a.dae").write_text(dae().replace("</lambert>", f"{text}</lambert>"))
     found = parse_world(mesh_world("a.dae"), base_dir=tmp_path).models[0].visuals[0].material
