@@ -45,8 +45,8 @@ _WARM_UP_S, _WORKER_TIMEOUT_S = 0.5, 60.0
 def bench_sim(seconds: float = 1.0, seed: int = 0, progress: Progress = lambda what: None) -> dict[str, Any]:
     """Return measured speeds and ratios; README.md and docs/simulator.md explain the keys.
 
-    seconds: spent on each measurement in each of five rounds; what is compared alternates within a round, and medians
-    over rounds are given. The process keeps to one core meanwhile. `ratio_mujoco_*` compares with `mujoco.Renderer`,
+    seconds: spent on each measurement in each of five rounds; what is compared alternates within a round. Rates are
+    medians over rounds, ratios medians of each round's ratio. The process keeps to one core meanwhile. `ratio_mujoco_*` compares with `mujoco.Renderer`,
     `ratio_mujoco_one_pass_*` with MuJoCo's low-level calls; both without multisampling, with a shadow map of SHADOW_MAP.
     A ratio is null where MuJoCo cannot render; `mujoco_missing` then says what to install.
     """
@@ -127,12 +127,13 @@ def _renderers(seconds: float, seed: int, progress: Progress) -> dict[str, Any]:
                 other.shadows(shadows)
                 ways |= {"one": other.one_pass, "two": other.two_passes}
             periods = alternate(ways, views, seconds)
-            report[f"frames_per_s_{key}"] = 1.0 / periods["ours"]
-            report[f"camera_rays_per_s_{key}"] = width * height / periods["ours"]
+            ours = periods["ours"]
+            report[f"frames_per_s_{key}"] = 1.0 / float(np.median(ours))
+            report[f"camera_rays_per_s_{key}"] = width * height / float(np.median(ours))
             for name, way in (("mujoco", "two"), ("mujoco_one_pass", "one")):
-                period = periods.get(way)
-                report[f"{name}_frames_per_s_{key}"] = None if period is None else 1.0 / period
-                report[f"ratio_{name}_{key}"] = None if period is None else period / periods["ours"]
+                theirs = periods.get(way)
+                report[f"{name}_frames_per_s_{key}"] = None if theirs is None else 1.0 / float(np.median(theirs))
+                report[f"ratio_{name}_{key}"] = None if theirs is None else float(np.median(theirs / ours))
         if other is not None:
             other.close()
     return report
@@ -156,8 +157,9 @@ def _depth_errors(scene: Scene, camera: CameraConfig, other: MujocoCamera, views
 
 def alternate(
     ways: dict[str, Callable[[Matrix], object]], arguments: Sequence[Matrix], seconds: float
-) -> dict[str, float]:
-    """Return seconds per call of each way: medians over rounds in which every way has its turn."""
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return seconds per call of each way (rounds,): in every round each way has its turn, so that a round's figures saw
+    the same machine."""
     measured: dict[str, list[float]] = {name: [] for name in ways}
     for call in ways.values():
         call(arguments[0])
@@ -168,7 +170,7 @@ def alternate(
                 call(arguments[count % len(arguments)])
                 count += 1
             measured[name].append((time.perf_counter() - start) / count)
-    return {name: float(np.median(values)) for name, values in measured.items()}
+    return {name: np.array(values) for name, values in measured.items()}
 
 
 def _lidars(seconds: float, seed: int, progress: Progress) -> dict[str, Any]:
@@ -181,7 +183,7 @@ def _lidars(seconds: float, seed: int, progress: Progress) -> dict[str, Any]:
     ):  # fmt: skip
         progress(f"LiDAR, {len(directions)} beams")
         mounted = [pose @ config.base_T_sensor() for pose in poses]
-        period = alternate({"ours": partial(_cast, scene, directions)}, mounted, seconds)["ours"]
+        period = float(np.median(alternate({"ours": partial(_cast, scene, directions)}, mounted, seconds)["ours"]))
         report[f"{name}_per_s"], report[f"{name}_rays_per_s"] = 1.0 / period, len(directions) / period
     return report
 

@@ -100,7 +100,7 @@ def test_alternate_gives_every_way_its_turn() -> None:
     arguments = [np.full((1, 1), float(i)) for i in range(3)]
     ways = {name: (lambda value, name=name: calls.append((name, int(value[0, 0])))) for name in ("a", "b")}
     periods = alternate(ways, arguments, 0.0)
-    assert set(periods) == {"a", "b"} and all(period > 0 for period in periods.values())
+    assert set(periods) == {"a", "b"} and all((period > 0).all() and len(period) == 5 for period in periods.values())
     assert [name for name, _ in calls[:6]] == ["a", "b", "a", "a", "b", "b"]  # a first call each, then turns
     assert {value for _, value in calls} == {0, 1}
 
