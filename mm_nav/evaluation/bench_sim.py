@@ -46,9 +46,10 @@ def bench_sim(seconds: float = 1.0, seed: int = 0, progress: Progress = lambda w
     """Return measured speeds and ratios; README.md and docs/simulator.md explain the keys.
 
     seconds: spent on each measurement in each of five rounds; what is compared alternates within a round. Rates are
-    medians over rounds, ratios medians of each round's ratio. The process keeps to one core meanwhile. `ratio_mujoco_*` compares with `mujoco.Renderer`,
-    `ratio_mujoco_one_pass_*` with MuJoCo's low-level calls; both without multisampling, with a shadow map of SHADOW_MAP.
-    A ratio is null where MuJoCo cannot render; `mujoco_missing` then says what to install.
+    medians over rounds, ratios medians of each round's ratio. The process keeps to one core meanwhile. `ratio_mujoco_*`
+    compares with `mujoco.Renderer`, `ratio_mujoco_one_pass_*` with MuJoCo's low-level calls; both without multisampling,
+    with a shadow map of SHADOW_MAP. A ratio is null where MuJoCo cannot render; `mujoco_missing` then says what to
+    install.
     """
     report: dict[str, Any] = {"environment": environment(), "seconds": seconds, "seed": seed, "world": WORLD}
     with one_core():
