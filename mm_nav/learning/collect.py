@@ -1,4 +1,4 @@
-"""Collect expert-labelled frames in generated worlds and write them as npz shards, with several worker processes."""
+"""Collect expert-labelled frames in generated worlds and write them as Zarr shards, with several worker processes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import json
 import math
 import multiprocessing
 import os
+import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import zarr
 
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D
@@ -23,15 +25,17 @@ from mm_nav.observation import CameraImage
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.robot import RobotConfig
 from mm_nav.runtime.preprocess import Preprocessor, pixel_rays, preprocessing_fingerprint
-from mm_nav.sim.generator import generate_world
+from mm_nav.sim.generator import EXTRA_STYLES, GeneratedWorld, generate_world
 from mm_nav.sim.ground_truth import GroundTruthMap
-from mm_nav.sim.objects import scene_objects
+from mm_nav.sim.objects import SceneObject, scene_objects
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.sensors import RenderResult
 from mm_nav.sim.simulator import CameraConfig, SimConfig, Simulator
-from mm_nav.sim.world import parse_world
+from mm_nav.sim.splits import held_out
+from mm_nav.sim.world import World, parse_world
 
 MAX_OBJECTS = 32
+RANGE_STRIDE = 2  # distances are kept of every second pixel: they change slowly
 # The network's image is drawn at twice its size and averaged down, as a real camera's is.
 SUPERSAMPLE = 2
 
@@ -41,7 +45,10 @@ class CollectConfig:
     """What to collect.
 
     first_seed, worlds: world seeds first_seed .. first_seed + worlds - 1, all below 10 000. frames: per world.
-    resolution_m: of the expert's map. min_fov, max_fov: horizontal camera field of view, rad, drawn per world.
+    resolution_m: of the expert's map. min_fov, max_fov: horizontal camera field of view, rad, drawn per world. textured:
+    share of worlds whose surfaces have textures; extra_styles: share of warehouses, mazes and store rooms; shadows: share
+    of worlds that are drawn with them. Objects whose pair of category and colour is held out (`mm_nav.sim.splits`) are
+    taken out of every world.
     """
 
     first_seed: int = 0
@@ -50,9 +57,15 @@ class CollectConfig:
     resolution_m: float = 0.1
     min_fov: float = 1.3
     max_fov: float = 1.7
+    textured: float = 0.25
+    extra_styles: float = 0.1
+    shadows: float = 0.3
     worlds_per_shard: int = 50
 
     def __post_init__(self) -> None:
+        for name in ("textured", "extra_styles", "shadows"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"collect: {name} is {getattr(self, name)}: give a share from 0 to 1")
         if self.first_seed < 0 or self.first_seed + self.worlds > FIRST_HELD_OUT_SEED:
             raise ConfigError(
                 f"world seeds {self.first_seed}..{self.first_seed + self.worlds - 1} reach the held-out ones: "
@@ -60,11 +73,27 @@ class CollectConfig:
             )
 
 
-def collect_world(seed: int, config: CollectConfig, policy: PolicyConfig) -> dict[str, npt.NDArray[Any]] | None:
-    """Return the frames of one world as arrays (see `mm_nav.learning.dataset`), or None when nothing could be placed."""
-    rng = np.random.default_rng([seed, 7])
-    generated = generate_world(seed)
+class WorldFrames(NamedTuple):
+    """The frames of one world. arrays: by name, one row a frame (see `mm_nav.learning.dataset`)."""
+
+    objects: tuple[SceneObject, ...]
+    arrays: dict[str, npt.NDArray[Any]]
+
+
+def training_world(seed: int, config: CollectConfig) -> tuple[GeneratedWorld, World]:
+    """Return the training world of a seed, without the objects that training must not see."""
+    rng = np.random.default_rng([seed, 8])
+    style = str(rng.choice(EXTRA_STYLES)) if rng.random() < config.extra_styles else None
+    generated = generate_world(seed, style, "textured" if rng.random() < config.textured else "plain")
     world = parse_world(generated.sdf)
+    hidden = {item.name for item in held_out(scene_objects(world))}
+    return generated, replace(world, models=tuple(m for m in world.models if m.name.split("::")[0] not in hidden))
+
+
+def collect_world(seed: int, config: CollectConfig, policy: PolicyConfig) -> WorldFrames | None:
+    """Return the frames and objects of one world, or None when nothing could be placed."""
+    rng = np.random.default_rng([seed, 7])
+    generated, world = training_world(seed, config)
     scene = Scene(world)
     objects = scene_objects(world)[:MAX_OBJECTS]
     robot = RobotConfig()
@@ -76,6 +105,7 @@ def collect_world(seed: int, config: CollectConfig, policy: PolicyConfig) -> dic
         horizontal_fov=float(rng.uniform(config.min_fov, config.max_fov)),
         position=(float(rng.uniform(0.05, 0.15)), 0.0, float(rng.uniform(0.25, 0.45))),
         pitch=float(rng.uniform(-0.08, 0.08)),
+        shadows=bool(rng.random() < config.shadows),
     )
     simulator = Simulator(scene, SimConfig(robot=robot, camera=camera), seed=seed)
     preprocess = Preprocessor(policy)
@@ -83,6 +113,7 @@ def collect_world(seed: int, config: CollectConfig, policy: PolicyConfig) -> dic
     number_of = np.zeros(len(scene.model_names) + 1, np.uint8)
     for index, item in enumerate(objects):
         number_of[scene.model_names.index(item.name)] = index + 1
+    labels = _CameraLabels(camera, number_of)
 
     frames: list[dict[str, npt.NDArray[Any]]] = []
     for pose in _poses(rng, expert, generated.start, config.frames):
@@ -91,7 +122,7 @@ def collect_world(seed: int, config: CollectConfig, policy: PolicyConfig) -> dic
         image = CameraImage(simulator.time_ns, seen.rgb, camera.intrinsics(), camera.base_T_camera())
         frames.append(
             {
-                **_camera_labels(seen, image, number_of),
+                **labels.of(seen),
                 **_expert_labels(expert, pose, policy),
                 "image": cv2.resize(image.rgb, (policy.image_width, policy.image_height), interpolation=cv2.INTER_AREA),
                 "rays": preprocess.image(image)[2].rays,
@@ -102,7 +133,7 @@ def collect_world(seed: int, config: CollectConfig, policy: PolicyConfig) -> dic
         )
     if not frames:
         return None
-    return {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}
+    return WorldFrames(objects, {name: np.stack([frame[name] for frame in frames]) for name in frames[0]})
 
 
 def _poses(rng: np.random.Generator, expert: Expert, start: Pose2D, count: int) -> Iterator[Pose2D]:
@@ -147,22 +178,32 @@ def _reach(truth: GroundTruthMap, start: Pose2D) -> npt.NDArray[np.float32]:
     return truth.distance_field(target)
 
 
-def _camera_labels(
-    seen: RenderResult, image: CameraImage, number_of: npt.NDArray[np.uint8]
-) -> dict[str, npt.NDArray[Any]]:
-    """Return object numbers (H, W) uint8 and distances from base_link over the floor (H, W) float16, per pixel."""
-    height, width = image.rgb.shape[:2]
-    numbers = number_of[np.where(seen.model_index < 0, len(number_of) - 1, seen.model_index)]
-    columns, rows = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
-    rays = pixel_rays(columns.ravel(), rows.ravel(), image.intrinsics, image.base_T_camera).reshape(height, width, 3)
-    # Depth is along the optical axis; a point is at camera + ray * depth / (ray . axis).
-    along = rays @ image.base_T_camera[:3, 2]
-    points = image.base_T_camera[:3, 3] + rays * (np.minimum(seen.depth, 50.0) / along)[..., None]
-    planar = np.hypot(points[..., 0], points[..., 1])
-    # Every second pixel, at the network's size: cells are made of whole pixels.
-    offset = SUPERSAMPLE // 2
-    pick = (slice(offset, None, SUPERSAMPLE), slice(offset, None, SUPERSAMPLE))
-    return {"numbers": numbers[pick], "planar": planar[pick].astype(np.float16)}
+class _CameraLabels:
+    """What each pixel of a camera shows, at the network's size.
+
+    number_of: (models + 1,) uint8 number of the object that a model is; the last is that of nothing.
+    """
+
+    def __init__(self, camera: CameraConfig, number_of: npt.NDArray[np.uint8]) -> None:
+        columns, rows = np.meshgrid(np.arange(camera.width, dtype=np.float64), np.arange(camera.height, dtype=np.float64))
+        pose, shape = camera.base_T_camera(), (camera.height, camera.width, 3)
+        rays = pixel_rays(columns.ravel(), rows.ravel(), camera.intrinsics(), pose).reshape(shape)
+        # One pixel of each block; depth is along the optical axis, so a point is at camera + ray * depth / (ray . axis).
+        pick = slice(SUPERSAMPLE // 2, None, SUPERSAMPLE)
+        self._pick = (pick, pick)
+        rays = rays[self._pick]
+        self._step = (rays / (rays @ pose[:3, 2])[..., None])[::RANGE_STRIDE, ::RANGE_STRIDE, :2]
+        self._origin = pose[:2, 3]
+        self._number_of = number_of
+
+    def of(self, seen: RenderResult) -> dict[str, npt.NDArray[Any]]:
+        """Return object numbers (H, W) uint8, and distances from base_link over the floor, metres, float16, of every
+        RANGE_STRIDE-th pixel both ways."""
+        model = seen.model_index[self._pick]
+        depth = np.minimum(seen.depth[self._pick][::RANGE_STRIDE, ::RANGE_STRIDE], 50.0)
+        points = self._origin + self._step * depth[..., None]
+        planar = np.hypot(points[..., 0], points[..., 1]).astype(np.float16)
+        return {"numbers": self._number_of[np.where(model < 0, len(self._number_of) - 1, model)], "planar": planar}
 
 
 def _expert_labels(expert: Expert, pose: Pose2D, policy: PolicyConfig) -> dict[str, npt.NDArray[Any]]:
@@ -183,28 +224,32 @@ def _expert_labels(expert: Expert, pose: Pose2D, policy: PolicyConfig) -> dict[s
 def _collect_shard(job: tuple[int, int, CollectConfig, PolicyConfig, str]) -> tuple[str, int]:
     first, count, config, policy, directory = job
     cv2.setNumThreads(1)
-    path = Path(directory) / f"shard_{first:05d}.npz"
+    path = Path(directory) / f"shard_{first:05d}.zarr"
     if path.exists():
         return str(path), 0
     worlds: list[dict[str, Any]] = []
     parts: list[dict[str, npt.NDArray[Any]]] = []
     for seed in range(first, first + count):
-        part = collect_world(seed, config, policy)
-        if part is None:
+        found = collect_world(seed, config, policy)
+        if found is None:
             continue
-        objects = scene_objects(parse_world(generate_world(seed).sdf))[:MAX_OBJECTS]
-        part["world"] = np.full(len(part["image"]), len(worlds), np.int32)
-        parts.append(part)
-        worlds.append({"seed": seed, "objects": [_describe(item) for item in objects]})
+        parts.append(found.arrays | {"world": np.full(len(found.arrays["image"]), len(worlds), np.int32)})
+        worlds.append({"seed": seed, "objects": [_describe(item) for item in found.objects]})
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
-        np.savez(file, worlds=np.array(json.dumps(worlds)), **arrays)  # type: ignore[arg-type]
-    temporary.replace(path)
+    write_shard(path, arrays, worlds)
     return str(path), len(arrays["image"])
 
 
-def _describe(item: Any) -> dict[str, Any]:
+def write_shard(path: Path, arrays: dict[str, npt.NDArray[Any]], worlds: list[dict[str, Any]]) -> None:
+    """Write a Zarr group that appears as a whole or not at all. worlds: kept in its attributes."""
+    part = path.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    zarr.save_group(str(part), **arrays)
+    zarr.open_group(str(part), mode="a").attrs["worlds"] = worlds
+    part.replace(path)
+
+
+def _describe(item: SceneObject) -> dict[str, Any]:
     return {
         "name": item.name,
         "category": item.category,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,29 +11,39 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+import zarr
+from torch import Tensor, nn
 
 from mm_nav.errors import ConfigError
 from mm_nav.language.encoder import TextEncoder
+from mm_nav.learning.collect import MAX_OBJECTS, RANGE_STRIDE
 from mm_nav.learning.phrases import PhraseBank
 from mm_nav.policy.config import PolicyConfig
+from mm_nav.policy.encoders import Seen
 from mm_nav.policy.losses import PolicyTargets
 from mm_nav.policy.model import PolicyInputs
-from mm_nav.sim.catalogue import CATEGORIES, COLOURS
+from mm_nav.sim.catalogue import COLOURS
+from mm_nav.sim.catalogue_extra import ALL_CATEGORIES
 
-# Fewer pixels than this at the network's size are not called visible, nor invisible: those pairs teach nothing.
-MIN_PIXELS = 8
+# Fewer of the network's pixels than this share are not called visible, nor invisible: those pairs teach nothing.
+MIN_SHARE = 1 / 900
 ARRIVED_M = 0.9
-_KINDS, _COLOURS = tuple(CATEGORIES), tuple(COLOURS)
+_KINDS, _COLOURS = tuple(ALL_CATEGORIES), tuple(COLOURS)
+_NUMBERS = MAX_OBJECTS + 1  # of objects, and 0 for everything else
 ARRAYS = (
     "image", "numbers", "planar", "rays", "ranges", "ranges_valid", "surface", "cost", "paths", "pose", "world",
 )  # fmt: skip
 
+Floats = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]
+
 
 class Batch(NamedTuple):
-    """One training batch."""
+    """One training batch. seen: of frozen backbones, what they made of the pictures; inputs.image is empty then."""
 
     inputs: PolicyInputs
     targets: PolicyTargets
+    seen: Seen | None = None
 
 
 class Choice(NamedTuple):
@@ -47,33 +56,70 @@ class Choice(NamedTuple):
 class FrameDataset:
     """All frames of a folder of shards.
 
-    directory: written by `mm_nav.learning.collect`. Raises ConfigError when it has no shards.
+    directory: written by `mm_nav.learning.collect`. features: see `cache_features`. Raises ConfigError when it has no
+    shards.
     """
 
     def __init__(self, directory: Path, config: PolicyConfig, shards: slice = slice(None)) -> None:
-        paths = sorted(directory.glob("shard_*.npz"))[shards]
+        paths = sorted(directory.glob("shard_*.zarr"))[shards]
         if not paths:
             raise ConfigError(f"{directory} has no shards: run `mm-nav collect --out {directory}` first")
         self.config = config
         self.objects: list[list[dict[str, Any]]] = []
+        self.features: list[Seen] = []
         parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in ARRAYS}
         for path in paths:
-            with np.load(path, allow_pickle=False) as shard:
-                offset = len(self.objects)
-                self.objects.extend(world["objects"] for world in json.loads(str(shard["worlds"])))
-                for name in ARRAYS:
-                    parts[name].append(shard[name] + (offset if name == "world" else 0))
+            shard = zarr.open_group(str(path), mode="r")
+            offset = len(self.objects)
+            self.objects.extend(world["objects"] for world in shard.attrs["worlds"])
+            for name in ARRAYS:
+                parts[name].append(np.asarray(shard[name][:]) + (offset if name == "world" else 0))
         self.arrays = {name: np.concatenate(parts.pop(name)) for name in ARRAYS}
+        shape = (config.image_height, config.image_width)
+        if self.arrays["image"].shape[1:3] != shape:
+            raise ConfigError(
+                f"{directory} has pictures of {self.arrays['image'].shape[2]}x{self.arrays['image'].shape[1]}, the policy "
+                f"reads {shape[1]}x{shape[0]}: collect again, or change the policy's size"
+            )
 
     def __len__(self) -> int:
         return len(self.arrays["image"])
+
+    def cache_features(
+        self, see: Callable[[Tensor], Seen], rng: np.random.Generator | None, progress: Progress = lambda done, of: None
+    ) -> None:
+        """Run a frozen backbone over all pictures once, so that training need not.
+
+        rng: draws each picture's colours, and then there are two of each: as it is and mirrored. None: one, unchanged.
+        """
+        count, step = len(self), 256
+        sides = (False, True) if rng is not None else (False,)
+        done = 0
+        for mirror in sides:
+            kept: list[list[npt.NDArray[Any]]] = [[], [], []]
+            for first in range(0, count, step):
+                image = self.arrays["image"][first : first + step].transpose(0, 3, 1, 2).astype(np.float32) / 255.0
+                if mirror:
+                    image = np.ascontiguousarray(image[..., ::-1])
+                if rng is not None:
+                    image = recolour(image, rng)
+                with torch.no_grad():
+                    seen = see(torch.from_numpy(image).contiguous(memory_format=torch.channels_last))
+                kept[0].append(seen.fine.half().numpy())
+                kept[1].append(seen.coarse.half().numpy())
+                kept[2].append((seen.pixels * 255.0).round().byte().numpy())
+                done += len(image)
+                progress(done, count * len(sides))
+            self.features.append(Seen(*(torch.from_numpy(np.concatenate(part)) for part in kept)))
+        del self.arrays["image"]
+        self.arrays["image"] = np.empty((count, 0), np.uint8)
 
 
 class BatchSampler:
     """Draws batches: per frame, phrases for what is in view, near misses, and things that are elsewhere.
 
     phrases: per frame (G). seed: the whole order follows from it. augment: mirror, brightness, colour noise and
-    modality dropout.
+    modality dropout. part: (index, count), this worker's share of each batch when several train together.
     """
 
     def __init__(
@@ -81,20 +127,28 @@ class BatchSampler:
         dataset: FrameDataset,
         encoder: TextEncoder,
         batch: int = 64,
-        phrases: int = 4,
+        phrases: int = 8,
         seed: int = 0,
         augment: bool = True,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self.dataset, self.batch, self.phrases, self.augment = dataset, batch, phrases, augment
-        self._encoder = encoder
-        self._rng = np.random.default_rng([seed, 11])
+        self._encoder, self._part = encoder, part
+        self._order_rng = np.random.default_rng([seed, 10])
+        self._rng = np.random.default_rng([seed, 11, part[0]])
         self._bank = PhraseBank()
+        c = dataset.config
+        rows = np.arange(c.image_height) // (c.image_height // c.grid_rows)
+        columns = np.arange(c.image_width) // (c.image_width // c.grid_columns)
+        self._cell_of = (rows[:, None] * c.grid_columns + columns).astype(np.int64) * _NUMBERS
 
     def epoch(self) -> Iterator[Batch]:
         """Yield batches over all frames once, in random order."""
-        order = self._rng.permutation(len(self.dataset))
+        order = self._order_rng.permutation(len(self.dataset))
+        index, count = self._part
         parts = [
-            np.sort(order[first : first + self.batch]) for first in range(0, len(order) - self.batch + 1, self.batch)
+            np.sort(order[first + index : first + self.batch : count])
+            for first in range(0, len(order) - self.batch + 1, self.batch)
         ]
         # One batch ahead: numpy works on one core while torch is in the serial parts of its own work.
         with ThreadPoolExecutor(max_workers=1) as ahead:
@@ -105,11 +159,13 @@ class BatchSampler:
                     coming.append(ahead.submit(self._make, parts[k + 2]))
                 yield batch
 
+    # Phrases
+
     def _choices(self, frame: int, counts: npt.NDArray[np.int64]) -> list[Choice]:
         """Return G phrases for a frame; counts: (objects + 1,) pixels of each object number."""
         rng, bank = self._rng, self._bank
         objects = self.dataset.objects[self.dataset.arrays["world"][frame]]
-        visible = [i for i in range(len(objects)) if counts[i + 1] >= MIN_PIXELS]
+        visible = [i for i in range(len(objects)) if counts[i + 1] >= self._min_pixels]
         choices = []
         for slot in range(self.phrases):
             kind = rng.random()
@@ -137,20 +193,28 @@ class BatchSampler:
         )
         return Choice(phrase, found)
 
+    @property
+    def _min_pixels(self) -> float:
+        return MIN_SHARE * self.dataset.config.image_height * self.dataset.config.image_width
+
+    # Batches
+
     def _make(self, frames: npt.NDArray[np.int64]) -> Batch:
         a, c, rng, g = self.dataset.arrays, self.dataset.config, self._rng, self.phrases
-        n = len(frames) * g
+        n, grid = len(frames) * g, (c.grid_rows, c.grid_columns)
         numbers = a["numbers"][frames]
-        planar = a["planar"][frames].astype(np.float32)
-        cells = np.zeros((n, c.grid_rows, c.grid_columns), np.float32)
-        log_range = np.zeros_like(cells)
+        area = c.image_height * c.image_width / (c.grid_rows * c.grid_columns)
+        cells = np.zeros((n, *grid), np.float32)
         visible, arrived = np.zeros(n, np.float32), np.zeros(n, np.float32)
         has_path, has_grounding = np.zeros(n, np.float32), np.zeros(n, np.float32)
         waypoints = np.zeros((n, c.steps, 2), np.float32)
         pose = np.zeros((n, 3), np.float32)
         phrases: list[str] = []
         for f, frame in enumerate(frames):
-            counts = np.bincount(numbers[f].ravel(), minlength=64)
+            # Pixels of each object in each cell: every phrase's mask is a sum of these.
+            shares = np.bincount((self._cell_of + numbers[f]).ravel(), minlength=self._cell_count)
+            shares = shares.reshape(-1, _NUMBERS)
+            counts = shares.sum(axis=0)
             for s, choice in enumerate(self._choices(int(frame), counts)):
                 k = f * g + s
                 phrases.append(choice.phrase)
@@ -161,59 +225,92 @@ class BatchSampler:
                         wanted = [int(rng.choice(np.flatnonzero(np.isfinite(a["cost"][frame]))))]
                         pose[k] = self._pose_of(frame, wanted[0])
                 else:
-                    pixels = int(sum(counts[i + 1] for i in wanted))
-                    has_grounding[k] = float(pixels == 0 or pixels >= MIN_PIXELS)
-                    if pixels >= MIN_PIXELS:
+                    of_target = [i + 1 for i in wanted]
+                    pixels = int(counts[of_target].sum())
+                    has_grounding[k] = float(pixels == 0 or pixels >= self._min_pixels)
+                    if pixels >= self._min_pixels:
                         visible[k] = 1.0
-                        of_target = np.zeros(256, bool)
-                        of_target[[i + 1 for i in wanted]] = True
-                        cells[k], log_range[k] = _to_cells(of_target[numbers[f]], planar[f], c)
+                        cells[k] = (shares[:, of_target].sum(axis=1) / area).reshape(grid)
                         arrived[k] = float(min(a["surface"][frame][i] for i in wanted) <= ARRIVED_M)
                 reachable = [i for i in wanted if np.isfinite(a["cost"][frame][i])]
                 if reachable:
                     nearest = min(reachable, key=lambda i: float(a["cost"][frame][i]))
                     waypoints[k] = a["paths"][frame][nearest]
                     has_path[k] = 1.0
-        image = a["image"][frames].transpose(0, 3, 1, 2).astype(np.float32) / 255.0
+        kind, colour = self._semantics(frames, numbers)
+        log_range = _cell_ranges(a["planar"][frames], c)
         ranges, valid = a["ranges"][frames].astype(np.float32), a["ranges_valid"][frames].astype(np.float32)
         rays = a["rays"][frames].copy()
         present = np.ones((len(frames), 1), np.float32)
         mirrored = np.zeros(len(frames), bool)
         if self.augment:
-            image = self._colour(image)
-            for f in range(len(frames)):
-                part = slice(f * g, f * g + g)
-                if rng.random() < 0.5:
-                    mirrored[f] = True
-                    image[f], rays[f] = image[f, :, :, ::-1], _mirror_rays(rays[f], c)
-                    ranges[f], valid[f] = ranges[f, ::-1].copy(), valid[f, ::-1].copy()
-                    cells[part], log_range[part] = cells[part, :, ::-1].copy(), log_range[part, :, ::-1].copy()
-                    waypoints[part, :, 1] *= -1
-                    pose[part, 2] *= -1
-                drop = rng.random()
-                if drop < 0.04:
-                    image[f], present[f], has_grounding[part] = 0.0, 0.0, 0.0
-                elif drop < 0.12:
-                    ranges[f], valid[f] = 0.0, 0.0
-                elif drop < 0.17:
-                    # A LiDAR that sees only forward, as many do.
-                    beams = np.arange(c.lidar_bins)
-                    behind = np.abs(beams - c.lidar_bins / 2) > rng.uniform(0.25, 0.4) * c.lidar_bins
-                    ranges[f][behind], valid[f][behind] = 0.0, 0.0
-        encoded = [self._encoder.encode(phrase) for phrase in phrases]
-        tensors = [
-            image, present, rays, ranges, valid,
-            np.stack([e[0] for e in encoded]), np.stack([e[1] for e in encoded]), pose,
-        ]  # fmt: skip
-        kind, colour = self._semantics(frames, numbers)
-        if self.augment:
-            kind[mirrored], colour[mirrored] = kind[mirrored, :, ::-1].copy(), colour[mirrored, :, ::-1].copy()
-            kind[present[:, 0] == 0], colour[present[:, 0] == 0] = -1, -1
-        labels = [cells, log_range, visible, arrived, waypoints, has_path, has_grounding, kind, colour]
+            mirrored = rng.random(len(frames)) < 0.5
+            flip = np.flatnonzero(mirrored)
+            pairs = (flip[:, None] * g + np.arange(g)).ravel()
+            rays[flip] = _mirror_rays(rays[flip], c)
+            ranges[flip], valid[flip] = ranges[flip, ::-1], valid[flip, ::-1]
+            for labels in (log_range, kind, colour):
+                labels[flip] = labels[flip, :, ::-1]
+            cells[pairs] = cells[pairs, :, ::-1]
+            waypoints[pairs, :, 1] *= -1
+            pose[pairs, 2] *= -1
+            self._drop_out(present, ranges, valid)
+        image, seen = self._pictures(frames, mirrored)
+        has_image = present[:, 0].copy()
+        has_grounding *= np.repeat(has_image, g)
+        kind[has_image == 0], colour[has_image == 0] = -1, -1
+        language, mask = self._words(phrases)
+        tensors = (image, present, rays, ranges, valid, language, mask, pose)
+        labels_ = (
+            cells, log_range, visible, arrived, waypoints, has_path, has_grounding, has_image, kind, colour,
+        )  # fmt: skip
         return Batch(
             PolicyInputs(*(torch.from_numpy(np.ascontiguousarray(t)) for t in tensors)),
-            PolicyTargets(*(torch.from_numpy(np.ascontiguousarray(t)) for t in labels)),
+            PolicyTargets(*(torch.from_numpy(np.ascontiguousarray(t)) for t in labels_)),
+            seen,
         )
+
+    @property
+    def _cell_count(self) -> int:
+        return self.dataset.config.grid_rows * self.dataset.config.grid_columns * _NUMBERS
+
+    def _drop_out(self, present: Floats, ranges: Floats, valid: Floats) -> None:
+        """Take away cameras and (parts of) LiDARs, in place: the network learns to do without, and is told."""
+        rng, bins = self._rng, self.dataset.config.lidar_bins
+        for f in range(len(present)):
+            drop = rng.random()
+            if drop < 0.04:
+                present[f] = 0.0
+            elif drop < 0.12:
+                ranges[f], valid[f] = 0.0, 0.0
+            elif drop < 0.17:
+                # A LiDAR that sees only forward, as many do.
+                behind = np.abs(np.arange(bins) - bins / 2) > rng.uniform(0.25, 0.4) * bins
+                ranges[f][behind], valid[f][behind] = 0.0, 0.0
+
+    def _pictures(self, frames: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]) -> tuple[Floats, Seen | None]:
+        features = self.dataset.features
+        if not features:
+            image = self.dataset.arrays["image"][frames].transpose(0, 3, 1, 2).astype(np.float32) / 255.0
+            if self.augment:
+                image = recolour(image, self._rng)
+                image[mirrored] = image[mirrored, :, :, ::-1]
+            return image, None
+        rows = torch.from_numpy(frames)
+        taken = [part[rows] for part in features[0]]
+        if mirrored.any():
+            flip = torch.from_numpy(np.flatnonzero(mirrored))
+            for mine, other in zip(taken, features[1], strict=True):
+                mine[flip] = other[rows[flip]]
+        fine, coarse, pixels = taken
+        return np.empty((len(frames), 0), np.float32), Seen(fine.float(), coarse.float(), pixels.float() / 255.0)
+
+    def _words(self, phrases: list[str]) -> tuple[Floats, Floats]:
+        """Return embeddings (N, L, 384) and mask (N, L), cut to the longest of the phrases."""
+        encoded = [self._encoder.encode(phrase) for phrase in phrases]
+        mask = np.stack([e[1] for e in encoded])
+        longest = max(int(mask.sum(axis=1).max()), 1)
+        return np.stack([e[0][:longest] for e in encoded]), mask[:, :longest]
 
     def _semantics(
         self, frames: npt.NDArray[np.int64], numbers: npt.NDArray[np.uint8]
@@ -230,34 +327,36 @@ class BatchSampler:
             kind[f], colour[f] = kinds[middle[f]], colours[middle[f]]
         return kind, colour
 
-    def _pose_of(self, frame: np.int64, index: int) -> npt.NDArray[np.float32]:
+    def _pose_of(self, frame: np.int64, index: int) -> Floats:
         item = self.dataset.objects[self.dataset.arrays["world"][frame]][index]
         x, y, yaw = self.dataset.arrays["pose"][frame]
         dx, dy = item["center"][0] - x, item["center"][1] - y
         cos, sin = np.cos(yaw), np.sin(yaw)
         return np.array([1.0, cos * dx + sin * dy, -sin * dx + cos * dy], np.float32)
 
-    def _colour(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Change exposure, contrast and white balance a little, and add noise; hues must stay what they are called."""
-        rng, n = self._rng, len(image)
-        gain = rng.uniform(0.7, 1.3, (n, 1, 1, 1)) * rng.uniform(0.93, 1.07, (n, 3, 1, 1))
-        offset = rng.uniform(-0.05, 0.05, (n, 1, 1, 1))
-        noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0, 0.03, (n, 1, 1, 1))
-        return np.clip(image * gain + offset + noise, 0.0, 1.0).astype(np.float32)
+
+def recolour(image: Floats, rng: np.random.Generator) -> Floats:
+    """Change exposure and white balance of pictures (N, 3, H, W) a little, and add noise; hues stay what they are called."""
+    n = len(image)
+    gain = rng.uniform(0.7, 1.3, (n, 1, 1, 1)) * rng.uniform(0.93, 1.07, (n, 3, 1, 1))
+    offset = rng.uniform(-0.05, 0.05, (n, 1, 1, 1))
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0, 0.03, (n, 1, 1, 1)).astype(np.float32)
+    return np.clip(image * gain.astype(np.float32) + offset.astype(np.float32) + noise, 0.0, 1.0)
 
 
-def _to_cells(
-    mask: npt.NDArray[np.bool_], planar: npt.NDArray[np.float32], c: PolicyConfig
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return the share of each grounding cell that is target, and the log of its nearest target distance."""
-    shape = (c.grid_rows, c.image_height // c.grid_rows, c.grid_columns, c.image_width // c.grid_columns)
-    blocks = mask.reshape(shape)
-    share = blocks.mean(axis=(1, 3), dtype=np.float32)
-    near = np.where(mask, planar, np.inf).reshape(shape).min(axis=(1, 3))
-    return share, np.where(np.isfinite(near), np.log(np.clip(near, 0.1, 30.0)), 0.0).astype(np.float32)
+def _cell_ranges(planar: npt.NDArray[np.float16], c: PolicyConfig) -> Floats:
+    """Return the log of the nearest distance (m) in each grounding cell (B, rows, columns)."""
+    down, across = c.image_height // c.grid_rows, c.image_width // c.grid_columns
+    blocks = planar.reshape(len(planar), c.grid_rows, down // RANGE_STRIDE, c.grid_columns, across // RANGE_STRIDE)
+    return np.asarray(np.log(np.clip(blocks.min(axis=(2, 4)).astype(np.float32), 0.1, 30.0)), np.float32)
 
 
-def _mirror_rays(rays: npt.NDArray[np.float32], c: PolicyConfig) -> npt.NDArray[np.float32]:
-    grid = rays.reshape(c.token_rows, c.token_columns, 3)[:, ::-1].copy()
+def _mirror_rays(rays: Floats, c: PolicyConfig) -> Floats:
+    grid = rays.reshape(-1, c.token_rows, c.token_columns, 3)[:, :, ::-1].copy()
     grid[..., 1] *= -1
-    return grid.reshape(-1, 3)
+    return grid.reshape(len(rays), -1, 3)
+
+
+def is_frozen(backbone: nn.Module) -> bool:
+    """Return whether nothing of a backbone is trained, so that its features can be kept."""
+    return not any(parameter.requires_grad for parameter in backbone.parameters())

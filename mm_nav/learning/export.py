@@ -34,6 +34,7 @@ class ExportedPolicy(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Take the arrays named in INPUTS, give those named in OUTPUTS."""
         logits = self.policy(PolicyInputs(*inputs))
+        # One phrase an observation: each has its own range map.
         n = logits.cells.shape[0]
         heatmap = torch.softmax(logits.cells.reshape(n, -1), dim=1).reshape(logits.cells.shape)
         bearing_probs = heatmap.sum(1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mm_nav.sim.catalogue import CATEGORIES
+from mm_nav.sim.catalogue_extra import ALL_CATEGORIES
 from mm_nav.sim.instructions import sample_phrase
 
 # Phrase, and the colour and category it asks for ("" = any).
@@ -41,12 +41,12 @@ class PhraseBank:
     def near_miss(self, rng: np.random.Generator, item: dict[str, Any]) -> Drawn:
         """Return a phrase that shares the category or the colour with `item`, and seldom fits it."""
         if rng.random() < 0.5:
-            return self.phrase(rng, item["category"], str(rng.choice(CATEGORIES[item["category"]].colours)))
-        fitting = [name for name, kind in CATEGORIES.items() if item["colour"] in kind.colours]
+            return self.phrase(rng, item["category"], str(rng.choice(ALL_CATEGORIES[item["category"]].colours)))
+        fitting = [name for name, kind in ALL_CATEGORIES.items() if item["colour"] in kind.colours]
         return self.phrase(rng, str(rng.choice(fitting)), item["colour"])
 
     def anything(self, rng: np.random.Generator) -> Drawn:
         """Return a phrase for any item of the catalogue."""
-        category = str(rng.choice(list(CATEGORIES)))
-        colour = "" if rng.random() < 0.3 else str(rng.choice(CATEGORIES[category].colours))
+        category = str(rng.choice(list(ALL_CATEGORIES)))
+        colour = "" if rng.random() < 0.3 else str(rng.choice(ALL_CATEGORIES[category].colours))
         return self.phrase(rng, category, colour)

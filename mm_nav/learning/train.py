@@ -16,7 +16,7 @@ import torch
 
 from mm_nav.errors import ConfigError
 from mm_nav.language.encoder import TextEncoder
-from mm_nav.learning.dataset import Batch, BatchSampler, FrameDataset
+from mm_nav.learning.dataset import Batch, BatchSampler, FrameDataset, is_frozen
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.losses import grounding_metrics, policy_losses
 from mm_nav.policy.model import CrossModalPolicy, PolicyInputs
@@ -40,7 +40,7 @@ class TrainConfig:
     epochs: int = 10
     minutes: float = 0.0
     batch: int = 64
-    phrases: int = 4
+    phrases: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     warmup_steps: int = 200
@@ -72,7 +72,7 @@ def train(
     report(state, steps per epoch, losses) is called every 20 steps.
     """
     torch.manual_seed(config.seed)
-    shards = len(list(Path(config.data).glob("shard_*.npz")))
+    shards = len(list(Path(config.data).glob("shard_*.zarr")))
     if shards <= config.validation_shards:
         raise ConfigError(
             f"{config.data} has {shards} shards and {config.validation_shards} of them are for validation: collect more "
@@ -81,9 +81,12 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     encoder = TextEncoder(policy_config.language_tokens, remember=TRAINING_PHRASES)
     data = FrameDataset(Path(config.data), policy_config, slice(None, -config.validation_shards))
-    model = CrossModalPolicy(policy_config).to(memory_format=torch.channels_last)
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
+    model = CrossModalPolicy(policy_config, pretrained=True).to(memory_format=torch.channels_last)
+    if is_frozen(model.camera.backbone):
+        data.cache_features(model.camera.see, np.random.default_rng([config.seed, 12]))
+    trained = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim > 1]
+    others = [p for p in trained if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
         lr=config.learning_rate,
@@ -96,6 +99,7 @@ def train(
     # A resumed run goes on with other batches than those it has seen.
     sampler = BatchSampler(data, encoder, config.batch, config.phrases, config.seed + 1000 * state.step)
     writer = _tensorboard(out)
+    kinds = policy_config.semantic_classes[0]
     steps_per_epoch = len(data) // config.batch
     started = last_saved = time.monotonic() - state.seconds
     running: dict[str, float] = defaultdict(float)
@@ -107,7 +111,7 @@ def train(
             rate = config.learning_rate * min(1.0, (state.step + 1) / config.warmup_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate * 0.5 * (1.0 + math.cos(math.pi * progress)) + 1e-6
-            losses = policy_losses(model(_channels_last(batch)), batch.targets, policy_config.semantic_classes[0])
+            losses = policy_losses(model(_channels_last(batch), batch.seen), batch.targets, kinds)
             optimizer.zero_grad(set_to_none=True)
             losses["total"].backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -146,12 +150,14 @@ def validate(
 ) -> dict[str, float]:
     """Return mean losses and grounding metrics on the validation shards, without augmentation."""
     data = FrameDataset(Path(config.data), policy_config, slice(-config.validation_shards, None))
+    if is_frozen(model.camera.backbone):
+        data.cache_features(model.camera.see, None)
     sampler = BatchSampler(data, encoder, min(config.batch, len(data)), config.phrases, seed=1, augment=False)
     sums: dict[str, list[float]] = defaultdict(list)
     model.eval()
     with torch.no_grad():
         for batch in sampler.epoch():
-            logits = model(_channels_last(batch))
+            logits = model(_channels_last(batch), batch.seen)
             values = {
                 name: float(value)
                 for name, value in policy_losses(logits, batch.targets, policy_config.semantic_classes[0]).items()
@@ -178,6 +184,8 @@ def _progress(config: TrainConfig, state: TrainState, steps_per_epoch: int) -> f
 
 
 def _channels_last(batch: Batch) -> PolicyInputs:
+    if batch.seen is not None:
+        return batch.inputs
     return batch.inputs._replace(image=batch.inputs.image.contiguous(memory_format=torch.channels_last))
 
 

@@ -13,35 +13,39 @@ from mm_nav.errors import ConfigError
 class PolicyConfig:
     """Sizes of the cross-modal policy.
 
-    image_height, image_width: pixels of the network's camera input. patch: pixels per camera token, both ways.
-    cell_rows, cell_columns: grounding cells per camera token. lidar_bins: beams around the robot after resampling;
-    lidar_tokens: sectors they are grouped into. max_range_m: ranges are clipped here. language_tokens: words read
-    (longer phrases are cut). language_width: width of the sentence encoder. width, heads, feedforward: of the
-    transformer; perception_layers run before the language is seen, fusion_layers after. hypotheses x steps
-    waypoints, spaced waypoint_spacing_m along the path. semantic_classes: kinds and colours that camera tokens are taught to
-    tell apart before they meet words (training only): (kinds, none included; colours).
+    image_height, image_width: pixels of the network's camera input. backbone: stem (own, trained), efficientnet_lite0
+    (pretrained on ImageNet, frozen) or torchvision:MODEL (frozen); stem: its channels at strides 2, 4, 8, 16. patch: pixels
+    of a patch, both ways: the stride of the fine map; context tokens stand for 2 x 2 patches. cell_rows, cell_columns:
+    grounding cells per patch; cell_width: of their embeddings. lidar_bins: beams around the robot after resampling;
+    lidar_tokens: sectors they are grouped into. max_range_m: ranges are clipped here. language_tokens: words read (longer
+    phrases are cut). language_width: width of the sentence encoder. width, heads, feedforward: of the transformer;
+    perception_layers mix camera and LiDAR before the language is seen, in fusion_layers words and goal attend to them.
+    hypotheses x steps waypoints, spaced waypoint_spacing_m along the path. semantic_classes: kinds and colours that cells are
+    taught to tell apart before they meet words (training only): (kinds, none included; colours).
     """
 
-    image_height: int = 72
-    image_width: int = 96
+    image_height: int = 96
+    image_width: int = 128
+    backbone: str = "stem"
+    stem: tuple[int, ...] = (16, 32, 64, 96)
     patch: int = 8
     cell_rows: int = 2
-    cell_columns: int = 4
+    cell_columns: int = 2
+    cell_width: int = 64
     lidar_bins: int = 360
     lidar_tokens: int = 36
     max_range_m: float = 10.0
     language_tokens: int = 24
     language_width: int = 384
-    stem: tuple[int, int, int] = (32, 64, 128)
     width: int = 128
     heads: int = 4
     feedforward: int = 256
-    perception_layers: int = 1
+    perception_layers: int = 2
     fusion_layers: int = 2
     hypotheses: int = 6
     steps: int = 8
     waypoint_spacing_m: float = 0.25
-    semantic_classes: tuple[int, int] = (15, 12)
+    semantic_classes: tuple[int, int] = (20, 12)
 
     def __post_init__(self) -> None:
         if self.image_height % self.patch or self.image_width % self.patch:
@@ -56,6 +60,11 @@ class PolicyConfig:
             )
         if self.width % self.heads:
             raise ConfigError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+
+    @property
+    def context_shape(self) -> tuple[int, int]:
+        """Rows and columns of the context tokens: one for 2 x 2 patches."""
+        return self.token_rows // 2, self.token_columns // 2
 
     @property
     def token_rows(self) -> int:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
+from mm_nav.policy.backbones import make_backbone
 from mm_nav.policy.config import PolicyConfig
 
 BEARING_FREQUENCIES = (1.0, 2.0, 4.0, 8.0)
+
+
+class Seen(NamedTuple):
+    """A picture after the backbone. fine: (B, C8, H/8, W/8). coarse: (B, C16, H/16, W/16). pixels: (B, cells, 3 * n) RGB in
+    [0, 1] of each grounding cell's n pixels."""
+
+    fine: Tensor
+    coarse: Tensor
+    pixels: Tensor
 
 
 def direction_features(rays: Tensor) -> Tensor:
@@ -19,53 +31,37 @@ def direction_features(rays: Tensor) -> Tensor:
     return torch.cat([angles.sin(), angles.cos(), slope.unsqueeze(-1), (4.0 * slope).sin().unsqueeze(-1)], dim=-1)
 
 
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with group normalisation; (B, C, H, W) -> (B, C, H, W)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.first_norm = nn.GroupNorm(8, channels)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.second_norm = nn.GroupNorm(8, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the block."""
-        y = torch.relu(self.first_norm(self.first(x)))
-        return torch.relu(x + self.second_norm(self.second(y)))
-
-
 class CameraEncoder(nn.Module):
-    """image (B, 3, H, W) in [0, 1] and rays (B, P, 3) in base_link -> tokens (B, P, width)."""
+    """Pictures -> context tokens that look along rays, and a fine map for grounding."""
 
-    def __init__(self, config: PolicyConfig) -> None:
+    def __init__(self, config: PolicyConfig, pretrained: bool = False) -> None:
         super().__init__()
-        a, b, c = config.stem
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, a, 5, stride=2, padding=2, bias=False),
-            nn.GroupNorm(8, a),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False),
-            nn.GroupNorm(8, b),
-            nn.ReLU(inplace=True),
-            ResidualBlock(b),
-            nn.Conv2d(b, c, 3, stride=2, padding=1, bias=False),
-            nn.GroupNorm(8, c),
-            nn.ReLU(inplace=True),
-            ResidualBlock(c),
-        )
-        # The fine map keeps thin and small things apart that the token grid would blur.
-        self.fine = nn.Conv2d(b, config.width, config.patch // 4, stride=config.patch // 4)
-        self.project = nn.Linear(c, config.width)
+        self.config = config
+        self.backbone = make_backbone(config, pretrained)
+        fine, coarse = self.backbone.channels
+        self.context = nn.Linear(coarse, config.width)
+        self.fine = nn.Linear(fine, config.width)
         self.direction = nn.Linear(10, config.width)
+        # What colour a cell has is said by its pixels themselves, so that no backbone has to carry it along.
+        pixels = config.patch // config.cell_rows * (config.patch // config.cell_columns)
+        self.colour = nn.Linear(3 * pixels, config.cell_width)
 
-    def forward(self, image: Tensor, rays: Tensor) -> Tensor:
-        """Encode the image."""
-        x = (image - 0.45) / 0.25
-        x = self.stem[:7](x)
-        fine = self.fine(x).flatten(2).transpose(1, 2)
-        coarse = self.stem[7:](x).flatten(2).transpose(1, 2)
-        return self.project(coarse) + fine + self.direction(direction_features(rays))
+    def see(self, image: Tensor) -> Seen:
+        """Run the backbone, and cut the picture (B, 3, H, W) into grounding cells."""
+        c = self.config
+        features = self.backbone(image)
+        down, across = c.image_height // c.grid_rows, c.image_width // c.grid_columns
+        blocks = image.reshape(-1, 3, c.grid_rows, down, c.grid_columns, across)
+        pixels = blocks.permute(0, 2, 4, 1, 3, 5).reshape(-1, c.grid_rows * c.grid_columns, 3 * down * across)
+        return Seen(features.fine, features.coarse, pixels)
+
+    def tokens(self, seen: Seen, rays: Tensor) -> tuple[Tensor, Tensor]:
+        """Return context tokens (B, P / 4, width) and the patches' features (B, P, width). rays: (B, P, 3), base_link."""
+        rows, columns = self.config.context_shape
+        around = rays.reshape(-1, rows, 2, columns, 2, 3).mean(dim=(2, 4)).reshape(-1, rows * columns, 3)
+        context = self.context(seen.coarse.flatten(2).transpose(1, 2))
+        fine = self.fine(seen.fine.flatten(2).transpose(1, 2)) + self.direction(direction_features(rays))
+        return context + self.direction(direction_features(around)), fine
 
 
 class LidarEncoder(nn.Module):

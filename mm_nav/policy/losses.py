@@ -14,9 +14,9 @@ from mm_nav.policy.model import PolicyLogits
 class PolicyTargets(NamedTuple):
     """Labels for N = B*G (observation, phrase) pairs.
 
-    cells: (N, rows, columns) share of each cell's pixels on the target. log_range: same shape, log metres, read where
-    cells > 0. visible, arrived: (N,) 0/1. waypoints: (N, T, 2) metres in base_link. has_path: (N,) 0/1.
-    has_grounding: (N,) 0/1, 0 where the camera is hidden or no phrase is given. kind, colour: (B, rows, columns) int64, what
+    cells: (N, rows, columns) share of each cell's pixels on the target. log_range: (B, rows, columns) log metres to what each
+    cell shows. visible, arrived: (N,) 0/1. waypoints: (N, T, 2) metres in base_link. has_path: (N,) 0/1.
+    has_grounding: (N,) 0/1, 0 where the camera is hidden or no phrase is given. has_image: (B,) 0/1. kind, colour: (B, rows, columns) int64, what
     stands in each cell: 0 = nothing that can be named, then the catalogue's kinds; colours from 0; -1 = not taught.
     """
 
@@ -27,6 +27,7 @@ class PolicyTargets(NamedTuple):
     waypoints: Tensor
     has_path: Tensor
     has_grounding: Tensor
+    has_image: Tensor
     kind: Tensor
     colour: Tensor
 
@@ -45,7 +46,7 @@ def semantic_loss(semantic: Tensor, kind: Tensor, colour: Tensor, kinds: int) ->
     return torch.nan_to_num(of_kind) + torch.nan_to_num(of_colour)
 
 
-def policy_losses(logits: PolicyLogits, targets: PolicyTargets, kinds: int = 15) -> dict[str, Tensor]:
+def policy_losses(logits: PolicyLogits, targets: PolicyTargets, kinds: int = 20) -> dict[str, Tensor]:
     """Return each loss (scalar); their weighted sum is under "total". kinds: of the semantic head, "nothing" included."""
     grounded = targets.has_grounding
     on = targets.cells.flatten(1)
@@ -58,9 +59,10 @@ def policy_losses(logits: PolicyLogits, targets: PolicyTargets, kinds: int = 15)
     mass = on / on.sum(1, keepdim=True).clamp_min(1e-6)
     where = -(mass * F.log_softmax(flat, dim=1)).sum(1)
     where = (where * positive).sum() / positive.sum().clamp_min(1.0)
-    on_target = (targets.cells > 0.3).float() * grounded[:, None, None]
+    # Things that can be named count most; walls and floor teach what distances look like.
+    named = targets.has_image[:, None, None] * (0.2 + 0.8 * (targets.kind > 0).float())
     distance = F.smooth_l1_loss(logits.log_range, targets.log_range, reduction="none", beta=0.1)
-    distance = (distance * on_target).sum() / on_target.sum().clamp_min(1.0)
+    distance = (distance * named).sum() / named.sum().clamp_min(1.0)
     visible = F.binary_cross_entropy_with_logits(logits.visible, targets.visible, reduction="none")
     arrived = F.binary_cross_entropy_with_logits(logits.arrived, targets.arrived, reduction="none")
     visible = (visible * grounded).sum() / grounded.sum().clamp_min(1.0)
@@ -76,7 +78,7 @@ def policy_losses(logits: PolicyLogits, targets: PolicyTargets, kinds: int = 15)
         2.0 * semantic
         + 20.0 * dense
         + 0.5 * where
-        + 1.0 * distance
+        + 2.0 * distance
         + 1.0 * visible
         + 0.3 * arrived
         + 1.0 * path
@@ -105,8 +107,10 @@ def grounding_metrics(logits: PolicyLogits, targets: PolicyTargets) -> dict[str,
         hit = targets.cells.flatten(1).gather(1, peak)[:, 0] > 0
         said = logits.visible > 0
         correct = said == visible
-        log_range = logits.log_range.flatten(1).gather(1, peak)[:, 0]
-        true_range = targets.log_range.flatten(1).gather(1, peak)[:, 0]
+        phrases = len(peak) // len(logits.log_range)
+        frame = torch.arange(len(peak)) // phrases
+        log_range = logits.log_range.flatten(1)[frame, peak[:, 0]]
+        true_range = targets.log_range.flatten(1)[frame, peak[:, 0]]
         use = positive & hit
         return {
             "peak_hit": _mean(hit[positive]),
