@@ -249,7 +249,8 @@ def _node_transform(node: Element) -> npt.NDArray[np.float64]:
     matrix = np.eye(4)
     for child in node:
         if child.tag == "matrix":
-            matrix = matrix @ _matrix(child.text or "", "<matrix>")
+            with np.errstate(invalid="ignore"):  # nodes without a place are left out later
+                matrix = matrix @ _matrix(child.text or "", "<matrix>")
         if child.tag not in ("translate", "rotate", "scale"):
             continue
         values = floats(child.text or "", f"<{child.tag}>")

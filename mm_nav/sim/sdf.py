@@ -13,6 +13,8 @@ from mm_nav.errors import WorldError
 
 Matrix = npt.NDArray[np.float64]
 
+_GLUED = re.compile(r"(?<=[\d.])(?=[-+])")  # between a digit and a sign
+
 
 def check_version(root: Element, source: str) -> str:
     """Return the SDF version of an <sdf> root element; raise WorldError for anything that is not SDF."""
@@ -45,10 +47,11 @@ def text_of(element: Element | None, tag: str, default: str = "") -> str:
 def numbers(text: str, what: str, count: int | None = None) -> npt.NDArray[np.float64]:
     """Return the whitespace-separated numbers of `text` as (count,) float64.
 
-    Raises WorldError naming `what` when something is not a finite number or the count differs.
+    A sign parts numbers too ("41.6-0.19" is two), as in Gazebo. Raises WorldError naming `what` when something is not a
+    finite number or the count differs.
     """
     try:
-        values = np.array([float(part) for part in text.split()], np.float64)
+        values = np.array([float(part) for part in _GLUED.sub(" ", text).split()], np.float64)
     except ValueError as error:
         raise WorldError(f"{what}: '{text[:80]}' is not a list of numbers ({error}): correct it") from error
     if count is not None and len(values) != count:

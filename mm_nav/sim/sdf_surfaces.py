@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,7 @@ class Surfaces:
     def __init__(self, resources: Resources, missing: dict[str, None], unsupported: dict[str, None]) -> None:
         self.resources, self.missing, self.unsupported = resources, missing, unsupported
         self._meshes: dict[Path, list[MeshPart] | None] = {}
+        self._lost: dict[Path, dict[str, None]] = {}  # what a mesh file names and was not found
         self._placed: dict[tuple[Path, Mesh], list[MeshPart]] = {}
         self._solid: dict[tuple[Path, Mesh], list[MeshPart]] = {}
 
@@ -48,6 +50,7 @@ class Surfaces:
             return parts
         if material is not None:
             return solid_parts([replace(part, material=material) for part in parts])
+        self.missing.update(self._lost.get(path, {}))
         key = (path, mesh)
         if key not in self._solid:
             self._solid[key] = solid_parts(parts)
@@ -79,7 +82,8 @@ class Surfaces:
                 self.unsupported[f"mesh type {path.suffix.lower()} ({uri})"] = None
                 return None
             try:
-                self._meshes[path] = read_mesh(path, MeshNeighbours(path, self.resources, self.missing))
+                lost = self._lost.setdefault(path, {})
+                self._meshes[path] = read_mesh(path, MeshNeighbours(path, self.resources, lost))
             except MeshError as error:
                 self.missing[f"{uri} ({str(error).removeprefix(f'{path}: ')})"] = None
         return self._meshes[path]
@@ -114,6 +118,9 @@ class MeshNeighbours:
         places = [(plain, folder), (last, folder)]
         places += [(f"{inner}/{last}", model) for inner in ("materials/textures", "textures", "meshes", "materials")]
         places += [(f"materials/textures/{last}", folder), (f"textures/{last}", folder)]
+        # Paths that climb ("../../../photos/a.jpg") hold where the mesh was made; what follows may lie in a search path.
+        climbs = re.match(r"(?:\.\.?/)+", plain)
+        places += [(plain[climbs.end() :], folder)] if climbs else []
         return [path for uri, base in places if (path := self._beside(uri, base)) is not None]
 
     def _beside(self, name: str, folder: Path) -> Path | None:

@@ -39,6 +39,7 @@ def test_rotation_is_about_fixed_x_then_y_then_z() -> None:
         "<pose>1 2 3 0 0 1.5707963267948966</pose>",
         "<pose degrees='true'>1 2 3 0 0 90</pose>",
         "<pose rotation_format='quat_xyzw'>1 2 3 0 0 0.7071067811865476 0.7071067811865476</pose>",
+        "<pose>1 2+3 -0-0 1.5707963267948966</pose>",
     ],
 )
 def test_pose_formats(text: str) -> None:

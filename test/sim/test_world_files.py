@@ -323,6 +323,24 @@ def test_collada_texture_is_found_where_gazebo_looks(tmp_path: Path) -> None:
     assert loaded.models[0].visuals[0].parts[0].uv is not None
 
 
+def test_textures_of_collisions_are_not_missed_and_those_of_visuals_are(tmp_path: Path) -> None:
+    (tmp_path / "a.dae").write_text(dae(texture="pic.png", uv=True))
+    assert parse_world(mesh_world("a.dae", tag="collision"), base_dir=tmp_path).missing == ()
+    assert parse_world(mesh_world("a.dae"), base_dir=tmp_path).missing == ("texture pic.png of a.dae",)
+
+
+def test_texture_path_that_climbs_too_far_is_found_by_its_end(tmp_path: Path) -> None:
+    package = tmp_path / "house"
+    for folder in ("models/thing", "photos", "worlds"):
+        (package / folder).mkdir(parents=True)
+    (package / "package.xml").write_text("<package/>")
+    cv2.imwrite(str(package / "photos" / "pic.png"), np.zeros((4, 4, 3), np.uint8))
+    (package / "models" / "thing" / "a.dae").write_text(dae(texture="../../../../photos/pic.png", uv=True))
+    (package / "worlds" / "a.world").write_text(mesh_world("model://thing/a.dae"))
+    loaded = load_world(package / "worlds" / "a.world")
+    assert loaded.missing == () and loaded.models[0].visuals[0].material.texture is not None
+
+
 def test_script_materials_by_gazebo_name_and_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "materials" / "scripts").mkdir(parents=True)
     (tmp_path / "materials" / "textures").mkdir()
