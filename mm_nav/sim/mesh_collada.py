@@ -15,7 +15,7 @@ from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped
 
 from mm_nav.errors import WorldError
 from mm_nav.sim.materials import Colour, Material
-from mm_nav.sim.mesh_files import MAX_TRIANGLES, MeshError, MeshFiles, floats, unit_normals
+from mm_nav.sim.mesh_files import MAX_TRIANGLES, MeshError, MeshFiles, floats, integers, unit_normals
 from mm_nav.sim.mesh_primitives import MeshPart
 from mm_nav.sim.sdf_xml import MAX_XML_BYTES, parse_xml
 
@@ -53,6 +53,7 @@ class _Reader:
         # Exporters give a scene and its node the same id, so an id counts only together with its tag.
         self.ids = {(str(e.tag), str(e.get("id"))): e for e in root.iter() if e.get("id")}
         self.materials: dict[str, Material | None] = {}
+        self.sources: dict[str, npt.NDArray[np.float64]] = {}
         self.geometries: dict[str, list[tuple[str, MeshPart]]] = {}
         self.found: list[MeshPart] = []
 
@@ -69,9 +70,8 @@ class _Reader:
             scene = self.root.find("library_visual_scenes/visual_scene")
         if scene is not None:
             for node in scene.findall("node"):
-                self.visit(node, np.eye(4), "", 0)
-        scale = np.diag([meter, meter, meter, 1.0])
-        return [part.transformed(scale) for part in self.found]
+                self.visit(node, np.diag([meter, meter, meter, 1.0]), "", 0)
+        return self.found
 
     def visit(self, node: Element, parent: npt.NDArray[np.float64], name: str, depth: int) -> None:
         if depth > _MAX_DEPTH:
@@ -156,6 +156,12 @@ class _Reader:
         )
 
     def source(self, source: Element) -> npt.NDArray[np.float64]:
+        name = str(source.get("id"))
+        if name not in self.sources:  # the primitives of a mesh share them
+            self.sources[name] = self.read_source(source)
+        return self.sources[name]
+
+    def read_source(self, source: Element) -> npt.NDArray[np.float64]:
         array, accessor = source.find("float_array"), source.find("technique_common/accessor")
         if array is None or accessor is None:
             raise MeshError(
@@ -273,14 +279,14 @@ def _node_transform(node: Element) -> npt.NDArray[np.float64]:
 
 def _corner_rows(primitive: Element, stride: int) -> npt.NDArray[np.int64]:
     """Return the index rows of all triangle corners, (N, 3, stride)."""
-    lists = [np.array((p.text or "").split(), np.int64) for p in primitive.iter("p")]
+    lists = [integers(p.text or "") for p in primitive.iter("p")]
     lists = [values[: len(values) // stride * stride].reshape(-1, stride) for values in lists]
     if primitive.tag == "triangles":
         rows = np.concatenate(lists) if lists else np.empty((0, stride), np.int64)
         return rows[: len(rows) // 3 * 3].reshape(-1, 3, stride)
     if primitive.tag == "polylist":
         rows = np.concatenate(lists) if lists else np.empty((0, stride), np.int64)
-        counts = np.array((primitive.findtext("vcount") or "").split(), np.int64)
+        counts = integers(primitive.findtext("vcount") or "")
         starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
         fans = np.maximum(counts - 2, 0)
         first = np.repeat(starts, fans)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-import cv2
 import numpy as np
 
 from mm_nav.errors import WorldError
@@ -21,6 +20,7 @@ from mm_nav.sim.sdf_resources import Resources
 MIN_OPACITY = 0.1  # fainter than this, a surface is not seen
 # A triangle whose texture leaves less than this share of it solid is not seen either (net curtains, wire fences).
 _MIN_SOLID_SHARE, _SAMPLES = 0.3, 64
+_MEAN_SIDE = 64  # pixels of a texture's shorter side that its mean is taken of
 
 
 class Surfaces:
@@ -72,7 +72,9 @@ class Surfaces:
                     shift = np.eye(4)
                     shift[:3, 3] = -(points.min(axis=0) + points.max(axis=0)) / 2
                     parts = [part.transformed(shift) for part in parts]
-            self._placed[key] = [part.transformed(np.diag([*mesh.scale, 1.0])) for part in parts]
+            if mesh.scale != (1.0, 1.0, 1.0):
+                parts = [part.transformed(np.diag([*mesh.scale, 1.0])) for part in parts]
+            self._placed[key] = parts
         return self._placed[key]
 
     def _read(self, path: Path, uri: str) -> list[MeshPart] | None:
@@ -108,11 +110,11 @@ class MeshNeighbours:
 
     def alpha(self, name: str) -> Image | None:
         """Return the opacity (H, W) uint8 of a picture, or None."""
-        path = next(iter(self._pictures(name)), None)
+        path = next(self._pictures(name), None)
         return load_alpha(str(path)) if path is not None else None
 
-    def _pictures(self, name: str) -> list[Path]:
-        """Return the files a picture's name can mean: beside the mesh first, then in the model's materials/textures."""
+    def _pictures(self, name: str) -> Iterator[Path]:
+        """Yield the files a picture's name can mean: beside the mesh first, then in the model's materials/textures."""
         plain = name.removeprefix("file://").replace("\\", "/")
         last, folder, model = _last(name), self._mesh.parent, self._mesh.parent.parent
         places = [(plain, folder), (last, folder)]
@@ -121,7 +123,7 @@ class MeshNeighbours:
         # Paths that climb ("../../../photos/a.jpg") hold where the mesh was made; what follows may lie in a search path.
         climbs = re.match(r"(?:\.\.?/)+", plain)
         places += [(plain[climbs.end() :], folder)] if climbs else []
-        return [path for uri, base in places if (path := self._beside(uri, base)) is not None]
+        yield from (path for uri, base in places if (path := self._beside(uri, base)) is not None)
 
     def _beside(self, name: str, folder: Path) -> Path | None:
         try:
@@ -181,6 +183,7 @@ def _mean_colour(material: Material) -> Material:
     """Return a material for surfaces without texture coordinates: its texture's mean is the best guess at their look."""
     if material.texture is None:
         return material
-    red, green, blue = cv2.resize(material.texture, (1, 1), interpolation=cv2.INTER_AREA).reshape(3) / 255.0
+    step = max(min(material.texture.shape[:2]) // _MEAN_SIDE, 1)
+    red, green, blue = material.texture[::step, ::step].reshape(-1, 3).mean(axis=0) / 255.0
     own = material.diffuse
     return replace(material, diffuse=(float(red) * own[0], float(green) * own[1], float(blue) * own[2]), texture=None)
