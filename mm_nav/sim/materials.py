@@ -127,6 +127,23 @@ def decode_alpha(data: npt.NDArray[np.uint8]) -> Image | None:
     return None if image.min() == 255 else _limited(image)
 
 
+def decode_heights(path: Path) -> npt.NDArray[np.float64] | None:
+    """Return the first channel of a picture file as (H, W) float64 numbers as they are stored (8 or 16 bits, or float),
+    at least 2 x 2, or None when it cannot be read (see decode_texture).
+    """
+    data = _read(str(path))
+    try:
+        with warnings.catch_warnings(), PIL.Image.open(io.BytesIO(data.tobytes() if data is not None else b"")) as file:
+            warnings.simplefilter("ignore")
+            if not 4 <= file.width * file.height <= MAX_TEXTURE_PIXELS:
+                return None
+            heights = np.asarray(file.convert("L") if file.mode in ("P", "1") else file, np.float64)
+    except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError):
+        return None
+    heights = heights if heights.ndim == 2 else heights[..., 0]
+    return heights if min(heights.shape) >= 2 and np.all(np.isfinite(heights)) else None
+
+
 def _limited(image: Image) -> Image:
     side = max(image.shape[:2])
     if side > MAX_TEXTURE_SIDE:

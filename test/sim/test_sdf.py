@@ -91,13 +91,13 @@ def test_two_models_of_one_name_are_both_kept() -> None:
 
 
 def test_unsupported_things_are_listed_once_and_the_rest_loads() -> None:
-    odd = "<visual name='h'><geometry><heightmap><uri>x</uri></heightmap></geometry></visual>"
+    odd = "<visual name='h'><geometry><image><uri>x</uri></image></geometry></visual>"
     sdf = world(
         "<plugin filename='p.so' name='my::Plugin'/><plugin filename='p.so' name='my::Plugin'/><actor name='bob'/>"
         + model("m", f"<link name='l'>{VISUAL}{odd}{odd}</link>")
     )
     loaded = parse_world(sdf)
-    assert sorted(loaded.unsupported) == ["actor bob", "geometry heightmap", "plugin my::Plugin"]
+    assert sorted(loaded.unsupported) == ["actor bob", "geometry image", "plugin my::Plugin"]
     assert loaded.geometry_count == 1
 
 

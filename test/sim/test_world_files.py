@@ -540,6 +540,40 @@ def test_stl_as_text(tmp_path: Path) -> None:
     assert np.allclose(parse_world(mesh_world("a.stl"), base_dir=tmp_path).models[0].bounds()[1], [1, 0.25, 0])
 
 
+HEIGHTMAP = (
+    "<heightmap><uri>h.png</uri><size>20 10 4</size><pos>1 2 3</pos><texture><diffuse>low.png</diffuse><size>5</size>"
+    "</texture><texture><diffuse>file://media/materials/textures/grass_diffusespecular.png</diffuse><size>5</size>"
+    "</texture><blend><min_height>1</min_height><fade_dist>1</fade_dist></blend></heightmap>"
+)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_heightmap_spans_its_size_and_has_a_texture_for_each_range(tmp_path: Path, kind: type) -> None:
+    heights = np.zeros((5, 9), kind)
+    heights[0, -1] = 200  # the corner at +x, +y
+    cv2.imwrite(str(tmp_path / "h.png"), heights)
+    cv2.imwrite(str(tmp_path / "low.png"), np.full((2, 2, 3), 50, np.uint8))
+    shapes = "".join(f"<{tag} name='v'><geometry>{HEIGHTMAP}</geometry></{tag}>" for tag in ("visual", "collision"))
+    loaded = parse_world(sdf(f"<model name='m'><link name='l'>{shapes}</link></model>"), base_dir=tmp_path)
+    assert loaded.missing == () and loaded.unsupported == ()
+    seen, solid = loaded.models[0].visuals[0], loaded.models[0].collisions[0]
+    assert np.allclose(solid.bounds(), [[-9, -3, 3], [11, 7, 7]])
+    top = solid.triangles().reshape(-1, 3)
+    assert np.allclose(top[np.argmax(top[:, 2])], [11, 7, 7])
+    assert all(np.cross(t[1] - t[0], t[2] - t[0])[2] > 0 for t in solid.triangles())
+    low, high = seen.parts
+    assert low.material is not None and low.material.texture is not None and low.uv is not None
+    assert high.material is not None and high.material.texture is None and len(high.triangles) < len(low.triangles)
+
+
+def test_heightmap_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
+    body = "<model name='m'><link name='l'><collision name='c'><geometry>{}</geometry></collision></link></model>"
+    assert parse_world(sdf(body.format(HEIGHTMAP)), base_dir=tmp_path).missing == ("h.png",)
+    (tmp_path / "h.png").write_text("no picture")
+    loaded = parse_world(sdf(body.format(HEIGHTMAP)), base_dir=tmp_path)
+    assert loaded.unsupported == ("geometry heightmap (h.png)",) and loaded.geometry_count == 0
+
+
 def test_gltf_nodes_names_and_lengths(tmp_path: Path) -> None:
     scene = trimesh.Scene()
     turn = trimesh.transformations.rotation_matrix(np.pi / 2, (0, 0, 1), (0, 0, 0))
