@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,7 @@ class Resources:
         self.roots = list(dict.fromkeys(found))
         self._real = [path.resolve() for path in (*self.roots, *self._caches)]
         self._names: dict[Path, dict[str, str]] = {}
+        self._packages: dict[Path, str] = {}
 
     def find(self, uri: str, base: Path | None) -> Path | None:
         """Return the file or folder that `uri` names, or None when there is none.
@@ -96,11 +98,21 @@ class Resources:
             raise _outside(path, absolute[0])
         first, *below = PurePosixPath(path).parts or ("",)
         if scheme and below and ".." not in below:  # model://house/table where .../house is itself a search path
-            inside += [root.joinpath(*below) for root in self.roots if root.name == first]
+            inside += [root.joinpath(*below) for root in self.roots if first in (root.name, self._package(root))]
         found = next((candidate for candidate in inside if candidate.exists()), None)
         if found is not None or ".." in PurePosixPath(path).parts:
             return found
         return (self._nested(path) if scheme == "model" else None) or self._any_case(path, scheme, base)
+
+    def _package(self, root: Path) -> str:
+        """Return the name that a root's package.xml gives it: a clone's folder is often called something else."""
+        if root not in self._packages:
+            found = None
+            if (root / "package.xml").is_file():
+                with contextlib.suppress(WorldError):  # no world depends on it being in order
+                    found = read_xml(root / "package.xml").findtext("name")
+            self._packages[root] = (found or "").strip()
+        return self._packages[root]
 
     def _checked(self, found: Path, uri: str) -> Path:
         real = found.resolve()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mm_nav.errors import WorldError
-from mm_nav.sim.sdf import parse_pose, rotation_rpy
+from mm_nav.sim.sdf import numbers, parse_pose, rotation_rpy
 from mm_nav.sim.sdf_xml import parse_xml
 from mm_nav.sim.world import parse_world
 
@@ -45,6 +45,12 @@ def test_rotation_is_about_fixed_x_then_y_then_z() -> None:
 def test_pose_formats(text: str) -> None:
     pose = parse_pose(parse_xml(text, "test"), "test")
     assert np.allclose(pose @ [1, 0, 0, 1], [1, 3, 3, 1])
+
+
+def test_numbers_end_where_gazebos_stream_ends_them() -> None:
+    assert numbers("6.0000006.5 -1e2-.5", "size").tolist() == [6.0000006, 0.5, -100.0, -0.5]
+    with pytest.raises(WorldError, match="not a list of numbers"):
+        numbers("1,2", "size")
 
 
 def test_poses_add_up_from_model_over_link_to_visual() -> None:

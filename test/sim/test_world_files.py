@@ -210,6 +210,8 @@ def test_a_path_of_another_machine_is_missing_or_found_by_its_end(tmp_path: Path
         "model://two words",
         "model://models/box",
         "package://robot_worlds/models/box",
+        "package://its_own_name/models/box",
+        "model://its_own_name/models/box",
         "file://models/box/model.sdf",
         "https://fuel.gazebosim.org/1.0/OpenRobotics/models/Two words/3",
         "../models/box/",
@@ -219,7 +221,7 @@ def test_uris_as_they_are_written_in_the_wild(tmp_path: Path, uri: str) -> None:
     package = tmp_path / "robot_worlds"
     write_model(package / "models" / "box", BOX_LINK)
     write_model(package / "models" / "two words", BOX_LINK)
-    (package / "package.xml").write_text("<package/>")
+    (package / "package.xml").write_text("<package><name>its_own_name</name></package>")
     (package / "worlds" / "indoor").mkdir(parents=True)
     place = package / "worlds" if uri.startswith("..") else package / "worlds" / "indoor"
     (place / "a.world").write_text(sdf(include(uri)))
