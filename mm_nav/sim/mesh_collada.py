@@ -78,7 +78,8 @@ class _Reader:
             raise MeshError(
                 f"{self.path}: nodes are nested deeper than {_MAX_DEPTH} or instance themselves: flatten the file"
             )
-        pose = parent @ _node_transform(node)
+        with np.errstate(invalid="ignore"):  # nodes without a place are left out later
+            pose = parent @ _node_transform(node)
         name = node.get("name") or name
         for child in node:
             if child.tag == "node":
@@ -252,29 +253,33 @@ def _matrix(text: str, what: str) -> npt.NDArray[np.float64]:
 
 
 def _node_transform(node: Element) -> npt.NDArray[np.float64]:
-    matrix = np.eye(4)
-    for child in node:
-        if child.tag == "matrix":
-            with np.errstate(invalid="ignore"):  # nodes without a place are left out later
-                matrix = matrix @ _matrix(child.text or "", "<matrix>")
-        if child.tag not in ("translate", "rotate", "scale"):
-            continue
-        values = floats(child.text or "", f"<{child.tag}>")
-        if len(values) != (4 if child.tag == "rotate" else 3):
-            raise MeshError(
-                f"<{child.tag}> '{(child.text or '')[:60]}' has {len(values)} numbers: export the mesh again"
-            )
-        step = np.eye(4)
-        if child.tag == "translate":
-            step[:3, 3] = values
-        elif child.tag == "scale":
-            step[:3, :3] = np.diag(values)
-        else:
-            axis, angle = values[:3] / max(float(np.linalg.norm(values[:3])), 1e-12), np.radians(values[3])
-            cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-            step[:3, :3] = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
-        matrix = matrix @ step
-    return matrix
+    """Return a node's (4, 4) transform as Gazebo makes it (gz-common, ColladaLoader): its first matrix where it has one,
+    else its first translation, all rotations and its first scale, in this order wherever they stand.
+    """
+    matrix = node.find("matrix")
+    if matrix is not None:
+        return _matrix(matrix.text or "", "<matrix>")
+    pose = np.eye(4)
+    translate, scale = node.find("translate"), node.find("scale")
+    if translate is not None:
+        pose[:3, 3] = _step(translate, 3)
+    for rotate in node.findall("rotate"):
+        values = _step(rotate, 4)
+        axis, angle = values[:3] / max(float(np.linalg.norm(values[:3])), 1e-12), np.radians(values[3])
+        cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+        pose[:3, :3] = pose[:3, :3] @ (np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
+    if scale is not None:
+        pose[:3, :3] = pose[:3, :3] @ np.diag(_step(scale, 3))
+    return pose
+
+
+def _step(element: Element, count: int) -> npt.NDArray[np.float64]:
+    values = floats(element.text or "", f"<{element.tag}>")
+    if len(values) != count:
+        raise MeshError(
+            f"<{element.tag}> '{(element.text or '')[:60]}' has {len(values)} numbers: export the mesh again"
+        )
+    return values
 
 
 def _corner_rows(primitive: Element, stride: int) -> npt.NDArray[np.int64]:

@@ -128,9 +128,9 @@ def parse_pose(element: Element | None, what: str) -> Matrix:
         )
         return transform(rotation, values[:3])
     values = numbers(text, what)
-    if len(values) not in (3, 6):  # three numbers are read as a position by Gazebo too
+    if not 3 <= len(values) <= 6:  # angles that are left out are 0 to Gazebo Classic
         raise WorldError(f"{what}: '{text[:80]}' has {len(values)} numbers, expected 6: x y z roll pitch yaw")
-    angles = values[3:] if len(values) == 6 else np.zeros(3)
+    angles = np.concatenate([values[3:], np.zeros(6 - len(values))])
     if element.get("degrees", "").lower() in ("1", "true"):
         angles = np.radians(angles)
     return transform(rotation_rpy(*angles), values[:3])

@@ -149,7 +149,8 @@ def _parse_shape(child: Element, what: str) -> Geometry | None:
             raise WorldError(f"{what}<plane><normal> is 0 0 0: give a direction")
         return Plane((nx, ny, nz), (sx, sy))
     if child.tag == "mesh":
-        x, y, z = lengths("scale", (1.0, 1.0, 1.0))
+        one = len(text_of(child, "scale").split()) == 1  # written by people who want all three the same
+        x, y, z = 3 * lengths("scale", (1.0,)) if one else lengths("scale", (1.0, 1.0, 1.0))
         submesh = child.find("submesh")
         center = text_of(submesh, "center").lower() in ("1", "true")
         return Mesh(text_of(child, "uri") or text_of(child, "filename"), (x, y, z), text_of(submesh, "name"), center)

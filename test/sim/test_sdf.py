@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mm_nav.errors import WorldError
-from mm_nav.sim.sdf import numbers, parse_pose, rotation_rpy
+from mm_nav.sim.sdf import numbers, parse_pose, rotation_rpy, transform
 from mm_nav.sim.sdf_xml import parse_xml
 from mm_nav.sim.world import parse_world
 
@@ -39,12 +39,17 @@ def test_rotation_is_about_fixed_x_then_y_then_z() -> None:
         "<pose>1 2 3 0 0 1.5707963267948966</pose>",
         "<pose degrees='true'>1 2 3 0 0 90</pose>",
         "<pose rotation_format='quat_xyzw'>1 2 3 0 0 0.7071067811865476 0.7071067811865476</pose>",
-        "<pose>1 2+3 -0-0 1.5707963267948966</pose>",
+        "<pose rotation_format='euler_rpy'>1 2+3 -0-0 1.5707963267948966</pose>",
     ],
 )
 def test_pose_formats(text: str) -> None:
     pose = parse_pose(parse_xml(text, "test"), "test")
     assert np.allclose(pose @ [1, 0, 0, 1], [1, 3, 3, 1])
+
+
+def test_angles_that_are_left_out_are_zero() -> None:
+    pose = parse_pose(parse_xml("<pose>1 2 3 0.5 0</pose>", "test"), "test")
+    assert np.allclose(pose, transform(rotation_rpy(0.5, 0, 0), (1, 2, 3)))
 
 
 def test_numbers_end_where_gazebos_stream_ends_them() -> None:

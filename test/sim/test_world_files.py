@@ -296,6 +296,13 @@ def test_collada_node_transforms_apply_in_order(tmp_path: Path) -> None:
     assert np.allclose(bounds, [[0, 0, 0], [1, 2, 1]])
 
 
+def test_collada_node_with_a_matrix_is_placed_by_it_alone_as_in_gazebo(tmp_path: Path) -> None:
+    node = "<matrix>1 0 0 0 0 1 0 0 0 0 3 0 0 0 0 1</matrix><translate>100 0 0</translate><scale>2 2 2</scale>"
+    (tmp_path / "a.dae").write_text(dae(node=node))
+    bounds = parse_world(mesh_world("a.dae", "<scale>2</scale>"), base_dir=tmp_path).models[0].bounds()
+    assert np.allclose(bounds, [[0, 0, 0], [2, 2, 6]])
+
+
 def test_mesh_scale_submesh_and_center(tmp_path: Path) -> None:
     (tmp_path / "a.dae").write_text(dae())
     extra = "<scale>1 2 3</scale><submesh><name>part</name><center>true</center></submesh>"
