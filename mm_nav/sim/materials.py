@@ -56,6 +56,7 @@ class Material:
     """How a surface looks. diffuse, emissive: RGB in [0, 1]. texture: (H, W, 3) uint8 RGB, multiplied by diffuse.
 
     opacity: 1 = solid. alpha: (H', W') uint8, opacity by texture coordinates, of surfaces with holes (leaves, fences).
+    texture_scale: how many times larger than the texture coordinates say the texture is, about its middle, in u and v.
     """
 
     diffuse: Colour = (0.7, 0.7, 0.7)
@@ -63,6 +64,7 @@ class Material:
     texture: Image | None = None
     opacity: float = 1.0
     alpha: Image | None = None
+    texture_scale: tuple[float, float] = (1.0, 1.0)
 
 
 @lru_cache(maxsize=512)
@@ -187,13 +189,14 @@ def gazebo_material(name: str) -> Material | None:
 class ScriptMaterial:
     """What an OGRE material script says about one material. texture: the file name it gives, not yet resolved.
 
-    cut_out: whether the texture's alpha makes holes.
+    cut_out: whether the texture's alpha makes holes. scale: of the texture, in u and v.
     """
 
     diffuse: Colour | None = None
     texture: str = ""
     opacity: float = 1.0
     cut_out: bool = False
+    scale: tuple[float, float] = (1.0, 1.0)
 
 
 def parse_script(text: str) -> dict[str, ScriptMaterial]:
@@ -219,8 +222,20 @@ def parse_script(text: str) -> dict[str, ScriptMaterial]:
                 colour = (values[0], values[1], values[2])
                 opacity = values[3] if len(values) == 4 and "alpha_blend" in body else 1.0
         picture = texture.group(1).strip('"') if texture else base.texture
-        found[head.group(1).strip('"')] = ScriptMaterial(colour, picture, opacity, blended or base.cut_out)
+        found[head.group(1).strip('"')] = ScriptMaterial(
+            colour, picture, opacity, blended or base.cut_out, _texture_scale(body) or base.scale
+        )
     return found
+
+
+def _texture_scale(body: str) -> tuple[float, float] | None:
+    unit = re.search(r"\btexture_unit\b[^{]{0,200}\{([^}]{0,4000})", body)
+    match = re.search(r"^[ \t]*scale[ \t]+(\S+)[ \t]+(\S+)", unit[1], flags=re.MULTILINE) if unit else None
+    try:
+        u, v = (float(word) for word in match.groups()) if match else (0.0, 0.0)
+    except ValueError:
+        return None
+    return (u, v) if 1e-4 < abs(u) < 1e4 and 1e-4 < abs(v) < 1e4 else None
 
 
 def _without_comments(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -27,7 +26,7 @@ from mm_nav.sim.sdf_include import BASE, Includer
 from mm_nav.sim.sdf_materials import Materials, colour_of
 from mm_nav.sim.sdf_resources import Resources
 from mm_nav.sim.sdf_state import SavedState, read_state
-from mm_nav.sim.sdf_surfaces import MIN_OPACITY, Surfaces, solid_parts
+from mm_nav.sim.sdf_surfaces import MIN_OPACITY, Surfaces, clad, solid_parts
 from mm_nav.sim.sdf_terrain import Terrains
 from mm_nav.sim.sdf_xml import parse_xml, read_xml
 from mm_nav.sim.world import Light, Model, Shape, World
@@ -235,7 +234,7 @@ class _Loader:
         elif isinstance(geometry, Heightmap):
             found = self.terrains.parts(geometry, base, seen)
         else:
-            found = [replace(part, material=material) for part in tessellate(geometry, infinite_planes=not seen)]
+            found = clad(tessellate(geometry, infinite_planes=not seen), material)
             found = solid_parts(found) if seen else found
         if not found:
             return None

@@ -94,7 +94,7 @@ class Materials:
             alpha = load_alpha(str(path)) if path is not None and found.cut_out else None
             if texture is None:
                 self.missing[f"texture {name}"] = None
-        return Material(found.diffuse or (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), texture, found.opacity, alpha)
+        return Material(found.diffuse or (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), texture, found.opacity, alpha, found.scale)
 
     def _read_script(self, path: Path) -> dict[str, ScriptMaterial]:
         if path not in self._scripts:

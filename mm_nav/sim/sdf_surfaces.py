@@ -49,7 +49,7 @@ class Surfaces:
         if parts is None or not seen:
             return parts
         if material is not None:
-            return solid_parts([replace(part, material=material) for part in parts])
+            return solid_parts(clad(parts, material))
         self.missing.update(self._lost.get(path, {}))
         key = (path, mesh)
         if key not in self._solid:
@@ -135,6 +135,17 @@ class MeshNeighbours:
 
 def _last(name: str) -> str:
     return PurePosixPath(name.replace("\\", "/")).name
+
+
+def clad(parts: Sequence[MeshPart], material: Material | None) -> list[MeshPart]:
+    """Return parts with another material, their texture coordinates scaled as it says."""
+    scale = np.array(material.texture_scale if material is not None else (1.0, 1.0))
+    if np.all(scale == 1.0):
+        return [replace(part, material=material) for part in parts]
+    return [
+        replace(part, material=material, uv=(part.uv - 0.5) / scale + 0.5 if part.uv is not None else None)
+        for part in parts
+    ]
 
 
 def solid_parts(parts: Sequence[MeshPart]) -> list[MeshPart]:

@@ -369,6 +369,18 @@ def test_script_materials_by_gazebo_name_and_from_a_file(tmp_path: Path) -> None
     assert orange.diffuse[0] == 1.0 and orange.texture is None
 
 
+def test_texture_scale_of_a_script_repeats_the_texture_about_its_middle(tmp_path: Path) -> None:
+    (tmp_path / "a.material").write_text(
+        "material Tiled\n{ technique { pass { texture_unit\n{\n texture pic.png\n scale 0.1 0.5\n} } } }\n"
+    )
+    cv2.imwrite(str(tmp_path / "pic.png"), np.full((2, 2, 3), 99, np.uint8))
+    material = "<material><script><uri>a.material</uri><name>Tiled</name></script></material>"
+    text = sdf(f"<model name='m'>{BOX_LINK.replace('</geometry>', '</geometry>' + material)}</model>")
+    uv = parse_world(text, base_dir=tmp_path).models[0].visuals[0].parts[0].uv
+    assert uv is not None
+    assert np.allclose([uv.min(axis=(0, 1)), uv.max(axis=(0, 1))], [[-4.5, -0.5], [5.5, 1.5]])
+
+
 def test_obj_with_colours_and_stl(tmp_path: Path) -> None:
     (tmp_path / "a.mtl").write_text("newmtl red\nKd 1 0 0\n")
     (tmp_path / "a.obj").write_text("mtllib a.mtl\nv 0 0 0\nv 2 0 0\nv 0 3 0\nusemtl red\nf 1 2 3\n")
