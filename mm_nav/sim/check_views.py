@@ -19,7 +19,7 @@ from mm_nav.sim.surface import Floats
 
 Boxes = npt.NDArray[np.float64]
 
-_ROOF_SHARE, _ROOF_HEIGHT_M, _LAYERS = 0.4, 1.8, 12
+_ROOF_SHARE, _CEILING_SHARE, _ROOF_HEIGHT_M, _LAYERS = 0.4, 0.6, 1.8, 12
 _COARSE_SIDE = 160  # cells of the longer side of the map in which viewpoints are looked for
 _PLACES, _HEADINGS = 70, 8
 # A small robot's eye and that of a tall one: the better view wins.
@@ -122,7 +122,8 @@ def _ground_level(scene: Scene) -> float:
 
 
 def _take_off_roofs(scene: Scene, origins: Floats, down: Floats, ground: float) -> None:
-    """Start the rays below every model that, high up, covers much of the world; `origins` change in place.
+    """Start the rays below every model that, high up, covers much of the world, and below ceilings made of many models;
+    `origins` change in place.
 
     A block that stands on the ground is no roof, however much it covers: below its top there is only its own bottom.
     """
@@ -132,16 +133,19 @@ def _take_off_roofs(scene: Scene, origins: Floats, down: Floats, ground: float) 
         return
     for _ in range(_LAYERS):
         hits = scene.layer.intersect(origins, down)
-        model = np.where(hits.triangle >= 0, owner[np.maximum(hits.triangle, 0)], -1)
+        model = owner[np.maximum(hits.triangle, 0)]  # -1 = a plane, which can be a ceiling as well as the ground
         height = origins[:, 2] - hits.distance
-        high = (height > ground + _ROOF_HEIGHT_M) & (model >= 0)
+        high = (height > ground + _ROOF_HEIGHT_M) & (hits.triangle >= 0)
         if not high.any():
             return
         below = origins.copy()
         below[high, 2] = height[high] - 0.01
         under = scene.layer.intersect(below, down)
-        leaves = np.einsum("ij,ij->i", down, under.normal) > 0  # the ray comes out of something
+        # The ray comes out of the thing that it went into; floors of other models can face down as well.
+        leaves = (np.einsum("ij,ij->i", down, under.normal) > 0) & (owner[np.maximum(under.triangle, 0)] == model)
         block = high & leaves & (under.triangle >= 0) & (below[:, 2] - under.distance < ground + 0.5)
+        if (high & ~block).mean() > _CEILING_SHARE:
+            roofs |= set(model[high & ~block].tolist())
         for index in set(model[high].tolist()) - roofs:
             of_it = (model == index) & high & ~block
             if of_it.mean() > _ROOF_SHARE:
