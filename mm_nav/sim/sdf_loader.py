@@ -26,7 +26,7 @@ from mm_nav.sim.sdf_include import BASE, Includer
 from mm_nav.sim.sdf_materials import Materials, colour_of
 from mm_nav.sim.sdf_resources import Resources
 from mm_nav.sim.sdf_state import SavedState, read_state
-from mm_nav.sim.sdf_surfaces import MIN_OPACITY, Surfaces, clad, solid_parts
+from mm_nav.sim.sdf_surfaces import MIN_OPACITY, Surfaces, clad
 from mm_nav.sim.sdf_terrain import Terrains
 from mm_nav.sim.sdf_xml import parse_xml, read_xml
 from mm_nav.sim.world import Light, Model, Shape, World
@@ -235,7 +235,7 @@ class _Loader:
             found = self.terrains.parts(geometry, base, seen)
         else:
             found = clad(tessellate(geometry, infinite_planes=not seen), material)
-            found = solid_parts(found) if seen else found
+            found = self.surfaces.solid_parts(found) if seen else found
         if not found:
             return None
         if not seen:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import numpy.typing as npt
 
 from mm_nav.errors import WorldError
 from mm_nav.sim.materials import Image, Material, load_alpha, load_texture
@@ -31,6 +32,7 @@ class Surfaces:
         self._meshes: dict[Path, list[MeshPart] | None] = {}
         self._lost: dict[Path, dict[str, None]] = {}  # what a mesh file names and was not found
         self._placed: dict[tuple[Path, Mesh], list[MeshPart]] = {}
+        self._filled: dict[tuple[int, int], tuple[Image, Image, Image]] = {}
         self._solid: dict[tuple[Path, Mesh], list[MeshPart]] = {}
 
     def mesh_parts(
@@ -49,12 +51,50 @@ class Surfaces:
         if parts is None or not seen:
             return parts
         if material is not None:
-            return solid_parts(clad(parts, material))
+            return self.solid_parts(clad(parts, material))
         self.missing.update(self._lost.get(path, {}))
         key = (path, mesh)
         if key not in self._solid:
-            self._solid[key] = solid_parts(parts)
+            self._solid[key] = self.solid_parts(parts)
         return self._solid[key]
+
+    def solid_parts(self, parts: Sequence[MeshPart]) -> list[MeshPart]:
+        """Return what can be seen of some parts."""
+        return [solid for part in parts if (solid := self._seen(part)) is not None]
+
+    def _seen(self, part: MeshPart) -> MeshPart | None:
+        """Return a part without what its material makes invisible, or None; holes in a texture get its mean colour."""
+        if part.material is not None and part.material.texture is not None and part.uv is None:
+            part = replace(part, material=_mean_colour(part.material))
+        material = part.material
+        if material is None or (material.opacity >= MIN_OPACITY and material.alpha is None):
+            return part
+        if material.opacity < MIN_OPACITY:
+            return None
+        if material.alpha is None or part.uv is None:
+            return part
+        keep = _solid_share(part.uv, material.alpha) >= _MIN_SOLID_SHARE
+        if not keep.any():
+            return None
+        return MeshPart(
+            part.triangles[keep],
+            part.uv[keep],
+            replace(material, texture=self._filled_texture(material.texture, material.alpha)),
+            part.name,
+            part.normals[keep] if part.normals is not None else None,
+        )
+
+    def _filled_texture(self, texture: Image | None, alpha: Image) -> Image | None:
+        """Return a texture with its mean colour in its holes, the same array whenever it is asked for again."""
+        if texture is None or texture.shape[:2] != alpha.shape or not (alpha >= 128).any():
+            return texture
+        key = (id(texture), id(alpha))
+        if key not in self._filled:
+            solid = alpha >= 128
+            filled = texture.copy()
+            filled[~solid] = texture[solid].mean(axis=0).astype(np.uint8)
+            self._filled[key] = (filled, texture, alpha)  # all three, so that no other array gets one of the ids
+        return self._filled[key][0]
 
     def _place(self, path: Path, mesh: Mesh) -> list[MeshPart] | None:
         key = (path, mesh)
@@ -148,46 +188,16 @@ def clad(parts: Sequence[MeshPart], material: Material | None) -> list[MeshPart]
     ]
 
 
-def solid_parts(parts: Sequence[MeshPart]) -> list[MeshPart]:
-    """Return what can be seen of some parts."""
-    return [solid for part in parts if (solid := _solid(part)) is not None]
-
-
-def _solid(part: MeshPart) -> MeshPart | None:
-    """Return a part without what its material makes invisible, or None; holes in a texture get its mean colour."""
-    if part.material is not None and part.material.texture is not None and part.uv is None:
-        part = replace(part, material=_mean_colour(part.material))
-    material = part.material
-    if material is None or (material.opacity >= MIN_OPACITY and material.alpha is None):
-        return part
-    if material.opacity < MIN_OPACITY:
-        return None
-    if material.alpha is None or part.uv is None:
-        return part
-    random = np.random.default_rng(0)
-    weights = random.dirichlet((1.0, 1.0, 1.0), _SAMPLES)
-    height, width = material.alpha.shape
-    share = np.zeros(len(part.triangles))
-    for weight in weights:
-        uv = np.einsum("c,nck->nk", weight, part.uv)
-        column = np.minimum(((uv[:, 0] - np.floor(uv[:, 0])) * width).astype(np.int64), width - 1)
-        row = np.minimum(((1.0 - (uv[:, 1] - np.floor(uv[:, 1]))) * height).astype(np.int64), height - 1)
-        share += material.alpha[row, column] / (255.0 * _SAMPLES)
-    keep = share >= _MIN_SOLID_SHARE
-    if not keep.any():
-        return None
-    texture = material.texture
-    if texture is not None and texture.shape[:2] == material.alpha.shape and (material.alpha >= 128).any():
-        solid = material.alpha >= 128
-        texture = texture.copy()
-        texture[~solid] = texture[solid].mean(axis=0).astype(np.uint8)
-    return MeshPart(
-        part.triangles[keep],
-        part.uv[keep],
-        replace(material, texture=texture),
-        part.name,
-        part.normals[keep] if part.normals is not None else None,
-    )
+def _solid_share(uv: npt.NDArray[np.float64], alpha: Image) -> npt.NDArray[np.float64]:
+    """Return the share (N,) of each triangle that its texture leaves solid, from points at random."""
+    height, width = alpha.shape
+    share = np.zeros(len(uv))
+    for weight in np.random.default_rng(0).dirichlet((1.0, 1.0, 1.0), _SAMPLES):
+        at = np.einsum("c,nck->nk", weight, uv)
+        column = np.minimum(((at[:, 0] - np.floor(at[:, 0])) * width).astype(np.int64), width - 1)
+        row = np.minimum(((1.0 - (at[:, 1] - np.floor(at[:, 1]))) * height).astype(np.int64), height - 1)
+        share += alpha[row, column] / (255.0 * _SAMPLES)
+    return share
 
 
 def _mean_colour(material: Material) -> Material:

@@ -535,6 +535,14 @@ def test_surfaces_that_cannot_be_seen_are_left_out(tmp_path: Path) -> None:
         "vt 0.9 1\nf 1/1 2/2 3/3\nf 1/4 4/5 3/6\n"
     )
     assert parse_world(mesh_world("a.obj"), base_dir=tmp_path).models[0].bounds()[1, 0] == 1.0
+    shapes = "".join(
+        f"<visual name='{k}'><geometry><mesh><uri>a.obj</uri><scale>1 1 {k}</scale></mesh></geometry></visual>"
+        for k in (1, 2)
+    )
+    first, second = (
+        parse_world(sdf(f"<model name='m'><link name='l'>{shapes}</link></model>"), tmp_path).models[0].visuals
+    )
+    assert first.material.texture is not None and first.material.texture is second.material.texture  # memory
 
 
 # OBJ, STL and glTF beyond the simple case
