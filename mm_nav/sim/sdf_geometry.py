@@ -159,7 +159,11 @@ def _parse_shape(child: Element, what: str) -> Geometry | None:
         if not (x > 0 and y > 0):
             raise WorldError(f"{what}<heightmap><size> is {x} {y} {z}, x and y must be above 0: correct it")
         px, py, pz = lengths("pos", (0.0, 0.0, 0.0))
-        textures = tuple((text_of(e, "diffuse"), scalar(e, "size", 10.0, what)) for e in child.findall("texture"))
+        sizes = [numbers(text_of(e, "size", "10"), f"{what}<texture><size>") for e in child.findall("texture")]
+        textures = tuple(
+            (text_of(e, "diffuse"), float(size[0]))  # some write the size of the ground here, three numbers
+            for e, size in zip(child.findall("texture"), sizes, strict=True)
+        )
         blends = [scalar(e, "min_height", 0.0, what) for e in child.findall("blend")]
         return Heightmap(text_of(child, "uri"), (x, y, z), (px, py, pz), textures, tuple(blends))
     return None

@@ -571,7 +571,7 @@ def test_stl_as_text(tmp_path: Path) -> None:
 
 HEIGHTMAP = (
     "<heightmap><uri>h.png</uri><size>20 10 4</size><pos>1 2 3</pos><texture><diffuse>low.png</diffuse><size>5</size>"
-    "</texture><texture><diffuse>file://media/materials/textures/grass_diffusespecular.png</diffuse><size>5</size>"
+    "</texture><texture><diffuse>file://media/materials/textures/grass_diffusespecular.png</diffuse><size>5 5 9</size>"
     "</texture><blend><min_height>1</min_height><fade_dist>1</fade_dist></blend></heightmap>"
 )
 
