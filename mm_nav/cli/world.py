@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write generated indoor worlds",
         description="Write a generated indoor world as SDF, loadable by Gazebo too. The same seed gives the same file. "
         "The pictures of its materials go into textures/ beside it; move both together.",
-        epilog="Examples: mm-nav world generate --seed 7 --out worlds/mine.sdf\n"
-        "          mm-nav world generate --seed 0 --count 50 --style warehouse --out out/hall.sdf",
+        epilog="Example: mm-nav world generate --seed 7 --out worlds/mine.sdf\n"
+        "         mm-nav world generate --seed 0 --count 50 --style warehouse --out out/hall.sdf",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     generate.add_argument("--seed", type=int, required=True, metavar="N", help="seed of the world, 0 or above")

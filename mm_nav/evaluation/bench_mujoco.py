@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import sys
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,21 +21,20 @@ Matrix = npt.NDArray[np.float64]
 
 NEEDS = "MuJoCo cannot render here: pip install 'mm_nav[bench]' and, as root, apt install libegl1 libgl1-mesa-dri libosmesa6"
 
+_PROBE = "import mujoco; mujoco.Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 8, 8).render()"
+
 
 class MujocoCamera:
     """Takes RGB and depth of a world from given poses, on EGL or, where that fails, OSMesa."""
 
     def __init__(self, world: World, camera: CameraConfig) -> None:
         """Raises MmNavError, with what to install, when MuJoCo or software GL is not here."""
-        self._mujoco, self._camera = _import_mujoco(), camera
+        self._mujoco, self._camera = import_mujoco(), camera
         mujoco = self._mujoco
         self._model = mujoco.MjModel.from_xml_string(world_to_mjcf(world, (camera.width, camera.height)))
         self._model.cam_fovy[0] = math.degrees(2 * math.atan(camera.height / 2 / camera.intrinsics()[1, 1]))
         self._data = mujoco.MjData(self._model)
-        try:
-            self._renderer = mujoco.Renderer(self._model, camera.height, camera.width)
-        except Exception as error:  # each GL platform has its own
-            raise MmNavError(f"{NEEDS} ({type(error).__name__})") from error
+        self._renderer = mujoco.Renderer(self._model, camera.height, camera.width)
         # RGB and depth of one pass; Renderer.render() would draw the scene twice.
         self._rgb = np.zeros((camera.height, camera.width, 3), np.uint8)
         self._depth = np.zeros((camera.height, camera.width), np.float32)
@@ -61,8 +63,8 @@ class MujocoCamera:
         self._renderer.update_scene(data, "camera")
 
     def one_pass(self, world_T_camera: Matrix) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """Return RGB (H, W, 3) and depth (H, W), metres along the axis, drawn once and read back together: MuJoCo's
-        fastest way."""
+        """Return RGB (H, W, 3) and depth (H, W), metres along the axis, drawn once and read back together with MuJoCo's
+        low-level calls: its fastest way."""
         mujoco, renderer = self._mujoco, self._renderer
         self._place(world_T_camera)
         context = renderer._mjr_context
@@ -75,7 +77,7 @@ class MujocoCamera:
         return np.ascontiguousarray(self._rgb[::-1]), scale / (self._depth[::-1] + offset)
 
     def two_passes(self, world_T_camera: Matrix) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """The same with MuJoCo's documented Renderer class, which draws once for RGB and once for depth."""
+        """The same with `mujoco.Renderer`, MuJoCo's Python interface for this: it draws once for RGB, once for depth."""
         self._place(world_T_camera)
         rgb = self._renderer.render()
         self._renderer.enable_depth_rendering()
@@ -88,17 +90,23 @@ class MujocoCamera:
         self._renderer.close()
 
 
-def _import_mujoco() -> Any:
+@lru_cache(maxsize=1)
+def import_mujoco() -> Any:
+    """Return the module `mujoco`, set to a software GL that works here. Raises MmNavError, with what to install.
+
+    MuJoCo chooses its GL when it is first imported, and a GL that is missing may end the process: so each is tried in a
+    process of its own first.
+    """
     chosen = os.environ.get("MUJOCO_GL")
     for platform in (chosen,) if chosen else ("egl", "osmesa"):
-        os.environ["MUJOCO_GL"] = str(platform)
+        env = os.environ | {"MUJOCO_GL": platform}
         try:
+            tried = subprocess.run([sys.executable, "-c", _PROBE], env=env, capture_output=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if tried.returncode == 0:
+            os.environ["MUJOCO_GL"] = platform
             import mujoco
 
-            mujoco.Renderer  # noqa: B018  (missing where GL is)
             return mujoco
-        except (ImportError, AttributeError, OSError):
-            continue
-    if not chosen:
-        os.environ.pop("MUJOCO_GL", None)
     raise MmNavError(NEEDS)

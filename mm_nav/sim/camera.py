@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.errors import ConfigError
+from mm_nav.sim.layer import repeated
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.sdf import rotation_rpy
 from mm_nav.sim.shading import shade
@@ -135,8 +136,7 @@ def render_colour(
     for start in range(0, len(rays), _CHUNK):
         rows = slice(start, start + _CHUNK)
         directions = rays[rows] @ rotation
-        origins = np.empty_like(directions)
-        origins[:] = world_T_camera[:3, 3]
+        origins = repeated(world_T_camera[:3, 3], len(directions))
         colour[rows], depth[rows], model[rows] = shade(scene, origins, directions, pixel, camera.shadows, moving)
     if seen is not None:
         colour[~seen], depth[~seen], model[~seen] = 0.0, np.inf, -1

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.sim import sensors
-from mm_nav.sim.camera import BODY_R_OPTICAL
+from mm_nav.sim.camera import BODY_R_OPTICAL, as_rgb, render_colour
+from mm_nav.sim.layer import repeated
 from mm_nav.sim.materials import Image
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.sdf import rotation_rpy, transform
@@ -20,10 +21,14 @@ from mm_nav.sim.surface import Floats
 Boxes = npt.NDArray[np.float64]
 
 _ROOF_SHARE, _CEILING_SHARE, _ROOF_HEIGHT_M, _LAYERS = 0.4, 0.6, 1.8, 12
+_NONE = -2  # no model; -1 = a plane, which can be a ceiling as well as the ground
+_CHUNK = 65536  # rays at a time: memory does not grow with the picture
 _COARSE_SIDE = 160  # cells of the longer side of the map in which viewpoints are looked for
 _PLACES, _HEADINGS = 70, 8
 # A small robot's eye and that of a tall one: the better view wins.
 _EYES = ((0.35, 0.0), (1.1, 0.08))  # metres above the floor, pitch down in rad
+_AROUND_M = 15.0
+_WELL_EXPOSED, _MAX_GAIN = 0.65, 2.5
 _FAR_SPREADS, _FAR_M, _HUGE = 20.0, 100.0, 6.0
 
 
@@ -80,12 +85,18 @@ def _width(boxes: Boxes) -> npt.NDArray[np.float64]:
 def top_view(scene: Scene, side: int) -> Image:
     """Return a map-like picture (H, W, 3) from straight above, x to the right and y up, with roofs taken off."""
     frame = top_frame(scene, side)
-    flat = _rays_from_above(scene, frame)
-    down = _downwards(len(flat))
-    _take_off_roofs(scene, flat, down, _ground_level(scene))
-    # Only the texture filter asks for a pixel's angle; as if from 10 m above.
-    colour, _, _ = sensors.shade(scene, flat, down, frame.cell / 10.0)
-    return np.asarray(np.clip(colour.reshape(frame.rows, frame.columns, 3) * 255.0, 0, 255), np.uint8)
+    origins = _rays_from_above(scene, frame)
+    ground = _ground_level(scene)
+    roofs = _roofs(scene, ground)
+    picture = np.empty((len(origins), 3), np.uint8)
+    for start in range(0, len(origins), _CHUNK):
+        part = origins[start : start + _CHUNK]
+        down = _downwards(len(part))
+        _start_below(scene, part, down, ground, roofs)
+        # Only the texture filter asks for a pixel's angle; as if from 10 m above.
+        colour, _, _ = sensors.shade(scene, part, down, frame.cell / 10.0)
+        picture[start : start + _CHUNK] = np.clip(colour * 255.0, 0, 255)
+    return picture.reshape(frame.rows, frame.columns, 3)
 
 
 def _rays_from_above(scene: Scene, frame: TopFrame) -> Floats:
@@ -121,39 +132,59 @@ def _ground_level(scene: Scene) -> float:
     return float(levels[np.argmax(counts)] / 10.0)
 
 
-def _take_off_roofs(scene: Scene, origins: Floats, down: Floats, ground: float) -> None:
-    """Start the rays below every model that, high up, covers much of the world, and below ceilings made of many models;
-    `origins` change in place.
+def _roofs(scene: Scene, ground: float) -> frozenset[int]:
+    """Return the models that, high up, cover much of the world, each alone or as a ceiling made of many."""
+    origins = _rays_from_above(scene, top_frame(scene, _COARSE_SIDE))
+    down = _downwards(len(origins))
+    roofs: frozenset[int] = frozenset()
+    for _ in range(_LAYERS):
+        model = _start_below(scene, origins, down, ground, roofs)
+        high = set(model[model > _NONE].tolist())
+        ceiling = (model > _NONE).mean() > _CEILING_SHARE
+        found = {index for index in high if ceiling or (model == index).mean() > _ROOF_SHARE}
+        if not found - roofs:
+            break
+        roofs |= found
+    return roofs
+
+
+def _start_below(
+    scene: Scene, origins: Floats, down: Floats, ground: float, roofs: frozenset[int]
+) -> npt.NDArray[np.int32]:
+    """Start rays (N,) below the roofs, `origins` change in place, and return which other model each meets high up, _NONE =
+    none.
 
     A block that stands on the ground is no roof, however much it covers: below its top there is only its own bottom.
     """
-    roofs: set[int] = set()
     owner = scene.layer.surface.model
+    met = np.full(len(origins), _NONE, np.int32)
     if not len(owner):
-        return
+        return met
+    rows = np.arange(len(origins))
     for _ in range(_LAYERS):
-        hits = scene.layer.intersect(origins, down)
-        model = owner[np.maximum(hits.triangle, 0)]  # -1 = a plane, which can be a ceiling as well as the ground
-        height = origins[:, 2] - hits.distance
+        hits = scene.layer.intersect(origins[rows], down[rows])
+        model = owner[np.maximum(hits.triangle, 0)]
+        height = origins[rows, 2] - hits.distance
         high = (height > ground + _ROOF_HEIGHT_M) & (hits.triangle >= 0)
-        if not high.any():
-            return
-        below = origins.copy()
-        below[high, 2] = height[high] - 0.01
-        under = scene.layer.intersect(below, down)
+        rows, model, height = rows[high], model[high], height[high]
+        if not len(rows):
+            break
+        below = origins[rows]
+        below[:, 2] = height - 0.01
+        under = scene.layer.intersect(below, down[rows])
         # The ray comes out of the thing that it went into; floors of other models can face down as well.
-        leaves = (np.einsum("ij,ij->i", down, under.normal) > 0) & (owner[np.maximum(under.triangle, 0)] == model)
-        block = high & leaves & (under.triangle >= 0) & (below[:, 2] - under.distance < ground + 0.5)
-        if (high & ~block).mean() > _CEILING_SHARE:
-            roofs |= set(model[high & ~block].tolist())
-        for index in set(model[high].tolist()) - roofs:
-            of_it = (model == index) & high & ~block
-            if of_it.mean() > _ROOF_SHARE:
-                roofs.add(index)
-        covered = np.isin(model, list(roofs)) & high & ~block
-        if not covered.any():
-            return
-        origins[covered, 2] = height[covered] - 0.01
+        leaves = np.einsum("ij,ij->i", down[rows], under.normal) > 0
+        leaves &= owner[np.maximum(under.triangle, 0)] == model
+        block = leaves & (under.triangle >= 0) & (below[:, 2] - under.distance < ground + 0.5)
+        open_ = ~block
+        met[rows[open_]] = model[open_]
+        covered = open_ & np.isin(model, list(roofs))
+        rows = rows[covered]
+        met[rows] = _NONE
+        origins[rows, 2] = height[covered] - 0.01
+        if not len(rows):
+            break
+    return met
 
 
 def camera_view(scene: Scene, width: int = 640, height: int = 480) -> Image:
@@ -162,15 +193,30 @@ def camera_view(scene: Scene, width: int = 640, height: int = 480) -> Image:
     best, best_score = None, -1.0
     for x, y, z in _standing_places(scene):
         for eye, pitch in _EYES:
+            inside = _enclosure(scene, x, y, z + eye)
             for turn in range(_HEADINGS):
                 pose = _camera_pose(x, y, z + eye, pitch, 2 * np.pi * turn / _HEADINGS - np.pi)
                 seen = sensors.render(scene, small, pose)
-                score = _interest(seen.rgb, seen.depth, seen.model_index)
+                score = (0.1 + inside) * _interest(seen.rgb, seen.depth, seen.model_index)
                 if score > best_score:
                     best, best_score = pose, score
     if best is None:
         return top_view(scene, max(width, height))
-    return sensors.render(scene, CameraConfig(width, height, supersample=2, shadows=True), best).rgb
+    colour, _, _ = render_colour(scene, CameraConfig(width, height, supersample=2, shadows=True), best)
+    return as_rgb(colour * _exposure(colour))
+
+
+def _enclosure(scene: Scene, x: float, y: float, z: float) -> float:
+    """Return the share of level directions in which something stands around a place: most of it lies inside a world."""
+    angles = np.linspace(0.0, 2 * np.pi, 48, endpoint=False)
+    level = np.stack([np.cos(angles), np.sin(angles), np.zeros_like(angles)], axis=-1).astype(np.float32)
+    return float(np.mean(scene.distances(repeated((x, y, z), len(level)), level) < _AROUND_M))
+
+
+def _exposure(colour: Floats) -> float:
+    """Return the gain with which a camera's automatic exposure would show a picture (H, W, 3) that is too dark."""
+    bright = float(np.percentile(colour.mean(axis=-1), 85))
+    return float(np.clip(_WELL_EXPOSED / max(bright, 1e-3), 1.0, _MAX_GAIN))
 
 
 def _camera_pose(x: float, y: float, z: float, pitch: float, yaw: float) -> npt.NDArray[np.float64]:
@@ -183,7 +229,7 @@ def _standing_places(scene: Scene) -> npt.NDArray[np.float64]:
     origins = _rays_from_above(scene, frame)
     down = _downwards(len(origins))
     ground = _ground_level(scene)
-    _take_off_roofs(scene, origins, down, ground)
+    _start_below(scene, origins, down, ground, _roofs(scene, ground))
     hits = scene.layer.intersect(origins, down)
     shape = (frame.rows, frame.columns)
     height = np.where(hits.triangle >= 0, origins[:, 2] - hits.distance, -1e6).reshape(shape).astype(np.float32)

@@ -30,6 +30,7 @@ class Ground:
     """
 
     def __init__(self, plan: FloorPlan) -> None:
+        self._half = np.array([plan.width / 2, plan.height / 2])
         self.x0, self.y0 = -plan.width / 2 - 0.2, -plan.height / 2 - 0.2
         rows, columns = int((plan.height + 0.4) / CELL) + 1, int((plan.width + 0.4) / CELL) + 1
         self.blocked = np.zeros((rows, columns), np.uint8)
@@ -42,7 +43,9 @@ class Ground:
             cv2.circle(self.keep_out, (int(centre[0]), int(centre[1])), int(_DOORWAY_RADIUS / CELL), 1, -1)
 
     def take(self, corners: Corners) -> bool:
-        """Put a convex footprint (K, 2) there and return True, or return False where it would be in the way."""
+        """Put a convex footprint (K, 2) there and return True, or return False where it would be in the way or outside."""
+        if (np.abs(corners) > self._half).any():
+            return False
         footprint = np.zeros_like(self.blocked)
         self.fill(footprint, corners)
         if not footprint.any() or (footprint & (self.blocked | self.keep_out)).any():

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.errors import ConfigError
+from mm_nav.sim.layer import repeated
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.sdf import rotation_rpy
 from mm_nav.sim.surface import Floats
@@ -177,12 +178,9 @@ def cast_signal(
 def _rays(directions: Floats, world_T_sensor: Matrix) -> tuple[Floats, Floats]:
     rotation = world_T_sensor[..., :3, :3].astype(np.float32)
     if world_T_sensor.ndim == 2:
-        world = np.ascontiguousarray(directions @ rotation.T)
-    else:
-        world = np.ascontiguousarray(np.einsum("nij,nj->ni", rotation, directions))
-    origins = np.empty_like(world)
-    origins[:] = world_T_sensor[..., :3, 3]
-    return origins, world
+        return repeated(world_T_sensor[:3, 3], len(directions)), np.ascontiguousarray(directions @ rotation.T)
+    world = np.ascontiguousarray(np.einsum("nij,nj->ni", rotation, directions))
+    return np.asarray(world_T_sensor[:, :3, 3], np.float32, order="C"), world
 
 
 def _reflected(colour: Floats, triangle: npt.NDArray[np.int32], normal: Floats, direction: Floats) -> Floats:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mm_nav.sim.layer import CURVED, FLOOR, TEXTURED, Hits, Layer
+from mm_nav.sim.layer import CURVED, FLOOR, TEXTURED, Hits, Layer, repeated
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.surface import Floats
 
@@ -62,7 +62,7 @@ def _shade_hits(
     """Return colour and model index of hits on layer `which`; rows that hit nothing hold something."""
     surface, lighting = layers[which].surface, layers[which].lighting
     safe = np.maximum(hits.triangle, 0)
-    back = np.einsum("ij,ij->i", directions, hits.normal) > 0
+    back = _dot(directions, hits.normal) > 0
     lit = 2 * safe + back
     traits = np.take(layers[which].traits, safe)
     traits[hits.triangle < 0] = 0
@@ -88,11 +88,18 @@ def _shade_hits(
     floor = np.flatnonzero(traits & FLOOR)
     if len(floor):
         distance = np.take(hits.distance, floor)
-        points = np.take(directions, floor, axis=0)
-        points *= distance[:, None]
-        points += np.take(origins, floor, axis=0)
-        colour[floor] *= _floor_pattern(points, distance, pixel)[:, None]
+        along = np.take(directions, floor, axis=0)
+        x, y = (distance * along[:, axis] + np.take(origins[:, axis], floor) for axis in (0, 1))
+        # A factor for every ray and one product are three times faster than a product of chosen rows.
+        pattern = np.ones(len(colour), np.float32)
+        pattern[floor] = _floor_pattern(x, y, distance, pixel)
+        colour *= pattern[:, None]
     return colour, np.take(surface.model, safe)
+
+
+def _dot(a: Floats, b: Floats) -> Floats:
+    """Return the dot products (N,) of rows of (N, 3): three columns are twice as fast as np.einsum."""
+    return np.asarray(a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2], np.float32)
 
 
 def _interpolate(corners: Floats, u: Floats, v: Floats) -> Floats:
@@ -122,8 +129,7 @@ def _add_direct(
 
     if shadows and lighting.sun_direction is not None:
         reached = np.flatnonzero(sun[hit].max(axis=1) > 0)
-        towards = np.empty((len(reached), 3), np.float32)
-        towards[:] = lighting.sun_direction
+        towards = repeated(lighting.sun_direction, len(reached))
         sun[hit[reached[~lit(reached, towards)]]] = 0
     colour += sun
     if lighting.local:
@@ -137,18 +143,17 @@ def _texture(scene: Scene, layer: Layer, hits: Hits, pixel: float) -> Floats:
     return scene.atlas.sample(np.take(surface.texture, hits.triangle), uv, footprint, smooth=pixel < 1 / 200)
 
 
-def _floor_pattern(points: Floats, distance: Floats, pixel: float) -> Floats:
-    """A faint checker with grain (N,), around 1, that fades where a pixel is as wide as a tile."""
-    cell = np.floor(points[:, :2] * np.float32(_CELLS_PER_M)).astype(np.int32) & (_PERIOD - 1)
+def _floor_pattern(x: Floats, y: Floats, distance: Floats, pixel: float) -> Floats:
+    """A faint checker with grain (N,), around 1, at world x and y (N,), that fades where a pixel is as wide as a tile."""
+    column, row = (np.floor(v * np.float32(_CELLS_PER_M)).astype(np.int32) & (_PERIOD - 1) for v in (x, y))
     checker, grain = _floor_tables()
-    place = cell[:, 1] * _PERIOD + cell[:, 0]
+    place = row * _PERIOD + column
     width = distance * np.float32(pixel)
     factor = np.take(checker, place)
     factor *= np.maximum(1.0 - width * np.float32(4.0), 0.0)
     near = np.flatnonzero(width < np.float32(1 / 24.0))
     factor[near] += np.take(grain, place[near]) * (1.0 - width[near] * np.float32(24.0))
-    factor += 1.0
-    return factor
+    return np.asarray(factor + 1.0, np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -165,9 +170,7 @@ def _floor_tables() -> tuple[Floats, Floats]:
 
 def _sky(scene: Scene, directions: Floats) -> Floats:
     if scene.world.background is not None:
-        colour = np.empty((len(directions), 3), np.float32)
-        colour[:] = scene.world.background
-        return colour
+        return repeated(scene.world.background, len(directions))
     up = directions[:, 2] / np.sqrt(np.einsum("ij,ij->i", directions, directions))
     share = np.sqrt(np.clip(up, 0, 1))[:, None]
     return np.asarray(np.where(up[:, None] < 0, _BELOW, _SKY_LOW + (_SKY_HIGH - _SKY_LOW) * share), np.float32)

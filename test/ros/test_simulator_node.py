@@ -149,3 +149,15 @@ def test_a_robot_of_ones_own_with_many_sensors_and_people(tmp_path: Path) -> Non
     assert imu.linear_acceleration.z == pytest.approx(9.8, abs=0.5) and imu.orientation_covariance[0] == -1.0
     mounts = Counter(item.child_frame_id for message in heard["/tf_static"] for item in message.transforms)
     assert set(mounts) == {frames().camera, "rear_optical_frame", frames().scan, frames().points, frames().imu}
+
+
+def test_people_and_noise_are_the_same_at_any_rate(tmp_path: Path) -> None:
+    t = topics()
+    scans: list[dict[int, bytes]] = []
+    for rate in (2.0, 0.0):
+        heard = listen({"people": 4, "seed": 5, "rate": rate}, {t.scan: LaserScan, t.odom: Odometry}, 4.0, tmp_path)
+        scans.append({stamp_ns(m.header): np.asarray(m.ranges, np.float32).tobytes() for m in heard[t.scan]})
+    both = sorted(set(scans[0]) & set(scans[1]))
+    assert len(both) >= 15
+    assert all(scans[0][stamp] == scans[1][stamp] for stamp in both)
+    assert len(set(scans[0].values())) == len(scans[0])  # people walk and noise is drawn anew: no two scans are alike

@@ -28,7 +28,7 @@ def reached(generated: GeneratedWorld, world: World) -> tuple[GroundTruthMap, np
     return truth, np.isfinite(truth.distance_field(start)) & truth.traversable
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 4, 5, 11])
 @pytest.mark.parametrize("style", EXTRA_STYLES)
 def test_every_object_and_room_can_be_reached(style: str, seed: int) -> None:
     generated = generate_world(seed, style)
@@ -40,6 +40,8 @@ def test_every_object_and_room_can_be_reached(style: str, seed: int) -> None:
         cv2.fillConvexPoly(mask, np.round(cells).astype(np.int32), 1)
         gap = distance_transform_edt(mask == 0) * truth.resolution
         assert (reach & (gap < 0.75)).any(), f"{item.name} of {style} {seed} is out of reach"
+        x0, y0, x1, y1 = generated.bounds
+        assert (item.footprint > (x0, y0)).all() and (item.footprint < (x1, y1)).all(), f"{item.name} stands outside"
     middles = [((r.x0 + r.x1) / 2, (r.y0 + r.y1) / 2) for r in generated.rooms]
     if style == "maze":
         rng = np.random.default_rng([seed, 0, 3])
