@@ -206,8 +206,8 @@ class _Reader:
         if cut is not None:
             name = self.picture_name(effect, str(cut.get("texture")))
             alpha = self.files.alpha(name) if name else None
-        # Exporters give textured surfaces a white glow that would wash the texture out.
-        glows = len(emissive) >= 3 and image is None
+        # Exporters give textured surfaces a white glow that would wash the texture out, found or not.
+        glows = len(emissive) >= 3 and picture is None
         red, green, blue = (float(v) for v in emissive[:3]) if glows else (0.0, 0.0, 0.0)
         return Material(diffuse, (red, green, blue), image, _opacity(effect), alpha)
 

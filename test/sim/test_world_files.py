@@ -336,6 +336,11 @@ def test_textures_of_collisions_are_not_missed_and_those_of_visuals_are(tmp_path
     (tmp_path / "a.dae").write_text(dae(texture="pic.png", uv=True))
     assert parse_world(mesh_world("a.dae", tag="collision"), base_dir=tmp_path).missing == ()
     assert parse_world(mesh_world("a.dae"), base_dir=tmp_path).missing == ("texture pic.png of a.dae",)
+    glow = "<emission><color>1 1 1 1</color></emission>"
+    for texture, emissive in (("pic.png", 0.0), ("", 1.0)):  # the glow of a textured surface is an exporter's mistake
+        (tmp_path / "a.dae").write_text(dae(texture=texture, uv=True).replace("<lambert>", f"<lambert>{glow}"))
+        seen = parse_world(mesh_world("a.dae"), base_dir=tmp_path).models[0].visuals[0]
+        assert seen.material.emissive == (emissive,) * 3
 
 
 def test_texture_path_that_climbs_too_far_is_found_by_its_end(tmp_path: Path) -> None:
