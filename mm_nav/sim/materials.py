@@ -20,7 +20,9 @@ Image = npt.NDArray[np.uint8]
 
 MAX_TEXTURE_BYTES = 128 * 1024 * 1024
 MAX_TEXTURE_PIXELS = 100_000_000
+MAX_HEIGHTMAP_PIXELS = 20_000_000
 MAX_TEXTURE_SIDE = 2048
+_HEIGHT_LIMIT = 1e5  # metres, or grey values: 16 bits hold 65535
 
 # The plain colours that Gazebo Classic's media/materials/scripts/gazebo.material defines (diffuse), as the
 # specification
@@ -131,19 +133,23 @@ def decode_alpha(data: npt.NDArray[np.uint8]) -> Image | None:
 
 def decode_heights(path: Path) -> npt.NDArray[np.float64] | None:
     """Return the first channel of a picture file as (H, W) float64 numbers as they are stored (8 or 16 bits, or float),
-    at least 2 x 2, or None when it cannot be read (see decode_texture).
+    at least 2 x 2, or None when it cannot be read (see decode_texture). Holes in elevation models ("no data", far below
+    anything) get the lowest height.
     """
     data = _read(str(path))
     try:
         with warnings.catch_warnings(), PIL.Image.open(io.BytesIO(data.tobytes() if data is not None else b"")) as file:
             warnings.simplefilter("ignore")
-            if not 4 <= file.width * file.height <= MAX_TEXTURE_PIXELS:
+            if not 4 <= file.width * file.height <= MAX_HEIGHTMAP_PIXELS:
                 return None
             heights = np.asarray(file.convert("L") if file.mode in ("P", "1") else file, np.float64)
     except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError):
         return None
     heights = heights if heights.ndim == 2 else heights[..., 0]
-    return heights if min(heights.shape) >= 2 and np.all(np.isfinite(heights)) else None
+    known = np.abs(heights) < _HEIGHT_LIMIT  # NaN is not either
+    if min(heights.shape) < 2 or not known.any():
+        return None
+    return np.where(known, heights, heights[known].min())
 
 
 def _limited(image: Image) -> Image:

@@ -600,6 +600,16 @@ def test_heightmap_spans_its_size_and_has_a_texture_for_each_range(tmp_path: Pat
     assert high.material is not None and high.material.texture is None and len(high.triangles) < len(low.triangles)
 
 
+def test_elevation_model_stands_at_its_heights_and_holes_get_the_lowest(tmp_path: Path) -> None:
+    heights = np.full((5, 5), 100.0, np.float32)
+    heights[0, 0], heights[1, 1], heights[2, 2] = 120.0, -3.4e38, np.nan
+    PIL.Image.fromarray(heights).save(tmp_path / "h.tif")
+    shape = "<heightmap><uri>h.tif</uri><size>8 8 20</size></heightmap>"
+    body = f"<model name='m'><link name='l'><collision name='c'><geometry>{shape}</geometry></collision></link></model>"
+    bounds = parse_world(sdf(body), base_dir=tmp_path).models[0].bounds()
+    assert np.allclose(bounds, [[-4, -4, 100], [4, 4, 120]])
+
+
 def test_heightmap_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
     body = "<model name='m'><link name='l'><collision name='c'><geometry>{}</geometry></collision></link></model>"
     assert parse_world(sdf(body.format(HEIGHTMAP)), base_dir=tmp_path).missing == ("h.png",)
