@@ -14,6 +14,7 @@ from mm_nav.sim.sdf_geometry import Heightmap
 from mm_nav.sim.sdf_resources import Resources
 
 Floats = npt.NDArray[np.float64]
+_Triple = tuple[float, float, float]
 
 MAX_SIDE = 513  # vertices along a side; finer pictures are made coarser
 _GROUND: Colour = (0.45, 0.4, 0.32)
@@ -27,7 +28,7 @@ class Terrains:
     def __init__(self, resources: Resources, missing: dict[str, None], unsupported: dict[str, None]) -> None:
         self.resources, self.missing, self.unsupported = resources, missing, unsupported
         self._heights: dict[Path, Floats | None] = {}
-        self._grounds: dict[tuple[Path, Heightmap], MeshPart] = {}
+        self._grounds: dict[tuple[Path, _Triple, _Triple], MeshPart] = {}
 
     def parts(self, shape: Heightmap, base: Path | None, seen: bool) -> list[MeshPart] | None:
         """Return the triangles of a heightmap in its own frame, or None (and an entry in a list).
@@ -44,7 +45,7 @@ class Terrains:
         if heights is None:
             self.unsupported[f"geometry heightmap ({shape.uri})"] = None
             return None
-        key = (path, shape)
+        key = (path, shape.size, shape.position)  # the visual and the collision share it
         if key not in self._grounds:
             self._grounds[key] = ground(heights, shape, absolute=path.suffix.lower() in (".tif", ".tiff"))
         return self._textured(self._grounds[key], shape, base) if seen else [self._grounds[key]]
