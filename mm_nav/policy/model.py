@@ -157,7 +157,9 @@ class CrossModalPolicy(nn.Module):
         words = self.language(inputs.language) + self.word_position[: inputs.language.shape[1]] + self.modality[2]
         pose = self.pose(inputs.pose) + self.modality[3]
         asked = torch.cat([self.query.expand(n, -1, -1), pose, words], dim=1)
-        asked_bias = _bias(torch.cat([torch.ones_like(inputs.pose[:, :1]), inputs.pose[:, :1], inputs.language_mask], dim=1))
+        asked_bias = _bias(
+            torch.cat([torch.ones_like(inputs.pose[:, :1]), inputs.pose[:, :1], inputs.language_mask], dim=1)
+        )
         for layer in self.fusion:
             asked = layer(asked, asked_bias, scene, scene_bias)
         return self._heads(self.norm(asked[:, 0]), cells)

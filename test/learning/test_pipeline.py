@@ -1,19 +1,23 @@
 """Collect, train, export, run: the whole way, small."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from mm_nav.errors import ConfigError, ModelError
 from mm_nav.goal import PolicyGoal
-from mm_nav.learning.collect import CollectConfig, collect, collect_world
+from mm_nav.learning.collect import RANGE_STRIDE, CollectConfig, collect, collect_world, training_world
+from mm_nav.learning.phrases import PhraseBank
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.runtime.policy import OnnxPolicy
 from mm_nav.sim.generator import generate_world
 from mm_nav.sim.sensors import CameraConfig
 from mm_nav.sim.simulator import SimConfig, Simulator
+from mm_nav.sim.splits import held_out, is_held_out
 from mm_nav.sim.world import parse_world
 
 SMALL = PolicyConfig(width=64, feedforward=64, fusion_layers=1)
@@ -36,28 +40,46 @@ def test_the_same_world_gives_the_same_frames() -> None:
     config = CollectConfig(worlds=1, frames=6)
     first, second = collect_world(2, config, SMALL), collect_world(2, config, SMALL)
     assert first is not None and second is not None
-    for name in first:
-        np.testing.assert_array_equal(first[name], second[name])
+    assert [item.name for item in first.objects] == [item.name for item in second.objects]
+    for name in first.arrays:
+        np.testing.assert_array_equal(first.arrays[name], second.arrays[name])
 
 
 def test_labels_agree_with_each_other(data: Path) -> None:
     """What is called near by the expert is near in the picture's distances, and paths lead towards things."""
-    with np.load(data / "shard_00000.npz") as shard:
-        worlds = json.loads(str(shard["worlds"]))
-        seen = 0
-        for k in range(len(shard["image"])):
-            for number in set(np.unique(shard["numbers"][k])) - {0}:
-                pixels = shard["numbers"][k] == number
-                nearest = float(shard["planar"][k][pixels].min())
-                surface = float(shard["surface"][k][number - 1])
-                assert number <= len(worlds[shard["world"][k]]["objects"])
-                # A table's top or a lamp's shade can be nearer than the footprint's visible part, never much farther.
-                assert nearest > surface - 0.35
-                seen += 1
-        assert seen > 10
-        reachable = np.isfinite(shard["cost"])
-        steps = np.hypot(*np.moveaxis(shard["paths"].astype(float)[:, :, 0], -1, 0))
-        assert reachable.any() and steps[reachable].max() < 0.3
+    group = zarr.open_group(str(data / "shard_00000.zarr"), mode="r")
+    shard, worlds = {name: group[name][:] for name in group.array_keys()}, group.attrs["worlds"]
+    seen = 0
+    for k in range(len(shard["image"])):
+        numbers = shard["numbers"][k][::RANGE_STRIDE, ::RANGE_STRIDE]
+        for number in set(np.unique(numbers)) - {0}:
+            nearest = float(shard["planar"][k][numbers == number].min())
+            surface = float(shard["surface"][k][number - 1])
+            assert number <= len(worlds[shard["world"][k]]["objects"])
+            # A table's top or a lamp's shade can be nearer than the footprint's visible part, never much farther.
+            assert nearest > surface - 0.35
+            seen += 1
+    assert seen > 10
+    reachable = np.isfinite(shard["cost"])
+    steps = np.hypot(*np.moveaxis(shard["paths"].astype(float)[:, :, 0], -1, 0))
+    assert reachable.any() and steps[reachable].max() < 0.3
+
+
+def test_what_is_held_out_is_never_seen() -> None:
+    config = CollectConfig()
+    removed = 0
+    for seed in range(12):
+        generated, world = training_world(seed, config)
+        names = {model.name.split("::")[0] for model in world.models}
+        hidden = {item.name for item in held_out(generated.objects)}
+        assert not hidden & names
+        assert names >= {item.name for item in generated.objects} - hidden
+        removed += len(hidden)
+    assert removed > 5
+    bank, rng = PhraseBank(), np.random.default_rng(0)
+    item = {"category": "barrel", "colour": "red"}
+    drawn = [make(rng) for _ in range(300) for make in (bank.anything, lambda r: bank.near_miss(r, item))]
+    assert not any(is_held_out(category, colour) for _, colour, category in drawn)
 
 
 def test_other_settings_are_not_mixed_in(data: Path) -> None:
@@ -65,7 +87,8 @@ def test_other_settings_are_not_mixed_in(data: Path) -> None:
         list(collect(data, CollectConfig(worlds=5, frames=24, worlds_per_shard=2), SMALL, workers=1))
 
 
-def test_train_export_run(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backbone", ["stem", "efficientnet_lite0"])
+def test_train_export_run(data: Path, tmp_path: Path, backbone: str) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed (make setup-train)")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed (make setup-train)")
     from mm_nav.learning.export import PARITY_TOLERANCE, export_policy
@@ -74,9 +97,10 @@ def test_train_export_run(data: Path, tmp_path: Path) -> None:
     torch.set_num_threads(2)
     losses: list[float] = []
     config = TrainConfig(data=str(data), epochs=6, batch=8, phrases=2, warmup_steps=2)
-    metrics = train(config, SMALL, tmp_path, lambda state, steps, values: losses.append(values["total"]))
+    small = replace(SMALL, backbone=backbone)
+    metrics = train(config, small, tmp_path, lambda state, steps, values: losses.append(values["total"]))
     assert np.isfinite(metrics["total"]) and 0.0 <= metrics["visible_accuracy"] <= 1.0
-    again = train(config, SMALL, tmp_path, resume=True)
+    again = train(config, small, tmp_path, resume=True)
     assert again["total"] == pytest.approx(metrics["total"], rel=1e-3), "a finished run has nothing left to train"
     model = tmp_path / "small.onnx"
     assert export_policy(load_policy(tmp_path / "checkpoint.pt"), model, metrics=metrics) <= PARITY_TOLERANCE

@@ -37,7 +37,7 @@ def policy() -> CrossModalPolicy:
 def test_shapes_with_several_phrases_per_frame(policy: CrossModalPolicy) -> None:
     logits = policy(inputs(batch=2, phrases=3))
     assert logits.cells.shape == (6, CONFIG.grid_rows, CONFIG.grid_columns)
-    assert logits.log_range.shape == logits.cells.shape
+    assert logits.log_range.shape == (2, CONFIG.grid_rows, CONFIG.grid_columns)
     assert logits.waypoints.shape == (6, CONFIG.hypotheses, CONFIG.steps, 2)
     assert logits.waypoint.shape == (6, CONFIG.hypotheses)
     assert logits.visible.shape == logits.arrived.shape == (6,)
@@ -75,7 +75,7 @@ def test_perfect_logits_have_the_lowest_loss(policy: CrossModalPolicy) -> None:
     cells = torch.zeros(n, rows, columns)
     cells[:, 3:6, 10:14] = 1.0
     targets = PolicyTargets(cells, torch.ones_like(cells), torch.ones(n), torch.zeros(n),
-                            torch.ones(n, CONFIG.steps, 2), torch.ones(n), torch.ones(n),
+                            torch.ones(n, CONFIG.steps, 2), torch.ones(n), torch.ones(n), torch.ones(n),
                             torch.full((n, rows, columns), 3), torch.full((n, rows, columns), 2))  # fmt: skip
     logits = policy(inputs())
     semantic = torch.full_like(logits.semantic, -9.0)
