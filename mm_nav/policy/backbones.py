@@ -29,14 +29,14 @@ class Features(NamedTuple):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with group normalisation; (B, C, H, W) -> (B, C, H, W)."""
+    """Two 3x3 convolutions with batch normalisation, which inference folds into them; (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.first_norm = nn.GroupNorm(8, channels)
+        self.first_norm = nn.BatchNorm2d(channels)
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.second_norm = nn.GroupNorm(8, channels)
+        self.second_norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""
@@ -54,9 +54,7 @@ class Stem(nn.Module):
         self.channels = (channels[2], channels[3])
         inputs = (3, *channels[:3])
         self.down = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.GroupNorm(8, b), nn.ReLU(inplace=True)
-            )
+            nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
             for a, b in zip(inputs, channels, strict=True)
         )
         self.blocks = nn.ModuleList([nn.Identity(), *(ResidualBlock(c) for c in channels[1:])])
