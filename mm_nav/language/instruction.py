@@ -62,13 +62,16 @@ _IDIOMS = re.compile(
 )
 _NOUNS = "|".join(
     sorted(
-        {re.escape(w) for t in (CATEGORIES, FURTHER_WORDS) for words in t.values() for w in words} | {"thing", "object", "item"},
+        {re.escape(w) for t in (CATEGORIES, FURTHER_WORDS) for words in t.values() for w in words}
+        | {"thing", "object", "item"},
         key=lambda w: (-len(w), w),
     )
 )
-_ADJECTIVES = "|".join(sorted({w for words in COLOURS.values() for w in words} | set(MATERIALS) | set(SIZES), key=lambda w: (-len(w), w)))
+_COLOUR_WORDS = {word for words in COLOURS.values() for word in words}
+_ADJECTIVES = "|".join(sorted({*_COLOUR_WORDS, *MATERIALS, *SIZES}, key=lambda w: (-len(w), w)))
 _ORDERS = (
-    r"first|second|third|fourth|fifth|last|nearest|closest|farthest|furthest|left[\s-]?most|right[\s-]?most|left|right|middle|other"
+    r"first|second|third|fourth|fifth|last|nearest|closest|farthest|furthest|left[\s-]?most|right[\s-]?most|left|right|"
+    r"middle|other"
 )
 _BARE = re.compile(rf"\b(?:(?:{_ORDERS}|{_ADJECTIVES})\s+){{0,3}}(?:{_NOUNS})s?\b.*$", re.IGNORECASE)
 
@@ -166,7 +169,12 @@ def _noun_phrase(clause: str) -> str:
             continue
         if bare and bare.start() < found.start():
             break  # "chair next to the table": the noun without a determiner comes first
-        if found[0].lower().startswith(("that", "this")) and found.start() and rest and not clause[found.start():].startswith(rest):
+        if (
+            found[0].lower().startswith(("that", "this"))
+            and found.start()
+            and rest
+            and not clause[found.start() :].startswith(rest)
+        ):
             break  # "chair that is red"
         return clause[found.start() :].strip()
     if bare and (not rest or len(rest.split()) > 4 or bare[0] in rest):

@@ -95,12 +95,12 @@ class Knowledge:
 
     def refusal(self, noun: str) -> str:
         """Return the message for a noun that is not known: it names the word and what would be understood."""
-        return f"'{noun}' is nothing that this model can recognise: it knows {', '.join(self.categories)}, by any colour"
+        return (
+            f"'{noun}' is nothing that this model can recognise: it knows {', '.join(self.categories)}, by any colour"
+        )
 
     def _is_listed(self, noun: str) -> bool:
-        return any(
-            word in self._category_of or word in GENERIC or word in ROOMS for word in (noun, singular(noun))
-        )
+        return any(word in self._category_of or word in GENERIC or word in ROOMS for word in (noun, singular(noun)))
 
     def _similarity(self, noun: str) -> bool:
         if self._make_encoder is None:

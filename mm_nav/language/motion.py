@@ -148,7 +148,11 @@ def _turn(clause: str) -> Motion | None:
     left = side["side"].lower() in ("left",) or side["side"].lower().startswith(("anti", "counter"))
     turned = angle if angle is not None else _SLIGHT if side["slight"] else _SHARP if side["sharp"] else math.pi / 2
     where = _WHERE.match(rest)
-    if rest and where is None and not re.fullmatch(rf"(?:by|for|about|around)?\s*{_ANGLE.pattern}.*", rest, re.IGNORECASE):
+    if (
+        rest
+        and where is None
+        and not re.fullmatch(rf"(?:by|for|about|around)?\s*{_ANGLE.pattern}.*", rest, re.IGNORECASE)
+    ):
         return None
     return Motion("turn", turned if left else -turned, where["where"].strip() if where and angle is None else "")
 
@@ -174,7 +178,7 @@ def _wait(clause: str) -> Motion | None:
 
 def _move(clause: str) -> Motion | None:
     match = _FORWARD.match(clause)
-    if match is None or not match["way"] and not match["rest"]:
+    if match is None or (not match["way"] and not match["rest"]):
         return None
     way, rest = (match["way"] or "").lower(), match["rest"].strip(" ,")
     if not way and not re.match(_GO + r"\b", clause, re.IGNORECASE):
@@ -186,14 +190,23 @@ def _move(clause: str) -> Motion | None:
     length = _LENGTH.search(rest)
     if length is not None:
         left = (rest[: length.start()] + rest[length.end() :]).strip(" ,")
-        left = re.sub(r"^(?:for|by|about|another)\b|\b(?:forwards?|ahead|straight|on|back(?:wards?)?)\b", " ", left, flags=re.IGNORECASE).strip()
+        left = re.sub(
+            r"^(?:for|by|about|another)\b|\b(?:forwards?|ahead|straight|on|back(?:wards?)?)\b",
+            " ",
+            left,
+            flags=re.IGNORECASE,
+        ).strip()
         if left:
             return None
         backing = backing or bool(re.search(r"\bback", rest, re.IGNORECASE))
         unit = length["unit"].lower()
-        metres = (_number(length["n"]) + (0.5 if length["half"] else 0.0)) * _METRES.get(unit, _METRES.get(unit.rstrip("s"), 1.0))
+        metres = (_number(length["n"]) + (0.5 if length["half"] else 0.0)) * _METRES.get(
+            unit, _METRES.get(unit.rstrip("s"), 1.0)
+        )
         metres = min(metres, _MAX_MOVE_M)
-    elif way and re.fullmatch(r"(?:a\s+(?:bit|little)(?:\s+(?:more|further))?|slowly|now|please)?", rest, re.IGNORECASE):
+    elif way and re.fullmatch(
+        r"(?:a\s+(?:bit|little)(?:\s+(?:more|further))?|slowly|now|please)?", rest, re.IGNORECASE
+    ):
         metres = 0.5 if "bit" in rest or "little" in rest else DEFAULT_MOVE_M
     else:
         return None

@@ -77,17 +77,28 @@ _PLACES: tuple[tuple[RelationKind, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(rf"\s+{_WHICH}(?:{words})(?=\s|$)", re.IGNORECASE))  # type: ignore[misc]
     for kind, words in (
         ("between", r"(?:in\s+)?between|in\s+the\s+middle\s+of|amid|flanked\s+by"),
-        ("corner", r"(?:in|at|inside|by|near|tucked\s+in(?:to)?)\s+(?:the|a|one|that|this)\s+(?:\w+\s+)?corner(?:\s+of\s+the\s+\w+)?"),
-        ("closest", r"(?:(?:nearest|closest)\s+to|opposite(?:\s+(?:to|of|from))?|across\s+from|facing)(?!\s+(?:me|you|us|here|the\s+robot|yourself|where)\b)"),
+        (
+            "corner",
+            r"(?:in|at|inside|by|near|tucked\s+in(?:to)?)\s+(?:the|a|one|that|this)\s+(?:\w+\s+)?corner(?:\s+of\s+the\s+\w+)?",
+        ),
+        (
+            "closest",
+            r"(?:(?:nearest|closest)\s+to|opposite(?:\s+(?:to|of|from))?|across\s+from|facing)(?!\s+(?:me|you|us|here|the\s+robot|yourself|where)\b)",
+        ),
         ("left", _SIDE_OF.format("l").replace("left|right", "left")),
         ("right", _SIDE_OF.format("r").replace("left|right", "right")),
         ("front", r"in\s+front\s+of|before|ahead\s+of|on\s+this\s+side\s+of"),
-        ("behind", r"behind|in\s+back\s+of|(?:at|to)\s+the\s+(?:back|rear)\s+of|beyond|on\s+the\s+(?:other|far)\s+side\s+of"),
+        (
+            "behind",
+            r"behind|in\s+back\s+of|(?:at|to)\s+the\s+(?:back|rear)\s+of|beyond|on\s+the\s+(?:other|far)\s+side\s+of",
+        ),
         (
             "next_to",
             r"next\s+to|beside|besides|by|near|nearby|near\s+to|close\s+(?:to|by)|adjacent\s+to|alongside(?:\s+of)?|"
             r"at\s+the\s+side\s+of|neighbou?ring|adjoining|touching|against|right\s+by|under|underneath|below|beneath|on\s+top\s+of|"
-            r"on|at|around|with|not\s+far\s+from|standing\s+with|(?:in|inside|within)(?=\s+(?:the|a|an)\s+(?!(?:\w+\s+)?(?:" + _ROOM_WORDS + r")\b))",
+            r"on|at|around|with|not\s+far\s+from|standing\s+with|(?:in|inside|within)(?=\s+(?:the|a|an)\s+(?!(?:\w+\s+)?(?:"
+            + _ROOM_WORDS
+            + r")\b))",
         ),
         ("room", r"in|inside|within|from|of"),
     )
@@ -103,8 +114,9 @@ _NEAREST = re.compile(
     r"(?:\s+(?:to|from)\s+(?:me|you|us|here|the\s+robot|yourself))?$",
     re.IGNORECASE,
 )
+_TO_ANCHOR = re.compile(r"(?P<noun>.+?)\s+(?:to|from)\s+(?P<anchor>.+)$", re.IGNORECASE)
 _NEAREST_AFTER = re.compile(
-    rf"^(?P<noun>.+?)\s+(?:that\s+is\s+|which\s+is\s+|that['’]s\s+)?(?:the\s+)?(?P<which>nearest|closest|farthest|furthest|"
+    r"^(?P<noun>.+?)\s+(?:that\s+is\s+|which\s+is\s+|that['’]s\s+)?(?:the\s+)?(?P<which>nearest|closest|farthest|furthest|"
     r"most\s+distant)(?:\s+(?:away|to|from))*(?:\s+(?:me|you|us|here|the\s+robot|yourself|where\s+you\s+are))?$",
     re.IGNORECASE,
 )
@@ -124,9 +136,9 @@ _ON_SIDE = re.compile(
     re.IGNORECASE,
 )
 _NOT = re.compile(
-    rf",?\s+(?:(?:that|which|who)?\s*(?:is|are)\s*(?:not|n['’]t)|(?:that|which|who)\s+isn['’]?t|(?:that|which)['’]s\s+not|isn['’]?t|but\s+not|"
-    rf"and\s+not|not|other\s+than|except(?:\s+for)?|excluding|apart\s+from|rather\s+than|(?:that|which)\s+is\s+neither|neither)\s+"
-    rf"(?P<what>.+)$",
+    r",?\s+(?:(?:that|which|who)?\s*(?:is|are)\s*(?:not|n['’]t)|(?:that|which|who)\s+isn['’]?t|(?:that|which)['’]s\s+not|isn['’]?t|but\s+not|"
+    r"and\s+not|not|other\s+than|except(?:\s+for)?|excluding|apart\s+from|rather\s+than|(?:that|which)\s+is\s+neither|neither)\s+"
+    r"(?P<what>.+)$",
     re.IGNORECASE,
 )
 _NON = re.compile(r"\bnon[\s-]+(?P<what>[a-z]+)\s+", re.IGNORECASE)
@@ -181,10 +193,10 @@ def _ordered(text: str, core: str, depth: int) -> Reference | None:
     # "the chair nearest to the door" has an anchor, "the nearest chair to the door" too.
     if match and not re.search(r"\s(?:to|from)\s", match["noun"], re.IGNORECASE):
         return _of_noun(text, match["noun"], _by_distance(match["which"]), depth)
-    if match and (parts := re.match(r"(?P<noun>.+?)\s+(?:to|from)\s+(?P<anchor>.+)$", match["noun"], re.IGNORECASE)):
-        if _by_distance(match["which"]) == "nearest" and _is_noun(parts["noun"]):
-            anchor = _parse(parts["anchor"], depth + 1)
-            return Reference(text, _the(parts["noun"]), relation="closest", anchors=(anchor,))
+    parts = _TO_ANCHOR.match(match["noun"]) if match and _by_distance(match["which"]) == "nearest" else None
+    if parts and _is_noun(parts["noun"]):
+        anchor = _parse(parts["anchor"], depth + 1)
+        return Reference(text, _the(parts["noun"]), relation="closest", anchors=(anchor,))
     match = _NEAREST_AFTER.match(core)
     if match and _is_noun(match["noun"]):
         return _of_noun(text, match["noun"], _by_distance(match["which"]), depth)
@@ -239,7 +251,11 @@ def _excluded(head: str, what: str) -> tuple[str, ...]:
     bare = " ".join(word for word in noun.split() if word.lower() not in _ATTRIBUTES) or noun
     phrases = []
     for part in re.split(r"\s*,\s*|\s+(?:or|nor|and)\s+", what)[:4]:
-        words = [word for word in re.findall(r"[\w-]+", part.lower()) if word not in ("the", "a", "an", "any", "one", "ones", "of", "made")]
+        words = [
+            word
+            for word in re.findall(r"[\w-]+", part.lower())
+            if word not in ("the", "a", "an", "any", "one", "ones", "of", "made")
+        ]
         attributes = [word for word in words if word in _ATTRIBUTES]
         rest = [word for word in words if word not in _SKIPPED]
         if not attributes or any(word not in bare.lower().split() for word in rest):
@@ -289,7 +305,9 @@ def _anchors(kind: RelationKind, rest: str, depth: int) -> tuple[Reference, ...]
             one = Reference(rest, " ".join(["the", *before, singular(last)]))
             return one, one
         return None
-    rest = re.sub(r"\s+(?:(?:standing\s+)?(?:on|beside|by|near|in|under|behind|next\s+to)\s+)?it$", "", rest, flags=re.IGNORECASE)
+    rest = re.sub(
+        r"\s+(?:(?:standing\s+)?(?:on|beside|by|near|in|under|behind|next\s+to)\s+)?it$", "", rest, flags=re.IGNORECASE
+    )
     if not _is_noun(rest):
         return None
     if kind == "room":

@@ -38,9 +38,11 @@ FURTHER_WORDS: Mapping[str, tuple[str, ...]] = {
         "dining table", "coffee table", "side table", "kitchen table", "writing desk", "work desk", "workbench", "worktable",
         "work table", "end table", "computer desk", "office desk", "tabletop",
     ),
-    "sofa": ("loveseat", "love seat", "divan", "davenport", "chesterfield", "sofa bed", "futon", "lounge sofa", "sectional", "chaise", "banquette", "chaise longue"),
+    "sofa": ("loveseat", "love seat", "divan", "davenport", "chesterfield", "sofa bed", "futon", "lounge sofa",
+        "sectional", "chaise", "banquette", "chaise longue"),
     "shelf": (
-        "shelving", "shelf unit", "shelving unit", "book shelf", "book case", "book rack", "shelves", "bookshelves", "storage rack",
+        "shelving", "shelf unit", "shelving unit", "book shelf", "book case", "book rack", "shelves", "bookshelves",
+        "storage rack",
         "display shelf", "stand of books",
     ),
     "plant": (
@@ -52,7 +54,8 @@ FURTHER_WORDS: Mapping[str, tuple[str, ...]] = {
     "cone": ("road cone", "safety cone", "warning cone", "orange cone", "marker cone", "traffic pylon", "witch's hat"),
     "bin": (
         "trashcan", "garbage can", "dustbin", "wastebasket", "waste bin", "trash bin", "trash", "garbage bin", "litter bin",
-        "wastepaper basket", "waste paper basket", "bucket", "garbage", "recycling bin", "pail", "rubbish", "refuse bin", "hamper", "wastebin", "dumpster",
+        "wastepaper basket", "waste paper basket", "bucket", "garbage", "recycling bin", "pail", "rubbish", "refuse bin",
+        "hamper", "wastebin", "dumpster",
     ),
     "lamp": (
         "light", "lampstand", "lamp stand", "floor light", "standing light", "torchiere", "lantern", "reading lamp", "desk lamp",
@@ -60,15 +63,18 @@ FURTHER_WORDS: Mapping[str, tuple[str, ...]] = {
     ),
     "door": ("entrance", "exit", "doors", "entry", "gate", "way out", "door leaf", "entryway"),
     "cabinet": (
-        "dresser", "wardrobe", "closet", "armoire", "filing cabinet", "credenza", "locker", "buffet", "chest of drawers", "commode",
+        "dresser", "wardrobe", "closet", "armoire", "filing cabinet", "credenza", "locker", "buffet", "chest of drawers",
+        "commode",
         "drawer", "kitchen cabinet", "file cabinet", "bureau", "larder", "hutch",
     ),
     "bed": ("cot", "bunk", "bunk bed", "double bed", "single bed", "bedstead", "berth", "king-size bed", "crib"),
-    "stool": ("barstool", "footstool", "foot stool", "counter stool", "step stool", "pouf", "pouffe", "hassock", "ottoman", "hocker", "tabouret"),
+    "stool": ("barstool", "footstool", "foot stool", "counter stool", "step stool", "pouf", "pouffe", "hassock",
+        "ottoman", "hocker", "tabouret"),
     "pallet": ("wooden pallet", "euro pallet", "europallet", "palette", "shipping pallet"),
     "ladder": ("step ladder", "steps", "extension ladder", "set of steps"),
     "suitcase": (
-        "case", "luggage", "trolley bag", "travel case", "valise", "baggage", "trolley", "travel bag", "rolling suitcase", "trunk", "backpack", "rucksack", "bag", "handbag",
+        "case", "luggage", "trolley bag", "travel case", "valise", "baggage", "trolley", "travel bag",
+        "rolling suitcase", "trunk", "backpack", "rucksack", "bag", "handbag",
     ),
     "ball": ("football", "soccer ball", "basketball", "beach ball", "sphere", "exercise ball", "gym ball"),
     "bench": ("park bench", "pew", "wooden bench", "settle"),
@@ -92,7 +98,8 @@ MATERIALS = (
     "iron", "glass",
 )  # fmt: skip
 SIZES = (
-    "small", "large", "big", "tall", "short", "tiny", "huge", "little", "long", "wide", "narrow", "low", "high", "smaller", "larger",
+    "small", "large", "big", "tall", "short", "tiny", "huge", "little", "long", "wide", "narrow", "low", "high",
+    "smaller", "larger",
     "bigger", "taller", "shorter", "biggest", "smallest", "largest", "tallest", "shortest", "giant", "compact", "great",
 )  # fmt: skip
 OTHER_ADJECTIVES = (
@@ -110,7 +117,8 @@ ROOMS: Mapping[str, str] = {
     "study": "desk", "hall": "", "hallway": "", "corridor": "", "passage": "", "aisle": "", "warehouse": "", "storeroom": "",
     "storage room": "", "lobby": "", "dining room": "table", "entrance hall": "", "garage": "", "corner": "", "passageway": "",
     "library": "bookshelf", "workshop": "", "meeting room": "table", "conference room": "table", "wall": "", "middle": "",
-    "centre": "", "center": "", "end": "", "floor": "", "house": "", "apartment": "", "flat": "", "side": "", "left": "", "right": "",
+    "centre": "", "center": "", "end": "", "floor": "", "house": "", "apartment": "", "flat": "", "side": "", "left": "",
+    "right": "",
     "pantry": "", "cellar": "", "basement": "", "attic": "", "nursery": "bed", "guest room": "bed", "hallways": "",
 }  # fmt: skip
 CORRIDOR_WORDS = ("corridor", "hallway", "hall", "passageway", "passage", "aisle")
@@ -121,9 +129,12 @@ OTHER_THINGS = (
     "toilet", "computer", "keyboard", "fridge", "refrigerator", "window", "sink", "cup", "mug", "bird", "knife", "fork", "spoon",
     "music", "mirror", "television", "tv", "monitor", "laptop", "printer", "phone", "telephone", "microwave", "oven", "stove",
     "bathtub", "shower", "car", "bicycle", "bike", "guitar", "piano", "bottle", "shoe", "king", "president", "person", "man",
-    "woman", "child", "boy", "girl", "people", "human", "dog", "cat", "animal", "book", "curtain", "carpet", "rug", "pillow", "clock",
-    "picture", "painting", "poster", "fan", "radiator", "heater", "fireplace", "plate", "glass", "pen", "paper", "banana", "apple",
-    "pizza", "ship", "boat", "bus", "train", "airplane", "plane", "horse", "elephant", "moon", "sun", "truck", "robot", "forklift",
+    "woman", "child", "boy", "girl", "people", "human", "dog", "cat", "animal", "book", "curtain", "carpet", "rug",
+    "pillow", "clock",
+    "picture", "painting", "poster", "fan", "radiator", "heater", "fireplace", "plate", "glass", "pen", "paper",
+    "banana", "apple",
+    "pizza", "ship", "boat", "bus", "train", "airplane", "plane", "horse", "elephant", "moon", "sun", "truck", "robot",
+    "forklift",
     "elevator", "lift", "stairs", "staircase", "escalator", "washing machine", "dishwasher", "hat", "coat", "umbrella", "vase",
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.geometry import Pose2D, wrap_angle
+from mm_nav.mapping.belief import Hypothesis, TargetBelief
 from mm_nav.mapping.coverage import CameraCoverage
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.planning.grid_planner import GridPlanner
@@ -28,6 +29,55 @@ class Viewpoint:
     look: bool
     cost: float
     area: float
+
+    @property
+    def worth(self) -> float:
+        """What is to be seen for the way there."""
+        return math.sqrt(min(self.area, 6.0)) / (self.cost + 1.0)
+
+    def is_done(self, pose: Pose2D) -> bool:
+        """Whether a robot at `pose` (map frame) has done what the viewpoint is for."""
+        if self.look:
+            turn = wrap_angle(math.atan2(self.point[1] - pose.y, self.point[0] - pose.x) - pose.yaw)
+            return abs(turn) < 0.15
+        return math.hypot(self.point[0] - pose.x, self.point[1] - pose.y) < 0.35
+
+
+def stay_with(old: Viewpoint | None, views: list[Viewpoint]) -> Viewpoint | None:
+    """Return the best viewpoint, but the present one unless another is clearly better: no dithering."""
+    if old is not None and views:
+        same = [v for v in views if np.hypot(*(v.point - old.point)) < 0.8]
+        if same and same[0].worth > 0.6 * views[0].worth:
+            return same[0]
+    return views[0] if views else None
+
+
+def closer_look(
+    belief: TargetBelief,
+    target: Hypothesis,
+    pose: Pose2D,
+    grid: OccupancyGrid,
+    planner: GridPlanner,
+    blocked: list[npt.NDArray[np.float64]],
+) -> Viewpoint | None:
+    """Return where to look at a doubtful hypothesis from; None when it was given up, or lost belief for want of a place."""
+    if any(np.hypot(*(target.point - other)) < 0.6 for other in blocked):
+        return None
+    left = math.hypot(target.x - pose.x, target.y - pose.y)
+    sight = grid.line_of_sight(np.array([pose.x, pose.y]), target.point, skip=0.35)
+    if sight and left < 1.5:
+        bearing = wrap_angle(math.atan2(target.y - pose.y, target.x - pose.x) - pose.yaw)
+        if abs(bearing) < 0.3:
+            # Near, in sight, and still no more than doubtful: the longer it lasts, the less it is believed.
+            belief.penalise(target.point, 0.4)
+            return None
+        return Viewpoint(target.point, True, 0.0, 0.0)
+    plan = planner.approach(target.point, 1.4, grid)
+    if plan is None or math.hypot(*(plan[-1] - (pose.x, pose.y))) < 0.35:
+        # No better place to look from than this one.
+        belief.penalise(target.point, 0.8)
+        return None
+    return Viewpoint(plan[-1], False, 0.0, 0.0)
 
 
 def find_viewpoints(
@@ -75,5 +125,5 @@ def find_viewpoints(
             views.append(Viewpoint(point, True, _TURN_COST * turn, area))
         else:
             views.append(Viewpoint(point, False, float(costs.min()), area))
-    views.sort(key=lambda view: -math.sqrt(min(view.area, 6.0)) / (view.cost + 1.0))
+    views.sort(key=lambda view: -view.worth)
     return views

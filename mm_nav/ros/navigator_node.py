@@ -176,7 +176,7 @@ class NavigatorNode(StackNode):
             "odom": float(self.value("sensor_timeout")),
             "guard_status": float(self.value("guard_timeout")),
         }
-        if self.navigator.policy_goal is not None:
+        if self.navigator.needs_policy:
             limits["policy"] = float(self.value("inference_timeout"))
         # A little grace at the start: the network is asked only from now on.
         self._watchdog = Watchdog(limits, now + 0.5)
@@ -327,8 +327,10 @@ class NavigatorNode(StackNode):
             self.navigator.cancel()
             self._end(ErrorCode.CANCELED, "canceled")
             return
+        if self.navigator.policy_goal is None:
+            # A motion asks the policy nothing; its silence counts from the next phrase on.
+            self._heard("policy")
         silent = self._watchdog.silent(self.steady_s())
-        silent = tuple(name for name in silent if name != "policy" or self.navigator.policy_goal is not None)
         if silent:
             self.navigator.cancel()
             self._end(_LOST[silent[0]], f"nothing came on '{silent[0]}' any more: is its node running?")

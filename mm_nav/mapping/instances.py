@@ -1,0 +1,202 @@
+"""Several things of one name, kept apart: relations and ordinals need each chair, where a plain goal needs but the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mm_nav.geometry import Pose2D
+from mm_nav.mapping.belief import CLIP, MAX_EVIDENCE, Hypothesis, Sighting, TargetBelief
+from mm_nav.mapping.occupancy_grid import OccupancyGrid
+
+Floats = npt.NDArray[np.float64]
+_CELL_M = 0.1
+# A run of bins is a thing when it holds this much of the view.
+_LEAST_MASS = 0.025
+# Bins of a run that show its outline, as a share of its highest.
+_OUTLINE_SHARE = 0.25
+_JUMP_M, _JUMP_RATIO = 0.45, 1.22  # in range, from one bin to the next: another thing
+_VALLEY = 0.45  # of the lower of two peaks: between them is another thing
+_TOUCH_M = 0.13
+_HEAVIEST, _LIGHTEST_SHARE = 3.0, 0.08
+_REJECTED_M = 0.45
+
+
+@dataclass(frozen=True, eq=False)
+class Instance(Hypothesis):
+    """A hypothesis with an outline. cells: weight of each cell of 10 cm (x, y index, map frame) that showed its surface."""
+
+    cells: Mapping[tuple[int, int], float] = field(default_factory=dict)
+
+    def points(self) -> Floats:
+        """Return the surface points (N, 2), map frame, metres."""
+        most = max(self.cells.values(), default=0.0)
+        kept = [cell for cell, weight in self.cells.items() if weight >= _LIGHTEST_SHARE * most]
+        return (np.array(kept, float).reshape(-1, 2) + 0.5) * _CELL_M if kept else self.point[None]
+
+    def outline(self) -> Floats:
+        """Return the convex hull (K, 2) of the surface that was seen, map frame, metres; K >= 3."""
+        points = self.points()
+        half = 0.3 * _CELL_M
+        corners = [points + np.array([dx, dy]) for dx in (-half, half) for dy in (-half, half)]
+        hull = cv2.convexHull(np.concatenate(corners).astype(np.float32)).reshape(-1, 2)
+        return np.asarray(hull, np.float64)
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """What one view shows of one thing. points: (N, 2) map frame. mass: share of the view's probability."""
+
+    points: Floats
+    x: float
+    y: float
+    reach: float
+    mass: float
+
+
+class InstanceBelief(TargetBelief):
+    """A TargetBelief that tells things of the same name apart by where their surfaces are."""
+
+    def instances(self) -> list[Instance]:
+        """Return the hypotheses with their outlines."""
+        return [h for h in self.hypotheses if isinstance(h, Instance)]
+
+    def update(self, output: Sighting, pose: Pose2D, grid: OccupancyGrid, horizontal_fov: float) -> None:
+        """Fuse one view taken from `pose` (map frame)."""
+        visible = min(max(output.visible, CLIP), 1.0 - CLIP)
+        segments = _segments(output, pose) if visible >= 0.5 * self.config.min_visible else []
+        seen: list[int] = []
+        for segment in sorted(segments, key=lambda s: -s.mass):
+            if any(np.hypot(segment.x - p[0], segment.y - p[1]) < _REJECTED_M for p in self._rejected):
+                continue
+            evidence = self.config.gain * (math.log(visible / (1.0 - visible)) + math.log(min(1.0, segment.mass + 0.3)))
+            index = self._match(segment, pose, seen)
+            if index is None:
+                if visible < self.config.min_visible or evidence <= 0.0:
+                    continue
+                self.hypotheses.append(
+                    Instance(segment.x, segment.y, min(evidence, 1.0), (0.10 * segment.reach + 0.05) ** 2, 1, _cells({}, segment))
+                )  # fmt: skip
+                index = len(self.hypotheses) - 1
+            else:
+                self.hypotheses[index] = _fused(self.hypotheses[index], segment, evidence, index in seen)
+            seen.append(index)
+        # What is far is lost beside what is near, in a view whose probability sums to one.
+        nearest = min((s.reach for s in segments), default=math.inf) if visible >= 0.5 else math.inf
+        hidden = [
+            k for k, h in enumerate(self.hypotheses) if k not in seen and math.hypot(h.x - pose.x, h.y - pose.y) > 1.5 * nearest
+        ]  # fmt: skip
+        self._refute([*seen, *hidden], visible, pose, grid, horizontal_fov)
+        self._prune()
+        self._join()
+
+    def _match(self, segment: _Segment, pose: Pose2D, seen: list[int]) -> int | None:
+        """Return the hypothesis that a segment shows, or None."""
+        ahead = np.array([segment.x - pose.x, segment.y - pose.y]) / max(segment.reach, 1e-6)
+        across = 0.22 + 0.03 * segment.reach
+        along = 0.3 + 0.15 * segment.reach
+        best: tuple[float, int] | None = None
+        for index, h in enumerate(self.hypotheses):
+            points = h.points() if isinstance(h, Instance) else h.point[None]
+            offsets = (segment.points[:, None] - points[None]).reshape(-1, 2)
+            forward = np.abs(offsets @ ahead)
+            sideways = np.abs(offsets @ np.array([-ahead[1], ahead[0]]))
+            off = float(np.min(np.hypot(forward / along, sideways / across)))
+            limit = 0.5 if index in seen else 1.0
+            if off <= limit and (best is None or off < best[0]):
+                best = (off, index)
+        return None if best is None else best[1]
+
+    def _join(self) -> None:
+        """Two outlines that touch are one thing, seen from two sides."""
+        index = 0
+        while index < len(self.hypotheses):
+            a = self.hypotheses[index]
+            for other in range(len(self.hypotheses) - 1, index, -1):
+                b = self.hypotheses[other]
+                if not isinstance(a, Instance) or not isinstance(b, Instance):
+                    continue
+                apart = float(np.hypot(*(a.points()[:, None] - b.points()[None]).reshape(-1, 2).T).min())
+                if apart > _TOUCH_M:
+                    continue
+                major, minor = (a, b) if a.views >= b.views else (b, a)
+                cells = dict(major.cells)
+                for cell, weight in minor.cells.items():
+                    cells[cell] = min(_HEAVIEST, cells.get(cell, 0.0) + weight)
+                a = replace(major, evidence=max(a.evidence, b.evidence), views=a.views + b.views, cells=cells)
+                self.hypotheses[index] = a
+                del self.hypotheses[other]
+            index += 1
+
+
+def _fused(old: Hypothesis, segment: _Segment, evidence: float, again: bool) -> Hypothesis:
+    cells = _cells(old.cells if isinstance(old, Instance) else {}, segment)
+    if again:  # a second part of the same thing in one view: its outline counts, not its evidence
+        return Instance(old.x, old.y, old.evidence, old.variance, old.views, cells)
+    variance = (0.10 * segment.reach + 0.05) ** 2
+    share = (old.variance + 0.01) / (old.variance + 0.01 + variance)
+    return Instance(
+        old.x + share * (segment.x - old.x),
+        old.y + share * (segment.y - old.y),
+        min(MAX_EVIDENCE, old.evidence + evidence),
+        (1.0 - share) * (old.variance + 0.01),
+        old.views + 1,
+        cells,
+    )
+
+
+def _cells(old: Mapping[tuple[int, int], float], segment: _Segment) -> dict[tuple[int, int], float]:
+    cells = dict(old)
+    weight = 1.0 / max(segment.reach, 0.5)
+    for x, y in {(int(i), int(j)) for i, j in np.floor(segment.points / _CELL_M)}:
+        cells[x, y] = min(_HEAVIEST, cells.get((x, y), 0.0) + weight)
+    return cells
+
+
+def _segments(output: Sighting, pose: Pose2D) -> list[_Segment]:
+    """Return the things in a view: runs of likely bins, cut where range jumps or probability has a valley."""
+    probs, ranges = output.bearing_probs.astype(np.float64), np.maximum(output.bearing_ranges.astype(np.float64), 0.05)
+    likely = probs > max(0.03 * float(probs.max()), 0.25 / len(probs) ** 1.5)
+    runs: list[list[int]] = []
+    for k in np.flatnonzero(likely):
+        if runs and runs[-1][-1] == k - 1 and not _jumps(ranges[k - 1], ranges[k]):
+            runs[-1].append(int(k))
+        else:
+            runs.append([int(k)])
+    segments = []
+    for run in (part for whole in runs for part in _cut(whole, probs)):
+        weights = probs[run]
+        mass = float(weights.sum())
+        if mass < _LEAST_MASS:
+            continue
+        clear = [k for k in run if probs[k] >= _OUTLINE_SHARE * weights.max()]
+        angles = pose.yaw + output.bearings[clear].astype(np.float64)
+        points = np.stack([pose.x + ranges[clear] * np.cos(angles), pose.y + ranges[clear] * np.sin(angles)], axis=-1)
+        bearing = pose.yaw + float((weights * output.bearings[run]).sum()) / mass
+        reach = math.exp(float((weights * np.log(ranges[run])).sum()) / mass)
+        segments.append(
+            _Segment(points, pose.x + reach * math.cos(bearing), pose.y + reach * math.sin(bearing), reach, mass)
+        )
+    return segments
+
+
+def _jumps(a: float, b: float) -> bool:
+    return abs(a - b) > _JUMP_M and max(a, b) / min(a, b) > _JUMP_RATIO
+
+
+def _cut(run: list[int], probs: Floats) -> list[list[int]]:
+    """Cut a run at its deepest valley, if that is clearly lower than what is on both sides of it."""
+    if len(run) < 5:
+        return [run]
+    values = probs[run]
+    left, right = np.maximum.accumulate(values), np.maximum.accumulate(values[::-1])[::-1]
+    depth = values / np.maximum(np.minimum(left, right), 1e-12)
+    low = int(np.argmin(depth))
+    if depth[low] >= _VALLEY or not 1 <= low < len(run) - 1:
+        return [run]
+    return [*_cut(run[:low], probs), *_cut(run[low + 1 :], probs)]

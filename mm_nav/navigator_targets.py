@@ -1,0 +1,130 @@
+"""What the navigator believes about the things of a step: one belief per phrase, and which of them the words mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mm_nav.command import PolicyOutput
+from mm_nav.geometry import Pose2D
+from mm_nav.language.reference import Reference
+from mm_nav.mapping.belief import BeliefConfig, Hypothesis, TargetBelief
+from mm_nav.mapping.instances import InstanceBelief
+from mm_nav.mapping.occupancy_grid import OccupancyGrid
+from mm_nav.mapping.relations import VIEW_RAD
+from mm_nav.mapping.resolve import Scene, doubtful, resolve
+from mm_nav.mapping.walls import WallMap, find_walls
+
+_WALLS_PERIOD_S = 1.0
+_SEEN_SHARE = 0.42  # of the field of view, to either side, that counts as looked at
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a step is about. hypothesis: where. confidence: that this is what the words mean, 0 to 1."""
+
+    hypothesis: Hypothesis
+    confidence: float
+
+
+class StepTargets:
+    """Beliefs about the phrases of one step. `belief` is that of its head; motions have an empty one."""
+
+    def __init__(self, config: BeliefConfig) -> None:
+        self._config = config
+        self.belief = TargetBelief(config)
+        self._reference: Reference | None = None
+        self._instances: dict[str, InstanceBelief] = {}
+        self._walls, self._walls_at = WallMap(), -math.inf
+        self._heard_at = Pose2D()
+        self._settle = False
+        self.headings: list[float] = []
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """The plain phrases to ground, the head's first; () = none."""
+        return self._reference.phrases() if self._reference is not None else ()
+
+    def reset(self, reference: Reference | None) -> None:
+        """Begin a step."""
+        self._reference, self._settle = reference, False
+        self._instances = {}
+        self.headings = []
+        self._walls_at = -math.inf
+        if reference is None or reference.plain:
+            self.belief = TargetBelief(self._config)
+            return
+        self._instances = {phrase: InstanceBelief(self._config) for phrase in reference.phrases()}
+        self.belief = self._instances[reference.head]
+
+    def hear(self, pose: Pose2D, fov: float, here: bool) -> None:
+        """Note where the sentence was heard (map frame); with `here`, the robot still stands there and can look around.
+
+        fov: of the camera, rad. `headings` then holds the headings (rad, map frame) to look along before deciding.
+        """
+        self._heard_at = pose
+        kinds = _kinds(self._reference)
+        beyond = max(0.0, VIEW_RAD - _SEEN_SHARE * fov)
+        if not here or not kinds:
+            self.headings = []
+        elif kinds & {"nearest", "farthest"} or _counts_from_listener(self._reference):
+            step = 2 * _SEEN_SHARE * fov
+            count = math.ceil(2 * math.pi / step)
+            self.headings = [pose.yaw + k * 2 * math.pi / count for k in range(1, count)]
+        elif kinds & {"ordinal", "along"} and beyond > 0.0:
+            self.headings = [pose.yaw + beyond, pose.yaw - beyond]
+
+    def update(self, output: PolicyOutput, pose: Pose2D, grid: OccupancyGrid, fov: float) -> None:
+        """Fuse one view taken from `pose` (map frame). Views that leave phrases out say nothing about those."""
+        self.belief.update(output, pose, grid, fov)
+        for phrase, grounding in zip(self.phrases[1:], output.others, strict=False):
+            if phrase in self._instances:
+                self._instances[phrase].update(grounding, pose, grid, fov)
+
+    def best(self, now: float, grid: OccupancyGrid) -> Target | None:
+        """Return what the words mean, or None while that cannot be told. now: s."""
+        reference = self._reference
+        if reference is None or reference.plain:
+            found = self.belief.best()
+            return None if found is None else Target(found, found.confidence)
+        candidate = resolve(reference, self._scene(now, grid), self._settle)
+        return None if candidate is None else Target(candidate.instance, candidate.confidence)
+
+    def to_look_at(self, least: float, enough: float) -> tuple[TargetBelief, Hypothesis] | None:
+        """Return a belief and its hypothesis that deserves a closer look: of a confidence from `least` to `enough`."""
+        if self._reference is not None and not self._reference.plain:
+            return doubtful(self._reference, self._instances, least, enough)
+        found = self.belief.best()
+        return (self.belief, found) if found is not None and found.confidence >= least else None
+
+    def settle(self) -> bool:
+        """Everything was looked at: from now on take what comes nearest to the words. Return whether there is such a thing."""
+        if self._reference is None or self._reference.plain or self._settle:
+            return False
+        self._settle = any(h.confidence >= 0.5 for h in self.belief.hypotheses)
+        return self._settle
+
+    def forgive(self) -> None:
+        """Give what was rejected another chance."""
+        for belief in (self.belief, *self._instances.values()):
+            belief.forgive()
+
+    def _scene(self, now: float, grid: OccupancyGrid) -> Scene:
+        if now - self._walls_at >= _WALLS_PERIOD_S:
+            self._walls, self._walls_at = find_walls(grid), now
+        beliefs: Mapping[str, InstanceBelief] = self._instances
+        return Scene(beliefs, self._walls, self._heard_at, not self.headings)
+
+
+def _kinds(reference: Reference | None) -> set[str]:
+    if reference is None:
+        return set()
+    return {reference.relation}.union(*(_kinds(anchor) for anchor in reference.anchors)) - {""}
+
+
+def _counts_from_listener(reference: Reference | None) -> bool:
+    if reference is None:
+        return False
+    own = reference.relation == "ordinal" and not reference.side
+    return own or any(_counts_from_listener(anchor) for anchor in reference.anchors)
