@@ -134,11 +134,14 @@ class Navigator:
         elif output is not None and output.heatmap is None:
             degraded = (*degraded, "image")
         hold = self.policy_goal is not None and now - self._run.last_policy > self.config.policy_slow_s
+        self._run.driving = False
         twist = self._behave(now, pose, observation, output)
         if twist is None:
             return self._finish(observation, self._run.outcome, degraded)
         twist = Twist2D() if hold else twist
-        if not hold and not self.recovery.active and self.recovery.watch(now, pose, twist):
+        # Standing before a way that nothing fits through is being stuck, too.
+        wanted = Twist2D(0.1) if self._run.driving and twist == Twist2D() else twist
+        if not hold and not self.recovery.active and self.recovery.watch(now, pose, wanted):
             self._leg.blocked.append(self._run.aim if self._run.aim is not None else np.array([pose.x, pose.y]))
             self._leg.next_plan = now
             self._leg.viewpoint = None
@@ -320,14 +323,19 @@ class Navigator:
                 return result.twist
             self._leg.at_corridor_end = True
         view = self._leg.viewpoint
-        if now >= self._leg.next_plan or view is None or view.is_done(pose):
+        done = view is not None and view.is_done(pose)
+        if now >= self._leg.next_plan or view is None or done:
+            if view is not None and view.look and done:
+                self._leg.looked.append(view.point)
             self._leg.next_plan = now + self.config.replan_period_s
             self.planner.update(self.grid, pose)
             doubt = self.targets.to_look_at(self.config.look_confidence, self.config.commit_confidence)
             view = closer_look(*doubt, pose, self.grid, self.planner, self._leg.blocked) if doubt is not None else None
             if view is None:
                 coverage = self.coverage if self._run.saw_camera else None
-                views = find_viewpoints(self.grid, coverage, self.planner, pose, self._leg.blocked)
+                views = find_viewpoints(
+                    self.grid, coverage, self.planner, pose, self._leg.blocked, self._leg.looked, self.targets.hints()
+                )
                 view = stay_with(self._leg.viewpoint, views)
             if view is None:
                 return self._nothing_left(now)
@@ -356,6 +364,7 @@ class Navigator:
             return None
         self._leg.rounds += 1
         self._leg.blocked.clear()
+        self._leg.looked.clear()
         self.targets.forgive()
         self.coverage.reset()
         self._leg.viewpoint, self._leg.next_plan = None, now
@@ -376,6 +385,7 @@ class Navigator:
         points = np.concatenate([self.grid.to_points(cells), pose.transform(observation.scan.points())])
         field = ObstacleField(pose, points)
         waypoints = output.waypoints.astype(np.float64) if output is not None else None
+        self._run.driving = _length_left(self.plan, pose) > 0.3
         return self.controller.command(pose, observation.odometry.twist, self.plan, field, waypoints)
 
     def _settle(self, observation: Observation, message: str) -> Twist2D | None:

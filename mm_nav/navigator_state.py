@@ -20,7 +20,7 @@ class GoalState:
     """Times are stamps in seconds; started is None until the first observation. aim: where the robot is heading, map frame.
 
     outcome: how the goal ended, once a behaviour returns no twist. heard_at: where the robot was given the goal, map frame.
-    refusal: why its words cannot be followed, "" = they can.
+    driving: whether a path is being followed. refusal: why its words cannot be followed, "" = they can.
     """
 
     started: float | None = None
@@ -29,6 +29,7 @@ class GoalState:
     confirmations: int = 0
     saw_camera: bool = False
     heard_at: Pose2D = field(default_factory=Pose2D)
+    driving: bool = False
     refusal: str = ""
     aim: Point | None = None
     planned_for: Point = field(default_factory=lambda: np.full(2, np.inf))
@@ -39,7 +40,7 @@ class GoalState:
 class StepState:
     """approaching: committed to a target. arrived_at: when the robot first stood before it. blocked: places given up.
 
-    rounds: how often everything was looked at. no_path: plans in a row that found no way. at_corridor_end: nothing is left
+    looked: places that were looked at by turning. rounds: how often everything was looked at. no_path: plans in a row that found no way. at_corridor_end: nothing is left
     to follow, the rest is searched for.
     """
 
@@ -47,6 +48,7 @@ class StepState:
     arrived_at: float | None = None
     viewpoint: Viewpoint | None = None
     blocked: list[Point] = field(default_factory=list)
+    looked: list[Point] = field(default_factory=list)
     rounds: int = 0
     no_path: int = 0
     next_plan: float = 0.0

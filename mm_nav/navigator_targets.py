@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from mm_nav.command import PolicyOutput
 from mm_nav.geometry import Pose2D
 from mm_nav.language.reference import Reference
@@ -17,6 +20,7 @@ from mm_nav.mapping.resolve import Scene, doubtful, resolve
 from mm_nav.mapping.walls import WallMap, find_walls
 
 _WALLS_PERIOD_S = 1.0
+_SURE, _MOST_HINTS = 0.6, 4
 _SEEN_SHARE = 0.42  # of the field of view, to either side, that counts as looked at
 
 
@@ -97,6 +101,18 @@ class StepTargets:
             return doubtful(self._reference, self._instances, least, enough)
         found = self.belief.best()
         return (self.belief, found) if found is not None and found.confidence >= least else None
+
+    def hints(self) -> list[npt.NDArray[np.float64]]:
+        """Return places (2,), map frame, near which to look: where a thing is that the target stands at, or the other way."""
+        reference = self._reference
+        if reference is None or not reference.anchors or reference.negated:
+            return []
+        heads = [anchor.head for anchor in reference.anchors]
+        for phrases in (heads, [reference.head]):
+            sure = [h for phrase in phrases for h in self._instances[phrase].hypotheses if h.confidence >= _SURE]
+            if 0 < len(sure) <= _MOST_HINTS:
+                return [h.point for h in sure]
+        return []
 
     def settle(self) -> bool:
         """Everything was looked at: from now on take what comes nearest to the words. Return whether there is such a thing."""

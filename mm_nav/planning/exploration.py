@@ -19,21 +19,27 @@ _MIN_CELLS = 10
 # A place in view and nearer than this is looked at by turning, not by driving there.
 LOOK_RANGE_M = 3.5
 _TURN_COST = 0.5
+_HINTED, _HINT_M = 3.0, 2.0
 
 
 @dataclass(frozen=True)
 class Viewpoint:
-    """A place worth looking at. point: (2,) map frame, metres. look: turning on the spot shows it. cost: metres. area: m²."""
+    """A place worth looking at.
+
+    point: (2,) map frame, metres. look: turning on the spot shows it. cost: metres. area: m². interest: how much more likely
+    than elsewhere it is that something is to be found there.
+    """
 
     point: npt.NDArray[np.float64]
     look: bool
     cost: float
     area: float
+    interest: float = 1.0
 
     @property
     def worth(self) -> float:
         """What is to be seen for the way there."""
-        return math.sqrt(min(self.area, 6.0)) / (self.cost + 1.0)
+        return self.interest * math.sqrt(min(self.area, 6.0)) / (self.cost + 1.0)
 
     def is_done(self, pose: Pose2D) -> bool:
         """Whether a robot at `pose` (map frame) has done what the viewpoint is for."""
@@ -86,10 +92,13 @@ def find_viewpoints(
     planner: GridPlanner,
     pose: Pose2D,
     blocked: list[npt.NDArray[np.float64]],
+    looked: list[npt.NDArray[np.float64]] | None = None,
+    hints: list[npt.NDArray[np.float64]] | None = None,
 ) -> list[Viewpoint]:
     """Return what is left to look at, best first. planner: updated for `pose`. blocked: places that were given up.
 
-    coverage None (no camera): only the edges of the unknown count.
+    coverage None (no camera): only the edges of the unknown count. looked: places that turning did not show: they are driven
+    to. hints: near these something is to be found.
     """
     reachable = np.isfinite(planner.costs) & planner.free
     known = planner.free | planner.occupied
@@ -99,9 +108,13 @@ def find_viewpoints(
     if coverage is not None:
         seen = coverage.seen()
         rows, columns = wanted.shape
-        looked = seen[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2).any(axis=(1, 3))
-        wanted |= reachable & ~looked
-    count, labels = cv2.connectedComponents(wanted.astype(np.uint8), connectivity=8)
+        shown = seen[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2).any(axis=(1, 3))
+        wanted |= reachable & ~shown
+    near = _around(hints or [], planner, wanted.shape)
+    count, labels = cv2.connectedComponents((wanted & ~near).astype(np.uint8), connectivity=8)
+    more, close = cv2.connectedComponents((wanted & near).astype(np.uint8), connectivity=8)
+    labels = np.where(close > 0, close + count - 1, labels)
+    hinted, count = count, count + more - 1
     views = []
     here = np.array([pose.x, pose.y])
     order = np.argsort(labels.ravel(), kind="stable")
@@ -119,11 +132,23 @@ def find_viewpoints(
         area = len(flat) * planner.resolution**2
         distance = float(np.hypot(*(point - here)))
         unseen_only = not frontier[cells[:, 0], cells[:, 1]].any()
+        interest = _HINTED if label >= hinted else 1.0
         look = coverage is not None and distance < LOOK_RANGE_M and grid.line_of_sight(here, point)
+        look = look and sum(np.hypot(*(point - other)) < 0.5 for other in (looked or [])) < 2
         if look and (unseen_only or distance > 0.3):
             turn = abs(wrap_angle(math.atan2(point[1] - pose.y, point[0] - pose.x) - pose.yaw))
-            views.append(Viewpoint(point, True, _TURN_COST * turn, area))
+            views.append(Viewpoint(point, True, _TURN_COST * turn, area, interest))
         else:
-            views.append(Viewpoint(point, False, float(costs.min()), area))
+            views.append(Viewpoint(point, False, float(costs.min()), area, interest))
     views.sort(key=lambda view: -view.worth)
     return views
+
+
+def _around(
+    points: list[npt.NDArray[np.float64]], planner: GridPlanner, shape: tuple[int, ...]
+) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(shape, np.uint8)
+    for x, y in points:
+        row, column = planner.cell(float(x), float(y))
+        cv2.circle(mask, (column, row), int(_HINT_M / planner.resolution), 1, -1)
+    return np.asarray(mask > 0)
