@@ -142,6 +142,8 @@ class _Resolver:
             found = self.candidates(anchor)
             good = [c for c in found if c.holds] or (found if self.settle else [])
             choices.append([(self._place(c.instance), c.confidence) for c in good])
+        if self.settle and any(choices):
+            choices = [choice for choice in choices if choice]
         groups = []
         for combined in itertools.product(*choices):
             placed = tuple(entry[0] for entry in combined)
@@ -167,6 +169,8 @@ class _Resolver:
         if kind == "next_to":
             degree = relations.next_to(thing, anchors[0], self._divided)
             return 0.0 if math.isnan(degree) else degree  # one stands on or under the other
+        if kind == "between" and len(anchors) < 2:
+            return _UNDECIDED + relations.gap(thing, anchors[0])[0]
         if kind == "between":
             return relations.between(thing, anchors[0], anchors[1], self._divided)
         if kind == "closest":

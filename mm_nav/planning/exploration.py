@@ -19,7 +19,7 @@ _MIN_CELLS = 10
 # A place in view and nearer than this is looked at by turning, not by driving there.
 LOOK_RANGE_M = 3.5
 _TURN_COST = 0.5
-_HINTED, _HINT_M = 3.0, 2.0
+_HINTED, _HINT_M, _BESIDE_M = 3.0, 2.0, 0.4
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,11 @@ def find_viewpoints(
         shown = seen[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2).any(axis=(1, 3))
         wanted |= reachable & ~shown
     near = _around(hints or [], planner, wanted.shape)
+    if coverage is not None and near.any():
+        # Beside what is known, things count that the camera has only seen the way round of.
+        hidden = (planner.occupied & ~shown & near).astype(np.uint8)
+        reach = int(_BESIDE_M / planner.resolution)
+        wanted |= reachable & (cv2.dilate(hidden, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0)
     count, labels = cv2.connectedComponents((wanted & ~near).astype(np.uint8), connectivity=8)
     more, close = cv2.connectedComponents((wanted & near).astype(np.uint8), connectivity=8)
     labels = np.where(close > 0, close + count - 1, labels)
