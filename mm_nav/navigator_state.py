@@ -40,8 +40,8 @@ class GoalState:
 class StepState:
     """approaching: committed to a target. arrived_at: when the robot first stood before it. blocked: places given up.
 
-    looked: places that were looked at by turning. rounds: how often everything was looked at. no_path: plans in a row that found no way. at_corridor_end: nothing is left
-    to follow, the rest is searched for.
+    looked: places that were looked at by turning. rounds: how often everything was looked at. no_path: plans in a row that
+    found no way. at_corridor_end: nothing is left to follow, the rest is searched for.
     """
 
     approaching: bool = False

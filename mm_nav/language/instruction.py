@@ -128,7 +128,7 @@ def _clauses(text: str) -> list[str]:
             while (shorter := _POLITE.sub("", clause)) != clause:
                 clause = shorter
             # A clause without a word of its own ("please", "and") says nothing.
-            if re.search(r"[^\W\d_]{2,}", clause) and clause.lower() not in {"and", "then"}:
+            if re.search(r"[^\W\d_]{2,}", clause) and clause.lower() not in {"and", "then", "go", "drive", "go and"}:
                 parts.append(clause)
     return parts
 

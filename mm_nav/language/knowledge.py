@@ -74,7 +74,7 @@ class Knowledge:
         words = _head_words(phrase)
         if not words or any(self._is_listed(noun) for noun in _nouns(words)):
             return None
-        if all(word in _ADJECTIVES for word in words):
+        if all(word in _ADJECTIVES or word in GENERIC for word in words):
             return None
         noun = words[-1]
         if noun in OTHER_THINGS or singular(noun) in OTHER_THINGS or " ".join(words[-2:]) in OTHER_THINGS:

@@ -16,7 +16,8 @@ DEFAULT_MOVE_M, DEFAULT_WAIT_S = 1.0, 3.0
 _SLIGHT, _SHARP = math.radians(30.0), math.radians(120.0)
 _WORDS = {
     "a": 1.0, "an": 1.0, "one": 1.0, "two": 2.0, "three": 3.0, "four": 4.0, "five": 5.0, "six": 6.0, "seven": 7.0, "eight": 8.0,
-    "nine": 9.0, "ten": 10.0, "fifteen": 15.0, "twenty": 20.0, "thirty": 30.0, "forty-five": 45.0, "forty five": 45.0, "sixty": 60.0,
+    "nine": 9.0, "ten": 10.0, "fifteen": 15.0, "twenty": 20.0, "thirty": 30.0, "forty-five": 45.0,
+    "forty five": 45.0, "sixty": 60.0,
     "ninety": 90.0, "half a": 0.5, "half": 0.5, "a couple of": 2.0, "a few": 3.0, "one and a half": 1.5, "hundred": 100.0,
     "a hundred": 100.0, "a hundred and eighty": 180.0, "one hundred and eighty": 180.0, "one hundred eighty": 180.0,
 }  # fmt: skip

@@ -145,6 +145,12 @@ _NON = re.compile(r"\bnon[\s-]+(?P<what>[a-z]+)\s+", re.IGNORECASE)
 _COLOUR_WORDS = frozenset(word for words in COLOURS.values() for word in words)
 _ATTRIBUTES = _COLOUR_WORDS | set(MATERIALS) | set(SIZES)
 _SKIPPED = _ATTRIBUTES | set(OTHER_ADJECTIVES)
+# "the leftmost of the boxes" is the leftmost box.
+_OF_THE = re.compile(
+    rf"^(?P<order>(?:{_THE}\s+)?(?:{_ORDINAL}|nearest|closest|farthest|furthest|left[\s-]?most|right[\s-]?most)(?:\s+one)?)\s+of\s+"
+    r"(?:all\s+)?(?:the|these|those)\s+(?:(?:two|three|four|five|six)\s+)?(?P<many>(?:\w+\s+){0,3}?\w+s)\b(?P<rest>.*)$",
+    re.IGNORECASE,
+)
 _ANY_DETERMINER = re.compile(rf"^{_THE}\b\s*", re.IGNORECASE)
 _TRAILING = re.compile(
     r"[\s,]+(?:over\s+there|there|here|please|you\s+(?:can\s+)?see|in\s+view|in\s+the\s+room|of\s+the\s+room|in\s+the\s+"
@@ -166,6 +172,11 @@ def _parse(text: str, depth: int) -> Reference:
     core = text
     while (shorter := _TRAILING.sub("", core)) != core and len(shorter.split()) > 1:
         core = shorter
+    several = _OF_THE.match(core)
+    if several:
+        order = re.sub(r"\s+one$", "", several["order"], flags=re.IGNORECASE)
+        *adjectives, noun = several["many"].split()
+        core = " ".join([order, *adjectives, singular(noun)]) + several["rest"]
     room = _room(text, core, depth)
     if room is not None:
         return room

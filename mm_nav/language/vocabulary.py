@@ -103,7 +103,8 @@ SIZES = (
     "bigger", "taller", "shorter", "biggest", "smallest", "largest", "tallest", "shortest", "giant", "compact", "great",
 )  # fmt: skip
 OTHER_ADJECTIVES = (
-    "other", "same", "only", "single", "nice", "old", "new", "round", "square", "empty", "bright", "dark", "light", "pale",
+    "other", "leftmost", "rightmost",
+    "same", "only", "single", "nice", "old", "new", "round", "square", "empty", "bright", "dark", "light", "pale",
     "coloured", "colored", "painted", "rectangular", "cylindrical", "deep", "very", "pretty", "lone", "nearby", "next", "lovely",
 )  # fmt: skip
 # Words that stand for anything.
