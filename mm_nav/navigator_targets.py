@@ -128,7 +128,8 @@ class StepTargets:
 
     def _scene(self, now: float, grid: OccupancyGrid) -> Scene:
         if now - self._walls_at >= _WALLS_PERIOD_S:
-            self._walls, self._walls_at = find_walls(grid), now
+            things = [h for belief in self._instances.values() for h in belief.instances() if h.confidence >= _SURE]
+            self._walls, self._walls_at = find_walls(grid, [h.outline() for h in things]), now
         beliefs: Mapping[str, InstanceBelief] = self._instances
         return Scene(beliefs, self._walls, self._heard_at, not self.headings)
 

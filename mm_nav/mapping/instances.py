@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.geometry import Pose2D
-from mm_nav.mapping.belief import CLIP, MAX_EVIDENCE, Hypothesis, Sighting, TargetBelief
+from mm_nav.mapping.belief import CLIP, MAX_EVIDENCE, BeliefConfig, Hypothesis, Sighting, TargetBelief
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 
 Floats = npt.NDArray[np.float64]
@@ -29,9 +30,14 @@ _REJECTED_M = 0.45
 
 @dataclass(frozen=True, eq=False)
 class Instance(Hypothesis):
-    """A hypothesis with an outline. cells: weight of each cell of 10 cm (x, y index, map frame) that showed its surface."""
+    """A hypothesis with an outline.
+
+    cells: weight of each cell of 10 cm (x, y index, map frame) that showed its surface. key: tells instances of one belief
+    apart.
+    """
 
     cells: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    key: int = 0
 
     def points(self) -> Floats:
         """Return the surface points (N, 2), map frame, metres."""
@@ -62,6 +68,17 @@ class _Segment:
 class InstanceBelief(TargetBelief):
     """A TargetBelief that tells things of the same name apart by where their surfaces are."""
 
+    def __init__(self, config: BeliefConfig | None = None) -> None:
+        super().__init__(config)
+        self._next_key = 0
+        # Pairs that one view showed as two: they are not joined, however near.
+        self._two: set[tuple[int, int]] = set()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        super().reset()
+        self._next_key, self._two = 0, set()
+
     def instances(self) -> list[Instance]:
         """Return the hypotheses with their outlines."""
         return [h for h in self.hypotheses if isinstance(h, Instance)]
@@ -80,12 +97,15 @@ class InstanceBelief(TargetBelief):
                 if visible < self.config.min_visible or evidence <= 0.0:
                     continue
                 self.hypotheses.append(
-                    Instance(segment.x, segment.y, min(evidence, 1.0), (0.10 * segment.reach + 0.05) ** 2, 1, _cells({}, segment))
+                    Instance(segment.x, segment.y, min(evidence, 1.0), (0.10 * segment.reach + 0.05) ** 2, 1, _cells({}, segment), self._next_key)
                 )  # fmt: skip
                 index = len(self.hypotheses) - 1
+                self._next_key += 1
             else:
                 self.hypotheses[index] = _fused(self.hypotheses[index], segment, evidence, index in seen)
             seen.append(index)
+        keys = sorted({h.key for k in seen if isinstance(h := self.hypotheses[k], Instance)})
+        self._two.update(itertools.combinations(keys, 2))
         # What is far is lost beside what is near, in a view whose probability sums to one.
         nearest = min((s.reach for s in segments), default=math.inf) if visible >= 0.5 else math.inf
         hidden = [
@@ -98,8 +118,8 @@ class InstanceBelief(TargetBelief):
     def _match(self, segment: _Segment, pose: Pose2D, seen: list[int]) -> int | None:
         """Return the hypothesis that a segment shows, or None."""
         ahead = np.array([segment.x - pose.x, segment.y - pose.y]) / max(segment.reach, 1e-6)
-        across = 0.22 + 0.03 * segment.reach
-        along = 0.3 + 0.15 * segment.reach
+        across = 0.16 + 0.03 * segment.reach
+        along = 0.18 + 0.12 * segment.reach
         best: tuple[float, int] | None = None
         for index, h in enumerate(self.hypotheses):
             points = h.points() if isinstance(h, Instance) else h.point[None]
@@ -121,6 +141,8 @@ class InstanceBelief(TargetBelief):
                 b = self.hypotheses[other]
                 if not isinstance(a, Instance) or not isinstance(b, Instance):
                     continue
+                if (min(a.key, b.key), max(a.key, b.key)) in self._two:
+                    continue
                 apart = float(np.hypot(*(a.points()[:, None] - b.points()[None]).reshape(-1, 2).T).min())
                 if apart > _TOUCH_M:
                     continue
@@ -136,8 +158,9 @@ class InstanceBelief(TargetBelief):
 
 def _fused(old: Hypothesis, segment: _Segment, evidence: float, again: bool) -> Hypothesis:
     cells = _cells(old.cells if isinstance(old, Instance) else {}, segment)
+    key = old.key if isinstance(old, Instance) else 0
     if again:  # a second part of the same thing in one view: its outline counts, not its evidence
-        return Instance(old.x, old.y, old.evidence, old.variance, old.views, cells)
+        return Instance(old.x, old.y, old.evidence, old.variance, old.views, cells, key)
     variance = (0.10 * segment.reach + 0.05) ** 2
     share = (old.variance + 0.01) / (old.variance + 0.01 + variance)
     return Instance(
@@ -147,6 +170,7 @@ def _fused(old: Hypothesis, segment: _Segment, evidence: float, again: bool) -> 
         (1.0 - share) * (old.variance + 0.01),
         old.views + 1,
         cells,
+        key,
     )
 
 

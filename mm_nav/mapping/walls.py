@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +15,7 @@ from mm_nav.mapping.occupancy_grid import OccupancyGrid
 
 Floats = npt.NDArray[np.float64]
 _LEAST_LENGTH_M = 0.9
+_FURNITURE_MARGIN_M = 0.1
 _ANGLES = 45
 _MOST_POINTS = 4000
 
@@ -49,9 +51,12 @@ class WallMap:
         return Pose2D(0.0, 0.0, -self.yaw) @ pose
 
 
-def find_walls(grid: OccupancyGrid) -> WallMap:
-    """Return the walls of a grid: straight rows of occupied cells, 0.9 m and longer. Long flat furniture counts too."""
-    cells = np.argwhere(grid.occupied())
+def find_walls(grid: OccupancyGrid, furniture: Sequence[Floats] = ()) -> WallMap:
+    """Return the walls of a grid: straight rows of occupied cells, 0.9 m and longer.
+
+    furniture: outlines (K, 2), map frame, metres, of things that are known to be none, however long and flat.
+    """
+    cells = np.argwhere(grid.occupied() & ~_covered(grid, furniture))
     if len(cells) < 20:
         return WallMap()
     points = grid.to_points(cells)
@@ -72,6 +77,15 @@ def find_walls(grid: OccupancyGrid) -> WallMap:
             else:
                 segments.append(WallSegment(a + origin[0], line + origin[1], b + origin[0], line + origin[1]))
     return WallMap(yaw, tuple(segments))
+
+
+def _covered(grid: OccupancyGrid, outlines: Sequence[Floats]) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(grid.shape, np.uint8)
+    for outline in outlines:
+        cells = np.round(((outline - grid.origin) / grid.resolution - 0.5) * 16).astype(np.int32)
+        cv2.fillConvexPoly(mask, cells, 1, shift=4)
+    around = 2 * int(_FURNITURE_MARGIN_M / grid.resolution) + 1
+    return np.asarray(cv2.dilate(mask, np.ones((around, around), np.uint8)) > 0)
 
 
 def _main_direction(points: Floats, resolution: float) -> float:

@@ -71,7 +71,9 @@ def test_a_wall_between_parts_them() -> None:
 
 
 def test_directions_are_seen_from_where_it_was_heard() -> None:
-    known = scene(the_box=[thing(4.0, 1.2), thing(4.0, -1.2), thing(5.5, 0.0), thing(2.5, 0.0)], the_sofa=[thing(4.0, 0.0)])
+    known = scene(
+        the_box=[thing(4.0, 1.2), thing(4.0, -1.2), thing(5.5, 0.0), thing(2.5, 0.0)], the_sofa=[thing(4.0, 0.0)]
+    )
     assert where("the box left of the sofa", known) == (4.0, 1.2)
     assert where("the box to the right of the sofa", known) == (4.0, -1.2)
     assert where("the box behind the sofa", known) == (5.5, 0.0)
@@ -88,7 +90,10 @@ def test_order_waits_until_the_robot_has_looked_around() -> None:
     assert where("the rightmost box", known) == (4.0, -2.0) == where("the last box from the left", known)
     assert where("the middle box", known) == where("the nearest box", known) == (3.0, 0.0)
     assert where("the fourth box from the left", known) is None
-    assert where("the second box on the left", known) is None and where("the first box on the left", known) == (4.0, 2.0)
+    assert where("the second box on the left", known) is None and where("the first box on the left", known) == (
+        4.0,
+        2.0,
+    )
     assert where("the nearest box", blind) is None and where("the nearest box", blind, settle=True) is not None
     assert where("the farthest box", scene(the_box=[*boxes, thing(7.0, 0.5)])) == (7.0, 0.5)
 
@@ -139,7 +144,9 @@ def test_things_of_one_name_are_kept_apart_and_things_seen_twice_are_one() -> No
 def test_what_is_not_there_any_more_is_forgotten() -> None:
     belief, grid = InstanceBelief(), OccupancyGrid()
     belief.update(view_of([(3.0, 0.0)], VIEW), VIEW, grid, 1.5)
-    blank = Grounding(*(lambda g: (g.bearings, np.full(48, 1 / 48, np.float32), g.bearing_ranges))(view_of([(3.0, 0.0)], VIEW)), 0.01)
+    blank = Grounding(
+        *(lambda g: (g.bearings, np.full(48, 1 / 48, np.float32), g.bearing_ranges))(view_of([(3.0, 0.0)], VIEW)), 0.01
+    )
     for _ in range(20):
         belief.update(blank, VIEW, grid, 1.5)
     assert not belief.hypotheses
