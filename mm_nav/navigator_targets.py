@@ -20,6 +20,7 @@ from mm_nav.mapping.resolve import Scene, doubtful, resolve
 from mm_nav.mapping.walls import WallMap, find_walls
 
 _WALLS_PERIOD_S = 1.0
+_HERE_M = 0.4  # from where the sentence was heard: what is seen, was seen from there
 _SURE, _MOST_HINTS = 0.6, 4
 _SEEN_SHARE = 0.42  # of the field of view, to either side, that counts as looked at
 
@@ -42,6 +43,7 @@ class StepTargets:
         self._instances: dict[str, InstanceBelief] = {}
         self._walls, self._walls_at = WallMap(), -math.inf
         self._heard_at = Pose2D()
+        self._seen_first: dict[str, set[int]] = {}
         self._settle = False
         self.headings: list[float] = []
 
@@ -60,6 +62,7 @@ class StepTargets:
             self.belief = TargetBelief(self._config)
             return
         self._instances = {phrase: InstanceBelief(self._config) for phrase in reference.phrases()}
+        self._seen_first = {phrase: set() for phrase in self._instances}
         self.belief = self._instances[reference.head]
 
     def hear(self, pose: Pose2D, fov: float, here: bool) -> None:
@@ -82,9 +85,13 @@ class StepTargets:
     def update(self, output: PolicyOutput, pose: Pose2D, grid: OccupancyGrid, fov: float) -> None:
         """Fuse one view taken from `pose` (map frame). Views that leave phrases out say nothing about those."""
         self.belief.update(output, pose, grid, fov)
+        here = pose.distance_to(self._heard_at) < _HERE_M
         for phrase, grounding in zip(self.phrases[1:], output.others, strict=False):
             if phrase in self._instances:
                 self._instances[phrase].update(grounding, pose, grid, fov)
+        if here:
+            for phrase, belief in self._instances.items():
+                self._seen_first[phrase] |= {h.key for h in belief.instances()}
 
     def best(self, now: float, grid: OccupancyGrid) -> Target | None:
         """Return what the words mean, or None while that cannot be told. now: s."""
@@ -131,7 +138,8 @@ class StepTargets:
             things = [h for belief in self._instances.values() for h in belief.instances() if h.confidence >= _SURE]
             self._walls, self._walls_at = find_walls(grid, [h.outline() for h in things]), now
         beliefs: Mapping[str, InstanceBelief] = self._instances
-        return Scene(beliefs, self._walls, self._heard_at, not self.headings)
+        first = {phrase: frozenset(keys) for phrase, keys in self._seen_first.items()}
+        return Scene(beliefs, self._walls, self._heard_at, not self.headings, first)
 
 
 def _kinds(reference: Reference | None) -> set[str]:

@@ -23,7 +23,7 @@ _LEAST_MASS = 0.025
 _OUTLINE_SHARE = 0.25
 _JUMP_M, _JUMP_RATIO = 0.45, 1.22  # in range, from one bin to the next: another thing
 _VALLEY = 0.45  # of the lower of two peaks: between them is another thing
-_TOUCH_M = 0.13
+_TOUCH_M, _CLEARLY_APART_M, _OVERLAP_M2 = 0.13, 0.25, 0.02
 _HEAVIEST, _LIGHTEST_SHARE = 3.0, 0.08
 _REJECTED_M = 0.45
 
@@ -88,6 +88,7 @@ class InstanceBelief(TargetBelief):
         visible = min(max(output.visible, CLIP), 1.0 - CLIP)
         segments = _segments(output, pose) if visible >= 0.5 * self.config.min_visible else []
         seen: list[int] = []
+        matched: list[tuple[int, _Segment]] = []
         for segment in sorted(segments, key=lambda s: -s.mass):
             if any(np.hypot(segment.x - p[0], segment.y - p[1]) < _REJECTED_M for p in self._rejected):
                 continue
@@ -104,8 +105,10 @@ class InstanceBelief(TargetBelief):
             else:
                 self.hypotheses[index] = _fused(self.hypotheses[index], segment, evidence, index in seen)
             seen.append(index)
-        keys = sorted({h.key for k in seen if isinstance(h := self.hypotheses[k], Instance)})
-        self._two.update(itertools.combinations(keys, 2))
+            h = self.hypotheses[index]
+            if isinstance(h, Instance):
+                matched.append((h.key, segment))
+        self._note_two(matched)
         # What is far is lost beside what is near, in a view whose probability sums to one.
         nearest = min((s.reach for s in segments), default=math.inf) if visible >= 0.5 else math.inf
         hidden = [
@@ -132,6 +135,11 @@ class InstanceBelief(TargetBelief):
                 best = (off, index)
         return None if best is None else best[1]
 
+    def _note_two(self, matched: list[tuple[int, _Segment]]) -> None:
+        for (key, segment), (other, beside) in itertools.combinations(matched, 2):
+            if key != other and _apart(segment.points, beside.points) > _CLEARLY_APART_M:
+                self._two.add((min(key, other), max(key, other)))
+
     def _join(self) -> None:
         """Two outlines that touch are one thing, seen from two sides."""
         index = 0
@@ -141,19 +149,28 @@ class InstanceBelief(TargetBelief):
                 b = self.hypotheses[other]
                 if not isinstance(a, Instance) or not isinstance(b, Instance):
                     continue
-                if (min(a.key, b.key), max(a.key, b.key)) in self._two:
-                    continue
-                apart = float(np.hypot(*(a.points()[:, None] - b.points()[None]).reshape(-1, 2).T).min())
-                if apart > _TOUCH_M:
+                two = (min(a.key, b.key), max(a.key, b.key)) in self._two
+                touch = not two and _apart(a.points(), b.points()) <= _TOUCH_M
+                if not touch and not _overlap(a.outline(), b.outline()):
                     continue
                 major, minor = (a, b) if a.views >= b.views else (b, a)
                 cells = dict(major.cells)
                 for cell, weight in minor.cells.items():
                     cells[cell] = min(_HEAVIEST, cells.get(cell, 0.0) + weight)
-                a = replace(major, evidence=max(a.evidence, b.evidence), views=a.views + b.views, cells=cells)
+                key, views = min(a.key, b.key), a.views + b.views
+                a = replace(major, evidence=max(a.evidence, b.evidence), views=views, cells=cells, key=key)
                 self.hypotheses[index] = a
                 del self.hypotheses[other]
             index += 1
+
+
+def _apart(a: Floats, b: Floats) -> float:
+    return float(np.hypot(*(a[:, None] - b[None]).reshape(-1, 2).T).min())
+
+
+def _overlap(a: Floats, b: Floats) -> bool:
+    area, _ = cv2.intersectConvexConvex(a.astype(np.float32), b.astype(np.float32))
+    return bool(area > _OVERLAP_M2)
 
 
 def _fused(old: Hypothesis, segment: _Segment, evidence: float, again: bool) -> Hypothesis:
