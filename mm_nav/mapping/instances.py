@@ -21,8 +21,10 @@ _CELL_M = 0.1
 _LEAST_MASS = 0.025
 # Bins of a run that show its outline, as a share of its highest.
 _OUTLINE_SHARE = 0.25
-_JUMP_M, _JUMP_RATIO = 0.45, 1.22  # in range, from one bin to the next: another thing
+_JUMP_M, _JUMP_RATIO = 0.4, 1.07  # in range, from one bin to the next: another thing
 _VALLEY = 0.45  # of the lower of two peaks: between them is another thing
+# One thing is parted when a view from nearby shows a gap of this much in it.
+_PARTED_M, _PARTED_REACH_M = 0.45, 5.0
 _TOUCH_M, _CLEARLY_APART_M, _OVERLAP_M2 = 0.13, 0.25, 0.02
 _HEAVIEST, _LIGHTEST_SHARE = 3.0, 0.08
 _REJECTED_M = 0.45
@@ -98,10 +100,15 @@ class InstanceBelief(TargetBelief):
                 if visible < self.config.min_visible or evidence <= 0.0:
                     continue
                 self.hypotheses.append(
-                    Instance(segment.x, segment.y, min(evidence, 1.0), (0.10 * segment.reach + 0.05) ** 2, 1, _cells({}, segment), self._next_key)
+                    Instance(
+                        segment.x, segment.y, min(evidence, 1.0), (0.10 * segment.reach + 0.05) ** 2, 1,
+                        _cells({}, segment), self._next_key,
+                    )
                 )  # fmt: skip
                 index = len(self.hypotheses) - 1
                 self._next_key += 1
+            elif index in seen and (other := self._to_part(index, segment, matched)) is not None:
+                index = self._part(index, segment, other)
             else:
                 self.hypotheses[index] = _fused(self.hypotheses[index], segment, evidence, index in seen)
             seen.append(index)
@@ -134,6 +141,27 @@ class InstanceBelief(TargetBelief):
             if off <= limit and (best is None or off < best[0]):
                 best = (off, index)
         return None if best is None else best[1]
+
+    def _to_part(self, index: int, segment: _Segment, matched: list[tuple[int, _Segment]]) -> _Segment | None:
+        """Return the segment of the same view that shows that a hypothesis is two things, or None."""
+        h = self.hypotheses[index]
+        beside = [other for key, other in matched if isinstance(h, Instance) and key == h.key]
+        gap = min((_apart(segment.points, other.points) for other in beside), default=0.0)
+        return beside[0] if gap > _PARTED_M and segment.reach < _PARTED_REACH_M else None
+
+    def _part(self, index: int, segment: _Segment, other: _Segment) -> int:
+        """Take from a hypothesis the cells that are nearer to `segment` than to `other`; return the index of their own."""
+        h = self.hypotheses[index]
+        assert isinstance(h, Instance)
+        mine, rest = {}, {}
+        for cell, weight in h.cells.items():
+            middle = (np.array([cell], float) + 0.5) * _CELL_M
+            (mine if _apart(middle, segment.points) < _apart(middle, other.points) else rest)[cell] = weight
+        self.hypotheses[index] = replace(h, x=other.x, y=other.y, cells=rest)
+        own = replace(h, x=segment.x, y=segment.y, cells=_cells(mine, segment), key=self._next_key)
+        self.hypotheses.append(own)
+        self._next_key += 1
+        return len(self.hypotheses) - 1
 
     def _note_two(self, matched: list[tuple[int, _Segment]]) -> None:
         for (key, segment), (other, beside) in itertools.combinations(matched, 2):
