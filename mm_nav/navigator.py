@@ -73,10 +73,15 @@ class Navigator:
     @property
     def policy_goal(self) -> PolicyGoal | None:
         """What the policy is to look for now: the target's phrase and those it is told apart by; None = nothing to ground."""
-        if self._goal is None or not self.targets.phrases:
+        if self._goal is None or self.refusal or not self.targets.phrases:
             return None
         phrase, *others = (self.knowledge.canonical(phrase) for phrase in self.targets.phrases)
         return PolicyGoal(f"{self._goal.id}/{self._index}", phrase, None, self._goal.image, tuple(others))
+
+    @property
+    def refusal(self) -> str:
+        """Why the words of the goal cannot be followed, so that the next step ends it; "" when they can."""
+        return self._run.refusal
 
     @property
     def needs_policy(self) -> bool:

@@ -153,7 +153,8 @@ class InstanceBelief(TargetBelief):
         """Take from a hypothesis the cells that are nearer to `segment` than to `other`; return the index of their own."""
         h = self.hypotheses[index]
         assert isinstance(h, Instance)
-        mine, rest = {}, {}
+        mine: dict[tuple[int, int], float] = {}
+        rest: dict[tuple[int, int], float] = {}
         for cell, weight in h.cells.items():
             middle = (np.array([cell], float) + 0.5) * _CELL_M
             (mine if _apart(middle, segment.points) < _apart(middle, other.points) else rest)[cell] = weight

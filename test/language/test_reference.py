@@ -123,8 +123,11 @@ def test_any_text_is_taken_apart_in_time(text: str) -> None:
     assert time.process_time() - started < 1.0
 
 
-WORDS = ["the", "chair", "not", "that", "is", "next", "to", "left", "of", "and", "between", "in", "corner", "first", "nearest", "red", "'",
-         "two", "turn", "metres", "until", "a", "on", ",", "follow", "corridor", "90", "degrees", "past", "with", "room"]  # fmt: skip
+WORDS = [
+    "the", "chair", "not", "that", "is", "next", "to", "left", "of", "and", "between", "in", "corner", "first",
+    "nearest", "red", "'", "two", "turn", "metres", "until", "a", "on", ",", "follow", "corridor", "90", "degrees",
+    "past", "with", "room",
+]  # fmt: skip
 
 
 @settings(max_examples=300, deadline=None)

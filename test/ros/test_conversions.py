@@ -75,7 +75,7 @@ def test_policy_output_is_exact() -> None:
 
 
 def test_policy_goals() -> None:
-    goal = PolicyGoal("id/1", "the red barrel", Pose2D(1.0, 2.0, 0.5))
+    goal = PolicyGoal("id/1", "the red barrel", Pose2D(1.0, 2.0, 0.5), others=("the table", "the sofa"))
     assert conversions.policy_goal_from(conversions.policy_goal_message(goal)) == goal
     assert conversions.policy_goal_from(conversions.policy_goal_message(None)) is None
 
