@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,11 +134,12 @@ class StepTargets:
 
     def _scene(self, now: float, grid: OccupancyGrid) -> Scene:
         if now - self._walls_at >= _WALLS_PERIOD_S:
-            things = [h for belief in self._instances.values() for h in belief.instances() if h.confidence >= _SURE]
+            # Doors stand in walls, whose rows of cells they go on.
+            beliefs = [belief for phrase, belief in self._instances.items() if "door" not in phrase.lower()]
+            things = [h for belief in beliefs for h in belief.instances() if h.confidence >= _SURE]
             self._walls, self._walls_at = find_walls(grid, [h.outline() for h in things]), now
-        beliefs: Mapping[str, InstanceBelief] = self._instances
         first = {phrase: frozenset(keys) for phrase, keys in self._seen_first.items()}
-        return Scene(beliefs, self._walls, self._heard_at, not self.headings, first)
+        return Scene(self._instances, self._walls, self._heard_at, not self.headings, first)
 
 
 def _kinds(reference: Reference | None) -> set[str]:

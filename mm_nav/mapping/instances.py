@@ -186,7 +186,7 @@ class InstanceBelief(TargetBelief):
                 cells = dict(major.cells)
                 for cell, weight in minor.cells.items():
                     cells[cell] = min(_HEAVIEST, cells.get(cell, 0.0) + weight)
-                key, views = min(a.key, b.key), a.views + b.views
+                key, views = min(a.key, b.key), max(a.views, b.views)
                 a = replace(major, evidence=max(a.evidence, b.evidence), views=views, cells=cells, key=key)
                 self.hypotheses[index] = a
                 del self.hypotheses[other]

@@ -20,7 +20,7 @@ from mm_nav.mapping.walls import WallMap
 
 # Degrees (mm_nav.mapping.relations) up to which a relation is taken to hold. Outlines are blurred by about a decimetre, and
 # until a thing was seen from all sides, gaps look larger than they are. Tuned on seeds 5000-5099 with true grounding.
-_ACCEPTED: Mapping[str, float] = {"next_to": 0.5, "corner": 1.0, "between": 0.7, "closest": 1.0}
+_ACCEPTED: Mapping[str, float] = {"next_to": 0.3, "corner": 1.0, "between": 0.7, "closest": 1.0}
 _ACCEPTED_DIRECTION = 0.6
 _UNDECIDED = 3.0
 # Hypotheses below this confidence are no candidates.
