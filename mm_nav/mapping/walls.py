@@ -14,7 +14,7 @@ from mm_nav.geometry import Pose2D
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 
 Floats = npt.NDArray[np.float64]
-_LEAST_LENGTH_M = 0.7
+_LEAST_LENGTH_M = 0.9
 _FURNITURE_MARGIN_M = 0.1
 _ANGLES = 45
 _MOST_POINTS = 4000
@@ -52,7 +52,7 @@ class WallMap:
 
 
 def find_walls(grid: OccupancyGrid, furniture: Sequence[Floats] = ()) -> WallMap:
-    """Return the walls of a grid: straight rows of occupied cells, 0.7 m and longer.
+    """Return the walls of a grid: straight rows of occupied cells, 0.9 m and longer.
 
     furniture: outlines (K, 2), map frame, metres, of things that are known to be none, however long and flat.
     """
