@@ -9,8 +9,8 @@ from mm_nav.sim.vocabulary import CATEGORY_WORDS, COLOUR_WORDS
 
 # Names of things of the catalogue that are on no list, and nouns of anything else.
 UNLISTED = (
-    "bookstand", "bedframe", "rack-unit", "seats", "lampshade", "headboard", "nightstand", "workstation", "chairs", "tables",
-    "couches", "flowerbed", "crates", "doorframe", "barstools", "tabletop desk", "lightbulb", "houseplants", "cupboards", "drums",
+    "bookstand", "bedframe", "rack-unit", "lampshade", "headboard", "nightstand", "workstation", "flowerbed", "doorframe",
+    "tabletop desk", "lightbulb",
 )  # fmt: skip
 OTHERS = (
     "elephant", "dog", "helicopter", "moon", "pizza", "dinosaur", "river", "mountain", "ocean", "unicorn", "dragon", "horse",
@@ -26,15 +26,17 @@ def knowledge() -> Knowledge:
 
 
 def test_the_words_of_the_generator_are_the_taught_ones() -> None:
-    assert dict(CATEGORIES) == CATEGORY_WORDS
+    assert dict(CATEGORIES) == CATEGORY_WORDS and all(words[0] == name for name, words in CATEGORY_WORDS.items())
     assert all(set(words) <= set(COLOURS[name]) for name, words in COLOUR_WORDS.items())
 
 
 def test_measured_on_words_of_no_list(knowledge: Knowledge) -> None:
     refused = [word for word in UNLISTED if knowledge.unknown_noun(f"the {word}") is not None]
     let_pass = [word for word in OTHERS if knowledge.unknown_noun(f"the {word}") is None]
-    assert len(refused) <= 2, refused
-    assert len(let_pass) <= 2, let_pass
+    by_similarity = [word for word in OTHERS if knowledge._similar(word)]
+    assert len(refused) <= 1, refused
+    assert len(let_pass) <= 1, let_pass
+    assert len(by_similarity) <= 2, by_similarity
 
 
 @pytest.mark.parametrize(
