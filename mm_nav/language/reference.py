@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mm_nav.language.vocabulary import COLOURS, MATERIALS, OTHER_ADJECTIVES, ROOMS, SIZES, singular
+from mm_nav.language.vocabulary import COLOURS, MATERIALS, OTHER_ADJECTIVES, ROOMS, SIZES, category_words, singular
 
 RelationKind = Literal[
     "", "next_to", "between", "corner", "left", "right", "front", "behind", "nearest", "farthest", "ordinal", "along", "closest",
@@ -142,6 +142,10 @@ _NOT = re.compile(
     re.IGNORECASE,
 )
 _NON = re.compile(r"\bnon[\s-]+(?P<what>[a-z]+)\s+", re.IGNORECASE)
+_LISTED = re.compile(
+    r"\b(?:" + "|".join(re.escape(word) for words in category_words().values() for word in words) + r")s?\b",
+    re.IGNORECASE,
+)
 _COLOUR_WORDS = frozenset(word for words in COLOURS.values() for word in words)
 _ATTRIBUTES = _COLOUR_WORDS | set(MATERIALS) | set(SIZES)
 _SKIPPED = _ATTRIBUTES | set(OTHER_ADJECTIVES)
@@ -290,7 +294,8 @@ def _placed(text: str, core: str, depth: int) -> Reference | None:
         negated = (bool(match["no"]) or bool(re.search(r"\b(?:is|are)\s*n['’]t\s*$", head))) != (rank == -1)
         head = re.sub(r"\s+(?:that|which)?\s*(?:is|are|isn['’]t)$", "", head, flags=re.IGNORECASE)
         anchors = _anchors(kind, rest, depth)
-        if anchors is None:
+        # "with a lamp on it" tells a table by a thing, "with a broken leg" does not.
+        if anchors is None or (match[0].split()[-1].lower() == "with" and not _LISTED.search(rest)):
             continue
         inner = _parse(head, depth + 1)
         if kind == "room" and not anchors:
