@@ -81,6 +81,14 @@ class InstanceBelief(TargetBelief):
         super().reset()
         self._next_key, self._two = 0, set()
 
+    def reject(self, point: npt.NDArray[np.float64], radius: float = _REJECTED_M) -> None:
+        """As of TargetBelief; what stands beside it is another thing."""
+        super().reject(point, radius)
+
+    def penalise(self, point: npt.NDArray[np.float64], amount: float, radius: float = _REJECTED_M) -> None:
+        """As of TargetBelief; what stands beside it is another thing."""
+        super().penalise(point, amount, radius)
+
     def instances(self) -> list[Instance]:
         """Return the hypotheses with their outlines."""
         return [h for h in self.hypotheses if isinstance(h, Instance)]
