@@ -28,7 +28,7 @@ _ON_THE_WAY = re.compile(
 )
 _AND_GO = re.compile(
     r"\s+and\s+(?=(?:go|drive|move|head|continue|proceed|walk|roll|travel|navigate|carry|keep|stop|come|find|visit|reach|wait|turn|"
-    r"rotate|follow|back|pass|spin|drive)\b)",
+    r"rotate|follow|back|pass|spin|approach)\b)",
     re.IGNORECASE,
 )
 _POLITE = re.compile(
@@ -51,13 +51,23 @@ _PREPOSITIONS = re.compile(
     r"to|towards?|at|for|beside|by|of|from|in)\b\s*)+",
     re.IGNORECASE,
 )
+_FILLER = re.compile(
+    r"\bgo\s+ahead\s+and\b|(?<=look)\s+around(?=\s+for\b)|(?<=looking)\s+around(?=\s+for\b)", re.IGNORECASE
+)
+_SAYS_NOTHING = {"and", "then", "go", "drive", "go and", "turn", "move"}
+_PRONOUNS = {"it", "there", "them", "this", "that", "here", "him", "her"}
+_AFTER_THE_THING = re.compile(
+    r"\s+(?:is\s+(?:where|what|your|the\s+(?:goal|target|destination))\b.*|somewhere(?:\s+(?:in|around)\b.*)?|"
+    r"so\s+(?:that\s+)?(?:i|we|you)\b.*|because\b.*)$",
+    re.IGNORECASE,
+)
 _DETERMINER = re.compile(r"\b(?:the|that|this|one\s+of\s+the|a|an|any|some)\s+(?=\S)", re.IGNORECASE)
 _DEFINITE = re.compile(r"\b(?:the|that|this)\s+\S", re.IGNORECASE)
 # "take a look at the door", "come to a halt", "wait a moment", "see if that works": no things to go to.
 _IDIOMS = re.compile(
     r"(?:a|an|the|some)\s+(?:quick\s+|short\s+|good\s+|complete\s+|full\s+)?(?:look|bit|little|seat|moment|halt|stop|standstill|walk|trip|"
     r"ride|drive|tour|visit|peek|glance|way|direction|position|location|place|spot|vicinity|presence|job|task|goal|target|destination|"
-    r"front|side|left|right)\b(?!\s+(?:door|chair|\w+\s+(?:from|on)))|(?:that|this)\s+(?:is|you|can|way)\b",
+    r"front|side|left|right|robot|room(?=\s+(?:for|and|until)\b)|area|environment|scene)\b(?!\s+(?:door|chair|\w+\s+(?:from|on)))|(?:that|this)\s+(?:is|you|can|way)\b",
     re.IGNORECASE,
 )
 _NOUNS = "|".join(
@@ -114,12 +124,15 @@ def parse_instruction(text: str) -> tuple[Step, ...]:
         found = _steps_of(clause)
         if steps and [step.kind for step in found] == ["wait"] and found[0].amount == 0.0:
             continue  # "and stop there": it stops anyway
+        if steps and found[0].phrase.lower() in _PRONOUNS:
+            continue  # "... and drive up to it"
         steps.extend(found)
     return tuple(steps) or (Step("go_to", cleaned, cleaned),)
 
 
 def _clauses(text: str) -> list[str]:
     parts: list[str] = []
+    text = _FILLER.sub(" ", text)
     for piece in _SEPARATORS.split(text):
         for clause in _AND_GO.split(piece or ""):
             clause = clause.strip(" ,.;!?")
@@ -128,7 +141,7 @@ def _clauses(text: str) -> list[str]:
             while (shorter := _POLITE.sub("", clause)) != clause:
                 clause = shorter
             # A clause without a word of its own ("please", "and") says nothing.
-            if re.search(r"[^\W\d_]{2,}", clause) and clause.lower() not in {"and", "then", "go", "drive", "go and"}:
+            if re.search(r"[^\W\d_]{2,}", clause) and clause.lower() not in _SAYS_NOTHING:
                 parts.append(clause)
     return parts
 
@@ -162,6 +175,8 @@ def _motion_steps(motion: Motion, clause: str) -> list[Step]:
 def _noun_phrase(clause: str) -> str:
     """Return the thing that the clause is about: from its determiner on, or what is left after verb and preposition."""
     clause = clause.strip()
+    shorter = _AFTER_THE_THING.sub("", clause)
+    clause = shorter if re.search(r"[^\W\d_]{2,}", shorter) else clause
     rest = _PREPOSITIONS.sub("", _VERBS.sub("", clause)).strip()
     bare = _BARE.search(clause)
     for found in _DETERMINER.finditer(clause):

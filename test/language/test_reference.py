@@ -104,7 +104,19 @@ def test_negated_relations_and_relations_of_relations() -> None:
     assert both.excluded == ("the red chair",) or both.relation == "next_to"
 
 
-@pytest.mark.parametrize("template", [*TRAIN_TEMPLATES, *HELD_OUT_TEMPLATES])
+# Forms that nobody trained on: other people will say it otherwise.
+OTHER_TEMPLATES = (
+    "I'd like you to go to {o}", "could you please make your way over to {o}?", "Head on over to {o}.",
+    "{o} is where you need to be",
+    "go stand by {o}", "your target: {o}", "meet me at {o}", "I left my keys at {o}", "move until you're next to {o}",
+    "get as close as you can to {o}", "drive until you reach {o}", "the robot should go to {o}", "don't stop until you get to {o}",
+    "scan the room for {o} and approach it", "can you see {o}? go there", "go ahead and drive to {o}", "turn and go to {o}",
+    "turn towards {o} and drive up to it", "look around for {o}", "explore until you find {o}", "where is {o}", "robot: {o}",
+    "Your mission is to reach {o}.", "hey robot, over to {o}", "transport yourself to {o} now", "there is {o} somewhere, find it",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("template", [*TRAIN_TEMPLATES, *HELD_OUT_TEMPLATES, *OTHER_TEMPLATES])
 @pytest.mark.parametrize(
     "phrase",
     ["the red chair", "a red chair", "red chair", "the chair next to the red table", "the second door on the left"],
