@@ -262,7 +262,7 @@ class Navigator:
         if step.kind == "pass" and left <= c.pass_distance_m and sight:
             return self._next_step(observation, f"passed {step.phrase}")
         at_end = len(self.plan) > 0 and math.hypot(*(self.plan[-1] - (pose.x, pose.y))) < 0.15
-        if sight and (left <= c.stop_distance_m or (at_end and left <= c.reach_distance_m)):
+        if sight and (left <= c.stop_distance_m or (at_end and left <= c.reach_distance_m + 0.1)):
             return self._confirm(now, bearing, left, observation, target, output)
         self._leg.arrived_at = None
         if (
