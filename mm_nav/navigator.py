@@ -413,14 +413,16 @@ class Navigator:
     def _enter_step(self, observation: Observation | None) -> None:
         """Begin the step at `_index`. observation: the present one; None = the goal is only being set."""
         step = self._steps[self._index] if self._index < len(self._steps) else None
-        self.targets.reset(step.reference if step is not None else None)
+        later = (other.reference for other in self._steps[self._index + 1 :] if other.phrase)
+        remembered = self.targets.reset(step.reference if step is not None else None, next(later, None))
         if observation is not None:
             self._run.last_policy = observation.stamp_ns * 1e-9
             pose = observation.odometry.pose
             near = pose.distance_to(self._run.heard_at) < 0.3
             self.targets.hear(self._run.heard_at, self._fov, near)
         self.motion.reset()
-        self.coverage.reset()
+        if not remembered:
+            self.coverage.reset()
         self.recovery.reset()
         self.plan = _NO_PATH
         self._leg = StepState()

@@ -20,6 +20,7 @@ from mm_nav.mapping.walls import WallMap, find_walls
 
 _WALLS_PERIOD_S = 1.0
 _HERE_M = 0.4  # from where the sentence was heard: what is seen, was seen from there
+_SAME_M, _CLEARLY_BETTER = 0.5, 1.5  # m; log-odds
 _SURE, _MOST_HINTS = 0.6, 4
 _SEEN_SHARE = 0.42  # of the field of view, to either side, that counts as looked at
 
@@ -33,12 +34,18 @@ class Target:
 
 
 class StepTargets:
-    """Beliefs about the phrases of one step. `belief` is that of its head; motions have an empty one."""
+    """Beliefs about the phrases of one step, and of the next one that names a thing: what is passed by is remembered.
+
+    `belief` is that of the step's head; motions have an empty one.
+    """
 
     def __init__(self, config: BeliefConfig) -> None:
         self._config = config
         self.belief = TargetBelief(config)
         self._reference: Reference | None = None
+        self._next: Reference | None = None
+        self._chosen: Hypothesis | None = None
+        self._ahead: dict[str, TargetBelief] = {}
         self._instances: dict[str, InstanceBelief] = {}
         self._walls, self._walls_at = WallMap(), -math.inf
         self._heard_at = Pose2D()
@@ -48,19 +55,35 @@ class StepTargets:
 
     @property
     def phrases(self) -> tuple[str, ...]:
-        """The plain phrases to ground, the head's first; () = none."""
-        return self._reference.phrases() if self._reference is not None else ()
+        """The plain phrases to ground, the head's first, those of the next step last; () = none now."""
+        if self._reference is None:
+            return ()
+        return tuple(dict.fromkeys((*self._reference.phrases(), *self._ahead)))
 
-    def reset(self, reference: Reference | None) -> None:
-        """Begin a step."""
-        self._reference, self._settle = reference, False
+    def reset(self, reference: Reference | None, following: Reference | None = None) -> bool:
+        """Begin a step. following: what the next step that names a thing is about.
+
+        Returns whether this step's things were looked for during the one before, so that what was seen still counts.
+        """
+        known = self._ahead if reference is not None and reference == self._next else {}
+        if reference is not None or following is None:
+            self._ahead = _beliefs(following, self._config)
+        elif following != self._next:
+            self._ahead = {}
+        self._next = following
+        self._begin(reference, known)
+        return bool(known)
+
+    def _begin(self, reference: Reference | None, known: dict[str, TargetBelief]) -> None:
+        self._reference, self._settle, self._chosen = reference, False, None
         self._instances = {}
         self.headings = []
         self._walls_at = -math.inf
+        beliefs = known or _beliefs(reference, self._config)
+        self._instances = {phrase: belief for phrase, belief in beliefs.items() if isinstance(belief, InstanceBelief)}
         if reference is None or reference.plain:
-            self.belief = TargetBelief(self._config)
+            self.belief = beliefs[reference.head] if reference is not None else TargetBelief(self._config)
             return
-        self._instances = {phrase: InstanceBelief(self._config) for phrase in reference.phrases()}
         self._seen_first = {phrase: set() for phrase in self._instances}
         self.belief = self._instances[reference.head]
 
@@ -86,8 +109,12 @@ class StepTargets:
         self.belief.update(output, pose, grid, fov)
         here = pose.distance_to(self._heard_at) < _HERE_M
         for phrase, grounding in zip(self.phrases[1:], output.others, strict=False):
-            if phrase in self._instances:
-                self._instances[phrase].update(grounding, pose, grid, fov)
+            for belief in (self._instances.get(phrase), self._ahead.get(phrase)):
+                if belief is not None:
+                    belief.update(grounding, pose, grid, fov)
+        head = self._ahead.get(self.phrases[0]) if self._ahead else None
+        if head is not None:
+            head.update(output, pose, grid, fov)
         if here:
             for phrase, belief in self._instances.items():
                 self._seen_first[phrase] |= {h.key for h in belief.instances()}
@@ -96,10 +123,22 @@ class StepTargets:
         """Return what the words mean, or None while that cannot be told. now: s."""
         reference = self._reference
         if reference is None or reference.plain:
-            found = self.belief.best()
+            found = self._steady(self.belief.best())
             return None if found is None else Target(found, found.confidence)
         candidate = resolve(reference, self._scene(now, grid), self._settle)
         return None if candidate is None else Target(candidate.instance, candidate.confidence)
+
+    def _steady(self, best: Hypothesis | None) -> Hypothesis | None:
+        """Return the hypothesis that was best before, unless another is clearly better: of a wide thing nearby there may be two,
+        and turning from one to the other leads nowhere."""
+        if best is not None and self._chosen is not None:
+            chosen = self._chosen
+            near = [h for h in self.belief.hypotheses if math.hypot(h.x - chosen.x, h.y - chosen.y) < _SAME_M]
+            same = min(near, key=lambda h: math.hypot(h.x - chosen.x, h.y - chosen.y), default=None)
+            if same is not None and same.evidence > best.evidence - _CLEARLY_BETTER:
+                best = same
+        self._chosen = best
+        return best
 
     def to_look_at(self, least: float, enough: float) -> tuple[TargetBelief, Hypothesis] | None:
         """Return a belief and its hypothesis that deserves a closer look: of a confidence from `least` to `enough`."""
@@ -140,6 +179,14 @@ class StepTargets:
             self._walls, self._walls_at = find_walls(grid, [h.outline() for h in things]), now
         first = {phrase: frozenset(keys) for phrase, keys in self._seen_first.items()}
         return Scene(self._instances, self._walls, self._heard_at, not self.headings, first)
+
+
+def _beliefs(reference: Reference | None, config: BeliefConfig) -> dict[str, TargetBelief]:
+    if reference is None:
+        return {}
+    if reference.plain:
+        return {reference.head: TargetBelief(config)}
+    return {phrase: InstanceBelief(config) for phrase in reference.phrases()}
 
 
 def _kinds(reference: Reference | None) -> set[str]:
