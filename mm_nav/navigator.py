@@ -145,7 +145,8 @@ class Navigator:
             return self._finish(observation, self._run.outcome, degraded)
         twist = Twist2D() if hold else twist
         # Standing before a way that nothing fits through is being stuck, too.
-        wanted = Twist2D(0.1) if self._run.driving and twist == Twist2D() else twist
+        idle = abs(twist.linear) < 0.02 and abs(twist.angular) < 0.3
+        wanted = Twist2D(0.1) if self._run.driving and idle else twist
         if not hold and not self.recovery.active and self.recovery.watch(now, pose, wanted):
             self._leg.blocked.append(self._run.aim if self._run.aim is not None else np.array([pose.x, pose.y]))
             self._leg.next_plan = now

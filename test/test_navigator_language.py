@@ -179,6 +179,9 @@ def test_a_relation_asks_for_all_its_phrases_and_a_plain_thing_for_one() -> None
     navigator.set_goal(Goal("go to the red barrel"))
     goal = navigator.policy_goal
     assert goal is not None and (goal.phrase, goal.others) == ("the red barrel", ())
+    navigator.set_goal(Goal("go to the red barrel, turn around, then go to the lamp"))
+    goal = navigator.policy_goal
+    assert goal is not None and (goal.phrase, goal.others) == ("the red barrel", ("the lamp",)), "it is remembered"
 
 
 def test_the_same_observations_give_the_same_commands() -> None:
