@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="comma-separated: full, no_language, random_goal, oracle (default: the first three)",
     )
     language.add_argument(
-        "--kinds", metavar="LIST", help="comma-separated: category, colour, synonym, sequence (default: all)"
+        "--kinds",
+        metavar="LIST",
+        help="comma-separated: category, colour, synonym, sequence (default: these), relation",
     )
     language.add_argument(
         "--phrasing", choices=("train", "held_out"), default="train", help="sentence forms of training, or others"

@@ -26,7 +26,7 @@ from mm_nav.evaluation.metrics import mcnemar_exact, summarise
 from mm_nav.runtime.manifest import file_sha256
 from mm_nav.runtime.policy import default_model
 from mm_nav.sim.episode import make_episode
-from mm_nav.sim.instructions import KINDS, Split
+from mm_nav.sim.instructions import EXTRA_KINDS, KINDS, Split
 from mm_nav.sim.simulator import CameraConfig
 
 DEFAULT_CONDITIONS = ("full", "no_language", "random_goal")
@@ -37,7 +37,7 @@ class SuiteConfig:
     """What to run: seeds seed .. seed + episodes - 1, each under every condition.
 
     phrasing: "train" = the sentence forms that training used, "held_out" = others. kinds: of
-    mm_nav.sim.instructions.KINDS, taken in turn by seed. camera: width, height in pixels. Raises ConfigError for
+    mm_nav.sim.instructions.KINDS or EXTRA_KINDS, taken in turn by seed. camera: width, height in pixels. Raises ConfigError for
     values that cannot work.
     """
 
@@ -60,9 +60,10 @@ class SuiteConfig:
             raise ConfigError(
                 f"conditions {', '.join(unknown) or '(none)'} are not known: give some of {', '.join(CONDITIONS)}"
             )
-        wrong = [name for name in self.kinds if name not in KINDS]
+        known = (*KINDS, *EXTRA_KINDS)
+        wrong = [name for name in self.kinds if name not in known]
         if wrong or not self.kinds:
-            raise ConfigError(f"kinds {', '.join(wrong) or '(none)'} are not known: give some of {', '.join(KINDS)}")
+            raise ConfigError(f"kinds {', '.join(wrong) or '(none)'} are not known: give some of {', '.join(known)}")
         if not self.time_limit_s > 0:
             raise ConfigError(f"the time limit is {self.time_limit_s} s: it must be above 0")
 
