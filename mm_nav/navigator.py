@@ -20,11 +20,12 @@ from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.language import Step, parse_instruction
 from mm_nav.mapping.belief import Hypothesis, TargetBelief
 from mm_nav.mapping.coverage import CameraCoverage
+from mm_nav.mapping.expected_scan import expected_scan
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.navigator_recovery import Recovery
 from mm_nav.navigator_state import GoalState, Outcome, StepState
-from mm_nav.observation import Observation
+from mm_nav.observation import LaserScan, Observation
 from mm_nav.planning.exploration import Viewpoint, find_viewpoints
 from mm_nav.planning.grid_planner import GridPlanner
 from mm_nav.robot import RobotConfig
@@ -98,14 +99,20 @@ class Navigator:
             self._run.started = self._run.last_scan = self._run.last_policy = now
         degraded = () if observation.scan is not None else ("scan",)
         if observation.scan is not None:
-            self._run.last_scan = now
+            self._run.last_scan, self._run.had_scan = now, True
         failure = self._failure(now)
         if failure is not None:
             return self._finish(observation, failure, degraded)
-        if observation.scan is None:
+        blind = observation.scan is None and self._may_drive_blind(now)
+        if observation.scan is None and not blind:
             return Command(observation.stamp_ns, Twist2D(), self.progress.stage, degraded=degraded)
+        self.planner.known_only = blind
+        # The policy is told that the scan is missing; what drives takes what the map expects in its place.
+        sensed = observation
+        if blind:
+            observation = replace(observation, scan=expected_scan(self.grid, pose, observation.stamp_ns))
 
-        output = self._consult(observation, now)
+        output = self._consult(sensed, observation.scan, now)
         if self.policy_goal is not None and output is None:
             degraded = (*degraded, "policy")
         elif output is not None and output.heatmap is None:
@@ -129,7 +136,13 @@ class Navigator:
             self.grid.update(observation.scan, pose)
             self.grid.clear_footprint(pose.transform(self.robot.footprint_array()))
 
-    def _consult(self, observation: Observation, now: float) -> PolicyOutput | None:
+    def _may_drive_blind(self, now: float) -> bool:
+        """Whether the map may stand in for the LiDAR: for a while, after scans have made one."""
+        last = self._run.last_scan
+        return self._run.had_scan and now - last <= self.config.blind_time_s
+
+    def _consult(self, observation: Observation, scan: LaserScan | None, now: float) -> PolicyOutput | None:
+        """Ask the policy. scan: what bounds the camera's view, measured or expected."""
         goal = self.policy_goal
         if goal is None or self.policy is None:
             return None
@@ -143,8 +156,8 @@ class Navigator:
             self._run.saw_camera = True
             self._fov = _field_of_view(output)
             pose = observation.odometry.pose
-            if observation.scan is not None:
-                self.coverage.update(pose, observation.scan, self._fov)
+            if scan is not None:
+                self.coverage.update(pose, scan, self._fov)
             self.belief.update(output, pose, self.grid, self._fov)
         return output
 
@@ -152,7 +165,7 @@ class Navigator:
         assert self._goal is not None and self._run.started is not None
         if now - self._run.started > self._goal.timeout_s:
             return Stage.FAILED, ErrorCode.TIMEOUT, f"not reached within {self._goal.timeout_s:.0f} s"
-        if now - self._run.last_scan > self.config.scan_timeout_s:
+        if now - self._run.last_scan > max(self.config.scan_timeout_s, self.config.blind_time_s):
             return Stage.FAILED, ErrorCode.SENSOR_LOST, f"no scan for {now - self._run.last_scan:.1f} s"
         if self.policy_goal is not None and now - self._run.last_policy > self.config.policy_timeout_s:
             return Stage.FAILED, ErrorCode.INFERENCE_LOST, f"no policy output for {now - self._run.last_policy:.1f} s"
