@@ -152,13 +152,14 @@ def run_episode(
     )
     judge = Judge(episode, task)
     shortest = judge.shortest_path()
-    loss = SensorLoss(config.lost, shortest)
+    loss = SensorLoss(config.lost, shortest, config.time_limit_s)
     trace = _Trace()
     length, guard_steps, count = 0.0, 0, 0
     path: list[tuple[float, float, float]] = []
     ended: Command | None = None
     while True:
-        observation = loss.filter(as_carried(simulator.observe()), length)
+        left = judge.left(simulator.pose) if loss.lost else math.inf
+        observation = loss.filter(as_carried(simulator.observe()), left)
         command = navigator.step(observation)
         driven = guard.filter(command.twist, observation.odometry.twist, observation.scan, observation.stamp_ns)
         guard_steps += driven.limited

@@ -33,6 +33,8 @@ from mm_nav.sim.episode import make_episode
 from mm_nav.sim.instructions import KINDS, Split
 from mm_nav.sim.simulator import CameraConfig
 
+# In suite `lidar_lost` navigator and guard drive on without scans for so long: slowly, then not at all.
+BLIND_TIME_S = 30.0
 DEFAULT_CONDITIONS = ("full", "no_language", "random_goal")
 
 
@@ -151,7 +153,14 @@ def _episode_config(config: SuiteConfig) -> EpisodeConfig:
     width, height = config.camera
     base = EpisodeConfig(time_limit_s=config.time_limit_s)
     sim = replace(base.sim, camera=CameraConfig(width=width, height=height))
-    return replace(base, sim=sim, lost=suite_of(config.suite).lost if config.suite else "")
+    lost = suite_of(config.suite).lost if config.suite else ""
+    if lost == "lidar":
+        base = replace(
+            base,
+            navigator=replace(base.navigator, blind_time_s=BLIND_TIME_S),
+            guard=replace(base.guard, blind_time_s=BLIND_TIME_S),
+        )
+    return replace(base, sim=sim, lost=lost)
 
 
 def run_suite(

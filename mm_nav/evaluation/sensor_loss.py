@@ -9,38 +9,29 @@ from mm_nav.observation import Observation
 
 LostSensor = Literal["", "camera", "lidar"]
 
-# The time that an episode is expected to take, searching included, for each metre of the shortest way. Tuned on the
-# oracle's successes in suite `seen`, seeds 5000 to 5039: the medians of the thirds by length are 2.1 m in 5.9 s, 4.6 m
-# in 16.9 s and 8.5 m in 25.7 s.
-_S_PER_M = 3.0
-
-
-def expected_time_s(shortest_path_m: float) -> float:
-    """Return the seconds that an episode with so long a way takes."""
-    return _S_PER_M * shortest_path_m
-
 
 class SensorLoss:
     """Takes a sensor's readings out of observations from half-way on, for good.
 
-    Half-way is where the robot has driven half the length of the shortest way to success (wherever it went), or half the
-    expected time is over, whichever comes first. lost_at_ns: when that was; None = not yet.
+    Half-way is where no more than half of the shortest way from the start to success is left to drive, or where half of
+    the time limit is over, whichever comes first. Counting metres driven or expected seconds instead would often take the
+    camera before anything was seen, and then no robot can know where to go. lost_at_ns: when that was; None = not yet.
     """
 
-    def __init__(self, lost: LostSensor, shortest_path_m: float) -> None:
-        self._lost = lost
-        self._distance_m = 0.5 * shortest_path_m
-        self._time_ns = 1e9 * 0.5 * expected_time_s(shortest_path_m)
+    def __init__(self, lost: LostSensor, shortest_path_m: float, time_limit_s: float) -> None:
+        self.lost = lost
+        self._left_m = 0.5 * shortest_path_m
+        self._time_ns = 1e9 * 0.5 * time_limit_s
         self.lost_at_ns: int | None = None
 
-    def filter(self, observation: Observation, driven_m: float) -> Observation:
-        """Return what is left of an observation after `driven_m` metres. "lidar" stands for scans and point clouds."""
-        if not self._lost:
+    def filter(self, observation: Observation, left_m: float) -> Observation:
+        """Return what is delivered of an observation with `left_m` metres to go. "lidar" is scans and point clouds."""
+        if not self.lost:
             return observation
-        if self.lost_at_ns is None and (driven_m >= self._distance_m or observation.stamp_ns >= self._time_ns):
+        if self.lost_at_ns is None and (left_m <= self._left_m or observation.stamp_ns >= self._time_ns):
             self.lost_at_ns = observation.stamp_ns
         if self.lost_at_ns is None:
             return observation
-        if self._lost == "camera":
+        if self.lost == "camera":
             return replace(observation, image=None)
         return replace(observation, scan=None, cloud=None)
