@@ -25,7 +25,7 @@ from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.navigator_recovery import Recovery
 from mm_nav.navigator_state import GoalState, Outcome, StepState
-from mm_nav.observation import LaserScan, Observation
+from mm_nav.observation import Observation
 from mm_nav.planning.exploration import Viewpoint, find_viewpoints
 from mm_nav.planning.grid_planner import GridPlanner
 from mm_nav.robot import RobotConfig
@@ -103,16 +103,11 @@ class Navigator:
         failure = self._failure(now)
         if failure is not None:
             return self._finish(observation, failure, degraded)
-        blind = observation.scan is None and self._may_drive_blind(now)
-        if observation.scan is None and not blind:
+        self._run.blind = observation.scan is None
+        if self._run.blind and not self._may_drive_blind(now):
             return Command(observation.stamp_ns, Twist2D(), self.progress.stage, degraded=degraded)
-        self.planner.known_only = blind
-        # The policy is told that the scan is missing; what drives takes what the map expects in its place.
-        sensed = observation
-        if blind:
-            observation = replace(observation, scan=expected_scan(self.grid, pose, observation.stamp_ns))
 
-        output = self._consult(sensed, observation.scan, now)
+        output = self._consult(observation, now)
         if self.policy_goal is not None and output is None:
             degraded = (*degraded, "policy")
         elif output is not None and output.heatmap is None:
@@ -141,8 +136,7 @@ class Navigator:
         last = self._run.last_scan
         return self._run.had_scan and now - last <= self.config.blind_time_s
 
-    def _consult(self, observation: Observation, scan: LaserScan | None, now: float) -> PolicyOutput | None:
-        """Ask the policy. scan: what bounds the camera's view, measured or expected."""
+    def _consult(self, observation: Observation, now: float) -> PolicyOutput | None:
         goal = self.policy_goal
         if goal is None or self.policy is None:
             return None
@@ -156,8 +150,9 @@ class Navigator:
             self._run.saw_camera = True
             self._fov = _field_of_view(output)
             pose = observation.odometry.pose
-            if scan is not None:
-                self.coverage.update(pose, scan, self._fov)
+            # The LiDAR's view bounds the camera's; without one, what the map expects of it.
+            scan = observation.scan or expected_scan(self.grid, pose, observation.stamp_ns)
+            self.coverage.update(pose, scan, self._fov)
             self.belief.update(output, pose, self.grid, self._fov)
         return output
 
@@ -287,7 +282,8 @@ class Navigator:
         doubtful = target is not None and target.confidence >= self.config.look_confidence
         if now >= self._leg.next_plan or view is None or self._is_done(view, pose):
             self._leg.next_plan = now + self.config.replan_period_s
-            self.planner.update(self.grid, pose)
+            # Without scans nothing unknown can become known: it is neither crossed nor looked for.
+            self.planner.update(self.grid, pose, allow_unknown=not self._run.blind)
             view = self._doubt(target, pose) if doubtful and target is not None else None
             if view is None:
                 coverage = self.coverage if self._run.saw_camera else None
@@ -363,9 +359,9 @@ class Navigator:
     # Driving
 
     def _drive(self, pose: Pose2D, observation: Observation, output: PolicyOutput | None) -> Twist2D:
-        assert observation.scan is not None
-        cells = np.argwhere(self.grid.occupied())
-        points = np.concatenate([self.grid.to_points(cells), pose.transform(observation.scan.points())])
+        points = self.grid.to_points(np.argwhere(self.grid.occupied()))
+        if observation.scan is not None:
+            points = np.concatenate([points, pose.transform(observation.scan.points())])
         field = ObstacleField(pose, points)
         waypoints = output.waypoints.astype(np.float64) if output is not None else None
         return self.controller.command(pose, observation.odometry.twist, self.plan, field, waypoints)

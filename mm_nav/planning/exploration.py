@@ -39,12 +39,12 @@ def find_viewpoints(
 ) -> list[Viewpoint]:
     """Return what is left to look at, best first. planner: updated for `pose`. blocked: places that were given up.
 
-    coverage None (no camera): only the edges of the unknown count.
+    coverage None (no camera): only the edges of the unknown count; where the planner may not cross it, they do not.
     """
     reachable = np.isfinite(planner.costs) & planner.free
     known = planner.free | planner.occupied
     beside_unknown = cv2.dilate((~known).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    frontier = reachable & beside_unknown
+    frontier = reachable & beside_unknown & planner.allow_unknown
     wanted = frontier.copy()
     if coverage is not None:
         seen = coverage.seen()
