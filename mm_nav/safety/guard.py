@@ -30,8 +30,9 @@ _SWEEP_STEP_M = 0.03
 _SLACK_M = 1e-3
 # Only a scan that does not come is driven on without; one that is broken, frozen or from another time is no silence.
 _BLIND = ("no scan", "scan is stale")
-# Metres that remembered points are taken to be nearer, for each metre or radian since, and at most.
-_BLIND_DRIFT, _BLIND_DRIFT_M = 0.01, 0.08
+# Metres that remembered points are taken to be nearer, for each metre or radian since, and at most. Of 20 episodes of
+# `lidar_lost` (oracle, seeds 5000 to 5019) one backed into a wall with 0.01 and 0.08: its odometry was 0.14 m off.
+_BLIND_DRIFT, _BLIND_DRIFT_M = 0.015, 0.15
 
 
 @dataclass(frozen=True)
