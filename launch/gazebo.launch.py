@@ -62,7 +62,10 @@ def generate_launch_description() -> LaunchDescription:
             ("camera_optical_frame", ["--x", "0.12", "--z", "0.32", "--roll", "-1.5707963", "--yaw", "-1.5707963"]),
         )
     ]
-    extra = {"inference": {"model": LaunchConfiguration("model"), "provider": LaunchConfiguration("provider")}}
+    extra = {
+        "inference": {"model": LaunchConfiguration("model"), "provider": LaunchConfiguration("provider")},
+        "navigator": {"model": LaunchConfiguration("model")},
+    }
     stack = [
         Node(
             package="mm_nav",

@@ -35,6 +35,7 @@ def generate_launch_description() -> LaunchDescription:
             **{f"start_{axis}": LaunchConfiguration(axis) for axis in ("x", "y", "yaw")},
         },
         "inference": {"model": LaunchConfiguration("model"), "provider": LaunchConfiguration("provider")},
+        "navigator": {"model": LaunchConfiguration("model")},
     }
     nodes = [
         Node(

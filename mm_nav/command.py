@@ -26,6 +26,7 @@ class ErrorCode(IntEnum):
     GUARD_LOST = 9
     NAVIGATOR_LOST = 10
     INTERNAL = 11
+    UNKNOWN_TARGET = 12
 
 
 class Stage(str, Enum):
@@ -35,9 +36,20 @@ class Stage(str, Enum):
     SEARCHING = "searching"
     APPROACHING = "approaching"
     FOLLOWING = "following"
+    MOVING = "moving"
     RECOVERING = "recovering"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """Where one phrase's thing is in one view. Fields as in PolicyOutput."""
+
+    bearings: npt.NDArray[np.float32]
+    bearing_probs: npt.NDArray[np.float32]
+    bearing_ranges: npt.NDArray[np.float32]
+    visible: float
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,7 @@ class PolicyOutput:
     that bin. visible: probability that the target is in view. arrived: probability that the robot is at the target.
     waypoints: (K, T, 2) float32, metres in base_link, T points along each of K hypotheses. waypoint_probs: (K,)
     float32, sums to 1. heatmap: (h, w) float32, sums to 1, over the camera image (for people to look at).
-    inference_ms: time spent in preprocessing and network.
+    inference_ms: time spent in preprocessing and network. others: groundings of the goal's other phrases, in their order.
     """
 
     stamp_ns: int
@@ -63,6 +75,7 @@ class PolicyOutput:
     waypoint_probs: npt.NDArray[np.float32]
     heatmap: npt.NDArray[np.float32] | None = None
     inference_ms: float = 0.0
+    others: tuple[Grounding, ...] = ()
 
 
 @dataclass(frozen=True)

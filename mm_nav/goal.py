@@ -48,10 +48,12 @@ class PolicyGoal:
     """The part of a goal that the policy is conditioned on right now: one step of an instruction.
 
     id: changes whenever the step changes. phrase: the noun phrase or sentence to ground ("" = none). pose: the goal
-    in base_link at the observation's time is derived from this map-frame pose. image: (H, W, 3) uint8.
+    in base_link at the observation's time is derived from this map-frame pose. image: (H, W, 3) uint8. others: further noun
+    phrases to ground in the same view, of things that the target is told apart by ("the table" of "the chair next to it").
     """
 
     id: str
     phrase: str = ""
     pose: Pose2D | None = None
     image: npt.NDArray[np.uint8] | None = None
+    others: tuple[str, ...] = ()

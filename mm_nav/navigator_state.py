@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.command import ErrorCode, Stage
+from mm_nav.geometry import Pose2D
 from mm_nav.planning.exploration import Viewpoint
 
 Point = npt.NDArray[np.float64]
@@ -18,7 +19,8 @@ Outcome = tuple[Stage, ErrorCode, str]
 class GoalState:
     """Times are stamps in seconds; started is None until the first observation. aim: where the robot is heading, map frame.
 
-    outcome: how the goal ended, once a behaviour returns no twist.
+    outcome: how the goal ended, once a behaviour returns no twist. heard_at: where the robot was given the goal, map frame.
+    driving: whether a path is being followed. refusal: why its words cannot be followed, "" = they can.
     """
 
     started: float | None = None
@@ -28,6 +30,9 @@ class GoalState:
     last_policy: float = 0.0
     confirmations: int = 0
     saw_camera: bool = False
+    heard_at: Pose2D = field(default_factory=Pose2D)
+    driving: bool = False
+    refusal: str = ""
     aim: Point | None = None
     planned_for: Point = field(default_factory=lambda: np.full(2, np.inf))
     outcome: Outcome = (Stage.FAILED, ErrorCode.INTERNAL, "ended without a reason")
@@ -37,13 +42,16 @@ class GoalState:
 class StepState:
     """approaching: committed to a target. arrived_at: when the robot first stood before it. blocked: places given up.
 
-    rounds: how often everything was looked at. no_path: plans in a row that found no way.
+    looked: places that were looked at by turning. rounds: how often everything was looked at. no_path: plans in a row that
+    found no way. at_corridor_end: nothing is left to follow, the rest is searched for.
     """
 
     approaching: bool = False
     arrived_at: float | None = None
     viewpoint: Viewpoint | None = None
     blocked: list[Point] = field(default_factory=list)
+    looked: list[Point] = field(default_factory=list)
     rounds: int = 0
     no_path: int = 0
     next_plan: float = 0.0
+    at_corridor_end: bool = False

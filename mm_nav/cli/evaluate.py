@@ -49,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="suite seen in your words: one template a line, with {object} where the thing's name belongs",
     )
     language.add_argument(
-        "--kinds", metavar="LIST", help="comma-separated: category, colour, synonym, sequence (default: all)"
+        "--kinds",
+        metavar="LIST",
+        help="comma-separated: category, colour, synonym, sequence (default: these), relation",
     )
     language.add_argument(
         "--phrasing",

@@ -30,7 +30,7 @@ from mm_nav.evaluation.swap import swap_numbers
 from mm_nav.runtime.manifest import file_sha256
 from mm_nav.runtime.policy import default_model
 from mm_nav.sim.episode import make_episode
-from mm_nav.sim.instructions import KINDS, Split
+from mm_nav.sim.instructions import EXTRA_KINDS, KINDS, Split
 from mm_nav.sim.simulator import CameraConfig
 
 # In suite `lidar_lost` navigator and guard drive on without scans for so long: slowly, then not at all.
@@ -43,7 +43,7 @@ class SuiteConfig:
     """What to run: seeds seed .. seed + episodes - 1, each under every condition.
 
     phrasing: "train" = the sentence forms that training used, "held_out" = others. kinds: of
-    mm_nav.sim.instructions.KINDS, taken in turn by seed. camera: width, height in pixels. suite: one of
+    mm_nav.sim.instructions.KINDS or EXTRA_KINDS, taken in turn by seed. camera: width, height in pixels. suite: one of
     mm_nav.evaluation.suites.SUITES, which then decides phrasing and kinds (see `suite_config`); "" = by phrasing and
     kinds. phrases: templates of other people for suite "seen". Raises ConfigError for values that cannot work.
     """
@@ -73,7 +73,7 @@ class SuiteConfig:
             raise ConfigError(
                 f"phrases are for suite 'seen', not for '{self.suite or 'language'}': leave the suite out, or the phrases"
             )
-        known = suite_of(self.suite).kinds if self.suite else KINDS
+        known = suite_of(self.suite).kinds if self.suite else (*KINDS, *EXTRA_KINDS)
         wrong = [name for name in self.kinds if name not in known]
         if wrong or not self.kinds:
             raise ConfigError(f"kinds {', '.join(wrong) or '(none)'} are not known: give some of {', '.join(known)}")

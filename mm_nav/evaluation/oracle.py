@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mm_nav.command import PolicyOutput
+from mm_nav.command import Grounding, PolicyOutput
 from mm_nav.goal import PolicyGoal
 from mm_nav.observation import Observation
 from mm_nav.runtime.preprocess import pixel_rays
+from mm_nav.sim.camera import RenderResult
 from mm_nav.sim.simulator import Simulator
 
 _BINS = 48
@@ -30,16 +31,35 @@ class OraclePolicy:
         }
 
     def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput:
-        """Say where the pixels of the wanted models are."""
+        """Say where the pixels of the models are that each phrase wants."""
         camera = self._simulator.config.camera
-        wanted = self._numbers.get(goal.phrase, np.array([], int))
+        seen = self._simulator.render(_WIDTH, _HEIGHT) if camera is not None and observation.image is not None else None
+        target, *others = (self._ground(phrase, seen) for phrase in (goal.phrase, *goal.others))
+        probs = target.bearing_probs
+        near = float(target.bearing_ranges[probs > 0].min()) if target.visible else math.inf
+        return PolicyOutput(
+            observation.stamp_ns,
+            goal.id,
+            target.bearings,
+            probs,
+            target.bearing_ranges,
+            target.visible,
+            float(target.visible > 0 and near < 0.9),
+            np.zeros((0, 8, 2), np.float32),
+            np.zeros(0, np.float32),
+            probs[None] if observation.image is not None else None,
+            others=tuple(others),
+        )
+
+    def _ground(self, phrase: str, seen: RenderResult | None) -> Grounding:
+        camera = self._simulator.config.camera
+        wanted = self._numbers.get(phrase, np.array([], int))
         fov = camera.horizontal_fov if camera is not None else 1.5
         focal = _BINS / 2 / math.tan(fov / 2)
         bearings = np.arctan2(_BINS / 2 - 0.5 - np.arange(_BINS), focal).astype(np.float32)
         probs, ranges = np.full(_BINS, 1.0 / _BINS, np.float32), np.full(_BINS, 3.0, np.float32)
         visible = 0.0
-        if camera is not None and observation.image is not None and len(wanted):
-            seen = self._simulator.render(_WIDTH, _HEIGHT)
+        if camera is not None and seen is not None and len(wanted):
             rows, columns = np.nonzero(np.isin(seen.model_index, wanted))
             if len(rows) >= _MIN_PIXELS:
                 visible = 0.99
@@ -56,16 +76,4 @@ class OraclePolicy:
                 nearest = np.full(_BINS, np.inf)
                 np.minimum.at(nearest, bins, planar)
                 ranges = np.where(np.isfinite(nearest), nearest, 3.0).astype(np.float32)
-        near = float(ranges[probs > 0].min()) if visible else math.inf
-        return PolicyOutput(
-            observation.stamp_ns,
-            goal.id,
-            bearings,
-            probs,
-            ranges,
-            visible,
-            float(visible > 0 and near < 0.9),
-            np.zeros((0, 8, 2), np.float32),
-            np.zeros(0, np.float32),
-            probs[None] if observation.image is not None else None,
-        )
+        return Grounding(bearings, probs, ranges, visible)

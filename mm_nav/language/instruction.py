@@ -1,4 +1,4 @@
-"""Split an instruction into steps, each with the noun phrase that the policy grounds."""
+"""Split an instruction into steps: things to go to or to pass, and motions that need no thing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Literal
 
 from mm_nav.errors import GoalError
 from mm_nav.goal import MAX_INSTRUCTION_CHARACTERS
+from mm_nav.language.motion import Motion, parse_motion
+from mm_nav.language.reference import Reference, parse_reference
+from mm_nav.language.vocabulary import CATEGORIES, COLOURS, FURTHER_WORDS, MATERIALS, SIZES
 
-StepKind = Literal["go_to", "pass"]
+StepKind = Literal["go_to", "pass", "follow", "turn", "move", "wait"]
 
 _SEPARATORS = re.compile(
     r"\s*(?:[.;!?]+\s+|[.;!?]+$|,?\s*\b(?:and\s+)?(?:then|after\s+that|afterwards|next(?!\s+to\b)|finally)\b,?\s*|,\s*and\s+|\s*,\s*)",
@@ -24,15 +27,20 @@ _ON_THE_WAY = re.compile(
     re.IGNORECASE,
 )
 _AND_GO = re.compile(
-    r"\s+and\s+(?=(?:go|drive|move|head|continue|proceed|walk|roll|travel|navigate|carry|keep|stop|come|find|visit|reach)\b)",
+    r"\s+and\s+(?=(?:go|drive|move|head|continue|proceed|walk|roll|travel|navigate|carry|keep|stop|come|find|visit|reach|wait|turn|"
+    r"rotate|follow|back|pass|spin|approach)\b)",
     re.IGNORECASE,
 )
 _POLITE = re.compile(
-    r"^(?:please|kindly|ok(?:ay)?|hey|hi|hello|robot|now|first|so|well|could\s+you|can\s+you|would\s+you|will\s+you|"
-    r"i\s+(?:want|need|would\s+like)\s+you(?:\s+to)?|let'?s|you\s+should)\b[\s,]*",
+    r"^(?:please|kindly|ok(?:ay)?|hey|hi|hello|robot|now|first(?!\s+\S+\s+(?:from|on|in|along)\b)|so|well|could\s+you|can\s+you|would\s+you|will\s+you|"
+    r"i\s+(?:want|need|would\s+like)\s+you(?:\s+to)?|let'?s|you\s+should|(?:find|get|show|fetch)\s+me(?=\s))\b[\s,]*",
     re.IGNORECASE,
 )
-_POLITE_END = re.compile(r"[\s,]*\b(?:please|thanks|thank\s+you|for\s+me)\s*$", re.IGNORECASE)
+_POLITE_END = re.compile(
+    r"[\s,]*\b(?:please|thanks|thank\s+you|for\s+me|slowly|quickly|carefully|immediately|right\s+away|now|as\s+(?:fast|quickly|soon)\s+as\s+"
+    r"(?:you\s+can|possible)|without\s+\w+ing\b[^,]*)\s*$",
+    re.IGNORECASE,
+)
 _VERBS = re.compile(
     r"^(?:go|drive|move|head|navigate|walk|travel|roll|run|come|get|proceed|continue|find|locate|reach|approach|visit|"
     r"search|look|seek|take\s+me|bring\s+me|lead\s+me|make\s+your\s+way|carry\s+on|keep\s+going|stop|wait|park|stand)\b\s*",
@@ -43,17 +51,59 @@ _PREPOSITIONS = re.compile(
     r"to|towards?|at|for|beside|by|of|from|in)\b\s*)+",
     re.IGNORECASE,
 )
-_DETERMINED = re.compile(r"\b(?:the|that|this|one\s+of\s+the)\s+\S.*$", re.IGNORECASE)
-_INDEFINITE = re.compile(r"\b(?:a|an|any|some)\s+\S.*$", re.IGNORECASE)
+_FILLER = re.compile(
+    r"\bgo\s+ahead\s+and\b|(?<=look)\s+around(?=\s+for\b)|(?<=looking)\s+around(?=\s+for\b)", re.IGNORECASE
+)
+_SAYS_NOTHING = {"and", "then", "go", "drive", "go and", "turn", "move"}
+_PRONOUNS = {"it", "there", "them", "this", "that", "here", "him", "her"}
+_AFTER_THE_THING = re.compile(
+    r"\s+(?:is\s+(?:where|what|your|the\s+(?:goal|target|destination))\b.*|somewhere(?:\s+(?:in|around)\b.*)?|"
+    r"so\s+(?:that\s+)?(?:i|we|you)\b.*|because\b.*)$",
+    re.IGNORECASE,
+)
+_DETERMINER = re.compile(r"\b(?:the|that|this|one\s+of\s+the|a|an|any|some)\s+(?=\S)", re.IGNORECASE)
+_DEFINITE = re.compile(r"\b(?:the|that|this)\s+\S", re.IGNORECASE)
+# "take a look at the door", "come to a halt", "wait a moment", "see if that works": no things to go to.
+_IDIOMS = re.compile(
+    r"(?:a|an|the|some)\s+(?:quick\s+|short\s+|good\s+|complete\s+|full\s+)?(?:look|bit|little|seat|moment|halt|stop|standstill|walk|trip|"
+    r"ride|drive|tour|visit|peek|glance|way|direction|position|location|place|spot|vicinity|presence|job|task|goal|target|destination|"
+    r"front|side|left|right|robot|room(?=\s+(?:for|and|until)\b)|area|environment|scene)\b(?!\s+(?:door|chair|\w+\s+(?:from|on)))|(?:that|this)\s+(?:is|you|can|way)\b",
+    re.IGNORECASE,
+)
+_NOUNS = "|".join(
+    sorted(
+        {re.escape(w) for t in (CATEGORIES, FURTHER_WORDS) for words in t.values() for w in words}
+        | {"thing", "object", "item"},
+        key=lambda w: (-len(w), w),
+    )
+)
+_COLOUR_WORDS = {word for words in COLOURS.values() for word in words}
+_ADJECTIVES = "|".join(sorted({*_COLOUR_WORDS, *MATERIALS, *SIZES}, key=lambda w: (-len(w), w)))
+_ORDERS = (
+    r"first|second|third|fourth|fifth|last|nearest|closest|farthest|furthest|left[\s-]?most|right[\s-]?most|left|right|"
+    r"middle|other"
+)
+_BARE = re.compile(rf"\b(?:(?:{_ORDERS}|{_ADJECTIVES})\s+){{0,3}}(?:{_NOUNS})s?\b.*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do. kind: "go_to" stops there, "pass" only goes by. phrase: what to look for. text: the clause."""
+    """One thing to do.
+
+    kind: "go_to" stops at a thing, "pass" only goes by it, "follow" keeps to the corridor until the thing ("" = to its end);
+    "turn" (amount: rad, counter-clockwise), "move" (amount: metres, forward) and "wait" (amount: seconds) need no thing.
+    phrase: the noun phrase of the thing, "" = none. text: the clause. reference: the phrase taken apart; None = no thing.
+    """
 
     kind: StepKind
     phrase: str
     text: str
+    amount: float = 0.0
+
+    @property
+    def reference(self) -> Reference | None:
+        """What the phrase refers to."""
+        return parse_reference(self.phrase) if self.phrase else None
 
 
 def parse_instruction(text: str) -> tuple[Step, ...]:
@@ -71,43 +121,77 @@ def parse_instruction(text: str) -> tuple[Step, ...]:
         raise GoalError(f"the instruction {text!r} has no words: say where to go, such as 'go to the red chair'")
     steps: list[Step] = []
     for clause in _clauses(cleaned):
-        steps.extend(_steps_of(clause))
+        found = _steps_of(clause)
+        if steps and [step.kind for step in found] == ["wait"] and found[0].amount == 0.0:
+            continue  # "and stop there": it stops anyway
+        if steps and found[0].phrase.lower() in _PRONOUNS:
+            continue  # "... and drive up to it"
+        steps.extend(found)
     return tuple(steps) or (Step("go_to", cleaned, cleaned),)
 
 
 def _clauses(text: str) -> list[str]:
     parts: list[str] = []
+    text = _FILLER.sub(" ", text)
     for piece in _SEPARATORS.split(text):
         for clause in _AND_GO.split(piece or ""):
             clause = clause.strip(" ,.;!?")
-            clause = _POLITE_END.sub("", clause)
+            while (shorter := _POLITE_END.sub("", clause)) != clause:
+                clause = shorter
             while (shorter := _POLITE.sub("", clause)) != clause:
                 clause = shorter
             # A clause without a word of its own ("please", "and") says nothing.
-            if re.search(r"[^\W\d_]{2,}", clause) and clause.lower() not in {"and", "then", "stop", "stop there"}:
+            if re.search(r"[^\W\d_]{2,}", clause) and clause.lower() not in _SAYS_NOTHING:
                 parts.append(clause)
     return parts
 
 
 def _steps_of(clause: str) -> list[Step]:
+    motion = parse_motion(clause)
+    if motion is not None:
+        return _motion_steps(motion, clause)
     match = _ON_THE_WAY.match(clause)
     if match is None or not _noun_phrase(match["passed"]):
+        return [Step("go_to", _noun_phrase(clause), clause)]
+    before = _noun_phrase(match["before"])
+    if re.match(r".*\baround\s", clause[: match.start("passed")], re.IGNORECASE) and _DEFINITE.search(match["before"]):
         return [Step("go_to", _noun_phrase(clause), clause)]
     steps = [Step("pass", _noun_phrase(match["passed"]), f"past {match['passed'].strip()}")]
     if match["goal"]:
         steps.append(Step("go_to", _noun_phrase(match["goal"]), f"to {match['goal'].strip()}"))
-    elif (before := _noun_phrase(match["before"])) and _DETERMINED.search(match["before"]):
+    elif before and _DEFINITE.search(match["before"]):
         # "go to the chair past the table": the place to stop at was said first.
         steps.append(Step("go_to", before, match["before"].strip()))
     return steps
 
 
+def _motion_steps(motion: Motion, clause: str) -> list[Step]:
+    if motion.kind == "turn" and motion.until:
+        place = _noun_phrase(motion.until)
+        return [Step("pass", place, f"to {motion.until}"), Step("turn", "", clause, motion.amount)]
+    return [Step(motion.kind, _noun_phrase(motion.until) if motion.until else "", clause, motion.amount)]
+
+
 def _noun_phrase(clause: str) -> str:
     """Return the thing that the clause is about: from its determiner on, or what is left after verb and preposition."""
-    for pattern in (_DETERMINED, _INDEFINITE):
-        found = pattern.search(clause)
-        if found and not re.match(r"a\s+(?:look|bit|little|seat|moment)\b", found[0], re.IGNORECASE):
-            return found[0].strip()
-    rest = _VERBS.sub("", clause.strip())
-    rest = _PREPOSITIONS.sub("", rest)
-    return rest.strip() or clause.strip()
+    clause = clause.strip()
+    shorter = _AFTER_THE_THING.sub("", clause)
+    clause = shorter if re.search(r"[^\W\d_]{2,}", shorter) else clause
+    rest = _PREPOSITIONS.sub("", _VERBS.sub("", clause)).strip()
+    bare = _BARE.search(clause)
+    for found in _DETERMINER.finditer(clause):
+        if _IDIOMS.match(clause, found.start()):
+            continue
+        if bare and bare.start() < found.start():
+            break  # "chair next to the table": the noun without a determiner comes first
+        if (
+            found[0].lower().startswith(("that", "this"))
+            and found.start()
+            and rest
+            and not clause[found.start() :].startswith(rest)
+        ):
+            break  # "chair that is red"
+        return clause[found.start() :].strip()
+    if bare and (not rest or len(rest.split()) > 4 or bare[0] in rest):
+        return bare[0].strip()
+    return rest or clause

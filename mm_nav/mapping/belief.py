@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from mm_nav.command import PolicyOutput
 from mm_nav.geometry import Pose2D, wrap_angle
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 
 # Bins next to the peak belong to it.
 _PEAK_WIDTH = 0.12
-_MAX_EVIDENCE, _MIN_EVIDENCE = 6.0, -2.0
-_CLIP = 0.02
+MAX_EVIDENCE, MIN_EVIDENCE = 6.0, -2.0
+CLIP = 0.02
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,26 @@ class Hypothesis:
         return np.array([self.x, self.y])
 
 
+class Sighting(Protocol):
+    """Grounding of one phrase in one view: a PolicyOutput, or a Grounding of another phrase. Fields as there."""
+
+    @property
+    def bearings(self) -> npt.NDArray[np.float32]:
+        """Bin centres (B,), rad in base_link."""
+
+    @property
+    def bearing_probs(self) -> npt.NDArray[np.float32]:
+        """Where it is (B,), given that it is in view."""
+
+    @property
+    def bearing_ranges(self) -> npt.NDArray[np.float32]:
+        """Metres (B,) to its surface."""
+
+    @property
+    def visible(self) -> float:
+        """Probability that it is in view."""
+
+
 @dataclass(frozen=True)
 class BeliefConfig:
     """gain: share of a view's log-odds that is believed, 0 to 1, since views of the same place are not independent.
@@ -58,7 +78,7 @@ class BeliefConfig:
 
 
 class TargetBelief:
-    """Fuses PolicyOutput grounding over time."""
+    """Fuses the grounding of one phrase over time."""
 
     def __init__(self, config: BeliefConfig | None = None) -> None:
         self.config = config or BeliefConfig()
@@ -91,10 +111,10 @@ class TargetBelief:
         ]
         self._prune()
 
-    def update(self, output: PolicyOutput, pose: Pose2D, grid: OccupancyGrid, horizontal_fov: float) -> None:
+    def update(self, output: Sighting, pose: Pose2D, grid: OccupancyGrid, horizontal_fov: float) -> None:
         """Fuse one view taken from `pose` (map frame)."""
         seen: list[int] = []
-        visible = min(max(output.visible, _CLIP), 1.0 - _CLIP)
+        visible = min(max(output.visible, CLIP), 1.0 - CLIP)
         for bearing, reach, mass in _peaks(output):
             if visible * mass < 0.5 * self.config.min_visible:
                 continue
@@ -116,7 +136,7 @@ class TargetBelief:
             self.hypotheses[index] = Hypothesis(
                 old.x + share * (x - old.x),
                 old.y + share * (y - old.y),
-                min(_MAX_EVIDENCE, old.evidence + evidence),
+                min(MAX_EVIDENCE, old.evidence + evidence),
                 (1.0 - share) * (old.variance + 0.01),
                 old.views + 1,
             )
@@ -146,14 +166,14 @@ class TargetBelief:
         return int(np.argmin(distances))
 
     def _prune(self) -> None:
-        self.hypotheses = [h for h in self.hypotheses if h.evidence > _MIN_EVIDENCE]
+        self.hypotheses = [h for h in self.hypotheses if h.evidence > MIN_EVIDENCE]
 
 
 def _changed(h: Hypothesis, evidence: float) -> Hypothesis:
-    return Hypothesis(h.x, h.y, evidence, h.variance, h.views)
+    return replace(h, evidence=evidence)
 
 
-def _peaks(output: PolicyOutput, most: int = 2) -> list[tuple[float, float, float]]:
+def _peaks(output: Sighting, most: int = 2) -> list[tuple[float, float, float]]:
     """Return (bearing, range, mass) of the strongest peaks of the bearing distribution."""
     probs = output.bearing_probs.astype(np.float64).copy()
     peaks = []

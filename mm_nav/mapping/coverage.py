@@ -26,7 +26,7 @@ class CameraCoverage:
         self._seen = np.zeros(grid.shape, bool)
 
     def seen(self) -> npt.NDArray[np.bool_]:
-        """Return (H, W) cells of the grid that were looked at."""
+        """Return (H, W) cells of the grid that were looked at; of occupied ones, those whose surface was."""
         self._follow()
         return self._seen
 
@@ -46,7 +46,13 @@ class CameraCoverage:
         cells = (outline - self.grid.origin) / self.grid.resolution - 0.5
         mask = np.zeros(self.grid.shape, np.uint8)
         cv2.fillPoly(mask, [np.round(cells * 16).astype(np.int32)], 1, shift=4)
-        self._seen |= mask > 0
+        # Surfaces: the cells of the hits and those around them.
+        struck = cells[1:][ranges[inside] < self.max_range]
+        index = np.round(struck).astype(np.int64)
+        index = index[((index >= 0) & (index < np.array(mask.shape)[::-1])).all(axis=1)]
+        hits = np.zeros(self.grid.shape, np.uint8)
+        hits[index[:, 1], index[:, 0]] = 1
+        self._seen |= (mask > 0) | (cv2.dilate(hits, np.ones((5, 5), np.uint8)) > 0)
 
     def reset(self) -> None:
         """Forget everything: another thing is being looked for."""

@@ -19,7 +19,7 @@ from sensor_msgs.msg import LaserScan as LaserScanMessage
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker
 
-from mm_nav.command import PolicyOutput
+from mm_nav.command import Grounding, PolicyOutput
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import PolicyGoal
 from mm_nav.mapping.occupancy_grid import GridExport
@@ -222,6 +222,9 @@ def policy_message(output: PolicyOutput, frame: str) -> PolicyOutputMessage:
     if output.heatmap is not None:
         message.heatmap_height, message.heatmap_width = output.heatmap.shape
         message.heatmap = floats(output.heatmap)
+    message.others_visible = floats([other.visible for other in output.others])
+    message.others_bearing_probs = floats(_rows([other.bearing_probs for other in output.others]))
+    message.others_bearing_ranges = floats(_rows([other.bearing_ranges for other in output.others]))
     message.inference_ms = float(output.inference_ms)
     return message
 
@@ -229,10 +232,13 @@ def policy_message(output: PolicyOutput, frame: str) -> PolicyOutputMessage:
 def policy_from(message: PolicyOutputMessage) -> PolicyOutput:
     """Return what a mm_nav_interfaces/PolicyOutput holds."""
     heatmap = np.asarray(message.heatmap, np.float32).reshape(message.heatmap_height, message.heatmap_width)
+    bearings = np.asarray(message.bearings, np.float32)
+    probs = np.asarray(message.others_bearing_probs, np.float32).reshape(len(message.others_visible), len(bearings))
+    ranges = np.asarray(message.others_bearing_ranges, np.float32).reshape(probs.shape)
     return PolicyOutput(
         stamp_ns=stamp_ns(message.header),
         goal_id=message.goal_id,
-        bearings=np.asarray(message.bearings, np.float32),
+        bearings=bearings,
         bearing_probs=np.asarray(message.bearing_probs, np.float32),
         bearing_ranges=np.asarray(message.bearing_ranges, np.float32),
         visible=as_float(message.visible),
@@ -243,7 +249,15 @@ def policy_from(message: PolicyOutputMessage) -> PolicyOutput:
         waypoint_probs=np.asarray(message.waypoint_probs, np.float32),
         heatmap=heatmap if heatmap.size else None,
         inference_ms=float(message.inference_ms),
+        others=tuple(
+            Grounding(bearings, probs[k], ranges[k], as_float(visible))
+            for k, visible in enumerate(message.others_visible)
+        ),
     )
+
+
+def _rows(rows: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    return np.concatenate(rows) if rows else np.zeros(0, np.float32)
 
 
 def as_float(value: float) -> float:
@@ -257,6 +271,7 @@ def policy_goal_message(goal: PolicyGoal | None) -> PolicyGoalMessage:
     if goal is None:
         return message
     message.id, message.phrase = goal.id, goal.phrase
+    message.others = list(goal.others)
     if goal.pose is not None:
         message.has_pose = True
         message.pose = pose_message(goal.pose, 0, "").pose
@@ -268,7 +283,7 @@ def policy_goal_from(message: PolicyGoalMessage) -> PolicyGoal | None:
     if not message.id:
         return None
     pose = pose_from(PoseStamped(pose=message.pose)) if message.has_pose else None
-    return PolicyGoal(message.id, message.phrase, pose)
+    return PolicyGoal(message.id, message.phrase, pose, others=tuple(message.others))
 
 
 def target_marker(x: float, y: float, confidence: float, nanoseconds: int, frame: str) -> Marker:

@@ -8,6 +8,7 @@ import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path as FilePath
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -25,9 +26,10 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
 from mm_nav.command import Command, ErrorCode, PolicyOutput, Stage
-from mm_nav.errors import GoalError, SensorError
+from mm_nav.errors import GoalError, ModelError, SensorError
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal, PolicyGoal
+from mm_nav.language.knowledge import Knowledge
 from mm_nav.navigator import Navigator
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.observation import Observation
@@ -37,6 +39,8 @@ from mm_nav.ros.parameters import ParameterSpec, specs_of
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.tf_buffer import StaticTransforms
 from mm_nav.ros.topics import frames, topics
+from mm_nav.runtime.manifest import load_manifest
+from mm_nav.runtime.policy import default_model
 from mm_nav.safety.watchdog import Watchdog
 from mm_nav.sensing.messages import odometry_from, scan_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
@@ -61,6 +65,9 @@ class NavigatorNode(StackNode):
         ParameterSpec("inference_timeout", 1.0, "a goal fails when the policy is silent for this long, s", 0.1, 10.0),
         ParameterSpec("guard_timeout", 0.4, "a goal fails when the guard is silent for this long, s", 0.1, 10.0),
         ParameterSpec("default_timeout", 180.0, "time for a goal that names none, s", 1.0, 86400.0),
+        ParameterSpec(
+            "model", "", "ONNX model whose manifest says what can be named; empty = the one that comes with mm_nav"
+        ),
         ParameterSpec("map_period", 1.0, "time between two maps, s", 0.1, 60.0),
         *specs_of(NavigatorConfig()),
     )
@@ -72,7 +79,17 @@ class NavigatorNode(StackNode):
     def configure(self) -> None:
         """Create the navigator, publishers, subscriptions and the action server."""
         values = {spec.name: self.value(spec.name) for spec in specs_of(NavigatorConfig())}
-        self.navigator = Navigator(RobotConfig(), replace(NavigatorConfig(), **values), self._policy_output)
+        model = str(self.value("model"))
+        categories: tuple[str, ...] = ()
+        try:
+            categories = load_manifest(FilePath(model) if model else default_model())[0].categories
+        except ModelError as error:
+            self.get_logger().warning(
+                f"which words the model knows cannot be read, so all are taken to be known: {error}"
+            )
+        self.navigator = Navigator(
+            RobotConfig(), replace(NavigatorConfig(), **values), self._policy_output, Knowledge(categories)
+        )
         self._sync = ObservationSynchronizer(SyncConfig(triggers=("scan",), expect_images=False))
         self._outputs: dict[tuple[int, str], PolicyOutput] = {}
         self._waiting: deque[tuple[Observation, float]] = deque(maxlen=3)
@@ -171,12 +188,18 @@ class NavigatorNode(StackNode):
             handle.execute()
             self._end(ErrorCode.INVALID_GOAL, str(error))
             return
+        if self.navigator.refusal:
+            refusal = self.navigator.refusal
+            self.navigator.cancel()
+            handle.execute()
+            self._end(ErrorCode.UNKNOWN_TARGET, refusal)
+            return
         limits = {
             "scan": float(self.value("sensor_timeout")),
             "odom": float(self.value("sensor_timeout")),
             "guard_status": float(self.value("guard_timeout")),
         }
-        if self.navigator.policy_goal is not None:
+        if self.navigator.needs_policy:
             limits["policy"] = float(self.value("inference_timeout"))
         # A little grace at the start: the network is asked only from now on.
         self._watchdog = Watchdog(limits, now + 0.5)
@@ -327,8 +350,10 @@ class NavigatorNode(StackNode):
             self.navigator.cancel()
             self._end(ErrorCode.CANCELED, "canceled")
             return
+        if self.navigator.policy_goal is None:
+            # A motion asks the policy nothing; its silence counts from the next phrase on.
+            self._heard("policy")
         silent = self._watchdog.silent(self.steady_s())
-        silent = tuple(name for name in silent if name != "policy" or self.navigator.policy_goal is not None)
         if silent:
             self.navigator.cancel()
             self._end(_LOST[silent[0]], f"nothing came on '{silent[0]}' any more: is its node running?")

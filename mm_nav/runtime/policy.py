@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from mm_nav.command import PolicyOutput
+from mm_nav.command import Grounding, PolicyOutput
 from mm_nav.errors import ModelError
 from mm_nav.goal import PolicyGoal
 from mm_nav.language.encoder import TextEncoder
+from mm_nav.language.knowledge import Knowledge
 from mm_nav.observation import Observation
 from mm_nav.resources import resource_path
 from mm_nav.runtime.manifest import load_manifest
@@ -22,6 +25,7 @@ from mm_nav.runtime.session import open_session, resolve_providers
 PolicySource = Callable[[Observation, PolicyGoal], PolicyOutput | None]
 
 INPUTS = ("image", "image_present", "rays", "ranges", "ranges_valid", "language", "language_mask", "pose")
+_GROUNDING = ("bearing_probs", "bearing_ranges", "visible")
 OUTPUTS = ("bearing_probs", "bearing_ranges", "heatmap", "visible", "arrived", "waypoints", "waypoint_probs")
 
 
@@ -46,13 +50,16 @@ class OnnxPolicy:
             raise ModelError(f"{self.path} reads {sorted(names)}, a policy reads {sorted(INPUTS)}: export it again")
         self._preprocess = Preprocessor(self.config)
         self._encoder = TextEncoder(self.config.language_tokens)
+        # What the model can name; the encoder is shared, since a goal's words are looked at only once.
+        self.knowledge = Knowledge(self.manifest.categories, lambda: self._encoder)
 
     def prepare(self, goal: PolicyGoal) -> None:
-        """Encode the goal's phrase now, so that the first step does not pay for it."""
-        self._encoder.encode(goal.phrase)
+        """Encode the goal's phrases now, so that the first step does not pay for it."""
+        for phrase in (goal.phrase, *goal.others):
+            self._encoder.encode(phrase)
 
     def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput:
-        """Run the network once."""
+        """Run the network, once per phrase of the goal."""
         started = time.perf_counter()
         image, present, geometry = self._preprocess.image(observation.image)
         ranges, valid = self._preprocess.scan(observation.scan)
@@ -69,6 +76,7 @@ class OnnxPolicy:
         }
         out = dict(zip(OUTPUTS, self._session.run(list(OUTPUTS), feed), strict=True))
         camera = float(present[0, 0]) > 0
+        others = tuple(self._ground(feed, phrase, geometry.column_bearings, camera) for phrase in goal.others)
         seen = camera and bool(mask.any())
         return PolicyOutput(
             stamp_ns=observation.stamp_ns,
@@ -83,4 +91,13 @@ class OnnxPolicy:
             waypoint_probs=np.asarray(out["waypoint_probs"][0]),
             heatmap=np.asarray(out["heatmap"][0]) if camera else None,
             inference_ms=1e3 * (time.perf_counter() - started),
+            others=others,
         )
+
+    def _ground(self, feed: dict[str, Any], phrase: str, bearings: npt.NDArray[np.float32], camera: bool) -> Grounding:
+        """Ask where another phrase's thing is in the same view."""
+        language, mask = self._encoder.encode(phrase)
+        asked = {**feed, "language": language[None], "language_mask": mask[None]}
+        probs, ranges, visible = self._session.run(list(_GROUNDING), asked)
+        seen = camera and bool(mask.any())
+        return Grounding(bearings, np.asarray(probs[0]), np.asarray(ranges[0]), float(visible[0]) if seen else 0.0)

@@ -20,7 +20,8 @@ from mm_nav.sim.surface import Floats
 
 Boxes = npt.NDArray[np.float64]
 
-_ROOF_SHARE, _ROOF_HEIGHT_M, _LAYERS = 0.4, 1.8, 12
+_ROOF_SHARE, _CEILING_SHARE, _ROOF_HEIGHT_M, _LAYERS = 0.4, 0.6, 1.8, 12
+_NONE = -2  # no model; -1 = a plane, which can be a ceiling as well as the ground
 _CHUNK = 65536  # rays at a time: memory does not grow with the picture
 _COARSE_SIDE = 160  # cells of the longer side of the map in which viewpoints are looked for
 _PLACES, _HEADINGS = 70, 8
@@ -132,13 +133,15 @@ def _ground_level(scene: Scene) -> float:
 
 
 def _roofs(scene: Scene, ground: float) -> frozenset[int]:
-    """Return the models that, high up, cover much of the world."""
+    """Return the models that, high up, cover much of the world, each alone or as a ceiling made of many."""
     origins = _rays_from_above(scene, top_frame(scene, _COARSE_SIDE))
     down = _downwards(len(origins))
     roofs: frozenset[int] = frozenset()
     for _ in range(_LAYERS):
         model = _start_below(scene, origins, down, ground, roofs)
-        found = {index for index in set(model[model >= 0].tolist()) if (model == index).mean() > _ROOF_SHARE}
+        high = set(model[model > _NONE].tolist())
+        ceiling = (model > _NONE).mean() > _CEILING_SHARE
+        found = {index for index in high if ceiling or (model == index).mean() > _ROOF_SHARE}
         if not found - roofs:
             break
         roofs |= found
@@ -148,34 +151,36 @@ def _roofs(scene: Scene, ground: float) -> frozenset[int]:
 def _start_below(
     scene: Scene, origins: Floats, down: Floats, ground: float, roofs: frozenset[int]
 ) -> npt.NDArray[np.int32]:
-    """Start rays (N,) below the roofs, `origins` change in place, and return which other model each meets high up, -1 =
+    """Start rays (N,) below the roofs, `origins` change in place, and return which other model each meets high up, _NONE =
     none.
 
     A block that stands on the ground is no roof, however much it covers: below its top there is only its own bottom.
     """
     owner = scene.layer.surface.model
-    met = np.full(len(origins), -1, np.int32)
+    met = np.full(len(origins), _NONE, np.int32)
     if not len(owner):
         return met
     rows = np.arange(len(origins))
     for _ in range(_LAYERS):
         hits = scene.layer.intersect(origins[rows], down[rows])
-        model = np.where(hits.triangle >= 0, owner[np.maximum(hits.triangle, 0)], -1)
+        model = owner[np.maximum(hits.triangle, 0)]
         height = origins[rows, 2] - hits.distance
-        high = (height > ground + _ROOF_HEIGHT_M) & (model >= 0)
+        high = (height > ground + _ROOF_HEIGHT_M) & (hits.triangle >= 0)
         rows, model, height = rows[high], model[high], height[high]
         if not len(rows):
             break
         below = origins[rows]
         below[:, 2] = height - 0.01
         under = scene.layer.intersect(below, down[rows])
-        leaves = np.einsum("ij,ij->i", down[rows], under.normal) > 0  # the ray comes out of something
+        # The ray comes out of the thing that it went into; floors of other models can face down as well.
+        leaves = np.einsum("ij,ij->i", down[rows], under.normal) > 0
+        leaves &= owner[np.maximum(under.triangle, 0)] == model
         block = leaves & (under.triangle >= 0) & (below[:, 2] - under.distance < ground + 0.5)
         open_ = ~block
         met[rows[open_]] = model[open_]
         covered = open_ & np.isin(model, list(roofs))
         rows = rows[covered]
-        met[rows] = -1
+        met[rows] = _NONE
         origins[rows, 2] = height[covered] - 0.01
         if not len(rows):
             break

@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D
-from mm_nav.sim.instructions import KINDS, Instruction, Split, sample_instruction
+from mm_nav.sim.instructions import EXTRA_KINDS, KINDS, Instruction, Split, relation_instruction, sample_instruction
+from mm_nav.sim.objects import scene_walls
+from mm_nav.sim.relation_phrases import RELATION_KINDS
 from mm_nav.sim.simulator import Simulator
 from mm_nav.sim.task_world import TaskWorld, generated_task_world
 
@@ -25,7 +27,7 @@ _STOPPED = 0.02  # m/s and rad/s
 class Episode:
     """One task. The same seed and kind give the same task.
 
-    seed: of the world, the sentence and the sensors' noise. kind: one of mm_nav.sim.instructions.KINDS, or "pose".
+    seed: of the world, the sentence and the sensors' noise. kind: one of mm_nav.sim.instructions.KINDS or EXTRA_KINDS, or "pose".
     steps: per step of the sentence, the names of the objects that satisfy it. phrases: the noun phrase of each step.
     start: world frame. pose: the goal of kind "pose", world frame.
     """
@@ -62,6 +64,14 @@ def make_episode(
     _check_kind(kind)
     generated, task = generated_task_world(seed)
     rng = np.random.default_rng([seed, 11])
+    if kind == "relation":
+        # Few worlds have nothing to tell apart; then the seed's world of another style is taken.
+        for style in (None, "apartment", "cluttered", "office", "room"):
+            generated, task = (generated, task) if style is None else generated_task_world(seed, style)
+            found = _relation_episode(task, generated.start, seed, rng, split, min_distance_m)
+            if found is not None:
+                return found, task
+        raise ConfigError(f"no relation tells things apart in the worlds of seed {seed}: use another seed")
     return episode_in(task, generated.start, seed, rng, kind, split, min_distance_m), task
 
 
@@ -78,6 +88,11 @@ def episode_in(
     _check_kind(kind)
     if kind == "pose":
         return _pose_episode(seed, rng, start, task)
+    if kind == "relation":
+        found = _relation_episode(task, start, seed, rng, split, min_distance_m)
+        if found is None:
+            raise ConfigError(f"no relation tells things apart in the world of seed {seed}: use another seed")
+        return found
     best: tuple[float, Instruction] | None = None
     for index in rng.permutation(len(task.objects)):
         drawn = sample_instruction(rng, task.objects[index], task.objects, kind, split)
@@ -93,8 +108,33 @@ def episode_in(
 
 
 def _check_kind(kind: str) -> None:
-    if kind not in (*KINDS, "pose"):
-        raise ConfigError(f"episode kind '{kind}' is not known: give one of {', '.join((*KINDS, 'pose'))}")
+    known = (*KINDS, *EXTRA_KINDS, "pose")
+    if kind not in known:
+        raise ConfigError(f"episode kind '{kind}' is not known: give one of {', '.join(known)}")
+
+
+def _relation_episode(
+    task: TaskWorld, start: Pose2D, seed: int, rng: np.random.Generator, split: Split, min_distance_m: float
+) -> Episode | None:
+    """Return an episode that names its target by a relation, with something of the same category that does not fit."""
+    walls = scene_walls(task.world)
+    near: Episode | None = None
+    # The kind is drawn first, or else the most frequent ("not") would be nearly all there is.
+    for relation in rng.permutation(RELATION_KINDS):
+        for index in rng.permutation(len(task.objects)):
+            target = task.objects[index]
+            said = relation_instruction(rng, target, task.objects, walls, start, split, (str(relation),))
+            if said is None:
+                continue
+            if all(item.name in said.target_names for item in task.objects if item.category == target.category):
+                continue
+            length = task.shortest_path(start, said.steps, step_radii(1))
+            episode = Episode(seed, said.kind, said.text, said.steps, said.phrases, start)
+            if math.isfinite(length) and length >= min_distance_m:
+                return episode
+            if math.isfinite(length) and length > 0.0 and near is None:
+                near = episode
+    return near
 
 
 def step_radii(count: int) -> tuple[float, ...]:

@@ -53,7 +53,7 @@ def draw_task(
 
 def instructed(task: TaskWorld, start: Pose2D, seed: int, instruction: str) -> Episode:
     """Return the task of a given sentence. Raises ConfigError when nothing in the world is called so."""
-    phrases = tuple(step.phrase for step in parse_instruction(instruction))
+    phrases = tuple(step.phrase for step in parse_instruction(instruction) if step.phrase)
     steps = tuple(named(phrase, task.objects) for phrase in phrases)
     return Episode(seed, "sequence" if len(steps) > 1 else "given", instruction, steps, phrases, start)
 

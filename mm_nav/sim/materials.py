@@ -20,7 +20,9 @@ Image = npt.NDArray[np.uint8]
 
 MAX_TEXTURE_BYTES = 128 * 1024 * 1024
 MAX_TEXTURE_PIXELS = 100_000_000
+MAX_HEIGHTMAP_PIXELS = 20_000_000
 MAX_TEXTURE_SIDE = 2048
+_HEIGHT_LIMIT = 1e5  # metres, or grey values: 16 bits hold 65535
 
 # The plain colours that Gazebo Classic's media/materials/scripts/gazebo.material defines (diffuse), as the
 # specification
@@ -56,6 +58,7 @@ class Material:
     """How a surface looks. diffuse, emissive: RGB in [0, 1]. texture: (H, W, 3) uint8 RGB, multiplied by diffuse.
 
     opacity: 1 = solid. alpha: (H', W') uint8, opacity by texture coordinates, of surfaces with holes (leaves, fences).
+    texture_scale: how many times larger than the texture coordinates say the texture is, about its middle, in u and v.
     """
 
     diffuse: Colour = (0.7, 0.7, 0.7)
@@ -63,6 +66,7 @@ class Material:
     texture: Image | None = None
     opacity: float = 1.0
     alpha: Image | None = None
+    texture_scale: tuple[float, float] = (1.0, 1.0)
 
 
 @lru_cache(maxsize=512)
@@ -127,6 +131,27 @@ def decode_alpha(data: npt.NDArray[np.uint8]) -> Image | None:
     return None if image.min() == 255 else _limited(image)
 
 
+def decode_heights(path: Path) -> npt.NDArray[np.float64] | None:
+    """Return the first channel of a picture file as (H, W) float64 numbers as they are stored (8 or 16 bits, or float),
+    at least 2 x 2, or None when it cannot be read (see decode_texture). Holes in elevation models ("no data", far below
+    anything) get the lowest height.
+    """
+    data = _read(str(path))
+    try:
+        with warnings.catch_warnings(), PIL.Image.open(io.BytesIO(data.tobytes() if data is not None else b"")) as file:
+            warnings.simplefilter("ignore")
+            if not 4 <= file.width * file.height <= MAX_HEIGHTMAP_PIXELS:
+                return None
+            heights = np.asarray(file.convert("L") if file.mode in ("P", "1") else file, np.float64)
+    except (OSError, ValueError, SyntaxError, struct.error, PIL.Image.DecompressionBombError):
+        return None
+    heights = heights if heights.ndim == 2 else heights[..., 0]
+    known = np.abs(heights) < _HEIGHT_LIMIT  # NaN is not either
+    if min(heights.shape) < 2 or not known.any():
+        return None
+    return np.where(known, heights, heights[known].min())
+
+
 def _limited(image: Image) -> Image:
     side = max(image.shape[:2])
     if side > MAX_TEXTURE_SIDE:
@@ -170,13 +195,14 @@ def gazebo_material(name: str) -> Material | None:
 class ScriptMaterial:
     """What an OGRE material script says about one material. texture: the file name it gives, not yet resolved.
 
-    cut_out: whether the texture's alpha makes holes.
+    cut_out: whether the texture's alpha makes holes. scale: of the texture, in u and v.
     """
 
     diffuse: Colour | None = None
     texture: str = ""
     opacity: float = 1.0
     cut_out: bool = False
+    scale: tuple[float, float] = (1.0, 1.0)
 
 
 def parse_script(text: str) -> dict[str, ScriptMaterial]:
@@ -202,8 +228,20 @@ def parse_script(text: str) -> dict[str, ScriptMaterial]:
                 colour = (values[0], values[1], values[2])
                 opacity = values[3] if len(values) == 4 and "alpha_blend" in body else 1.0
         picture = texture.group(1).strip('"') if texture else base.texture
-        found[head.group(1).strip('"')] = ScriptMaterial(colour, picture, opacity, blended or base.cut_out)
+        found[head.group(1).strip('"')] = ScriptMaterial(
+            colour, picture, opacity, blended or base.cut_out, _texture_scale(body) or base.scale
+        )
     return found
+
+
+def _texture_scale(body: str) -> tuple[float, float] | None:
+    unit = re.search(r"\btexture_unit\b[^{]{0,200}\{([^}]{0,4000})", body)
+    match = re.search(r"^[ \t]*scale[ \t]+(\S+)[ \t]+(\S+)", unit[1], flags=re.MULTILINE) if unit else None
+    try:
+        u, v = (float(word) for word in match.groups()) if match else (0.0, 0.0)
+    except ValueError:
+        return None
+    return (u, v) if 1e-4 < abs(u) < 1e4 and 1e-4 < abs(v) < 1e4 else None
 
 
 def _without_comments(text: str) -> str:

@@ -15,7 +15,7 @@ from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped
 
 from mm_nav.errors import WorldError
 from mm_nav.sim.materials import Colour, Material
-from mm_nav.sim.mesh_files import MAX_TRIANGLES, MeshError, MeshFiles, floats, unit_normals
+from mm_nav.sim.mesh_files import MAX_TRIANGLES, MeshError, MeshFiles, floats, integers, unit_normals
 from mm_nav.sim.mesh_primitives import MeshPart
 from mm_nav.sim.sdf_xml import MAX_XML_BYTES, parse_xml
 
@@ -53,6 +53,7 @@ class _Reader:
         # Exporters give a scene and its node the same id, so an id counts only together with its tag.
         self.ids = {(str(e.tag), str(e.get("id"))): e for e in root.iter() if e.get("id")}
         self.materials: dict[str, Material | None] = {}
+        self.sources: dict[str, npt.NDArray[np.float64]] = {}
         self.geometries: dict[str, list[tuple[str, MeshPart]]] = {}
         self.found: list[MeshPart] = []
 
@@ -69,16 +70,16 @@ class _Reader:
             scene = self.root.find("library_visual_scenes/visual_scene")
         if scene is not None:
             for node in scene.findall("node"):
-                self.visit(node, np.eye(4), "", 0)
-        scale = np.diag([meter, meter, meter, 1.0])
-        return [part.transformed(scale) for part in self.found]
+                self.visit(node, np.diag([meter, meter, meter, 1.0]), "", 0)
+        return self.found
 
     def visit(self, node: Element, parent: npt.NDArray[np.float64], name: str, depth: int) -> None:
         if depth > _MAX_DEPTH:
             raise MeshError(
                 f"{self.path}: nodes are nested deeper than {_MAX_DEPTH} or instance themselves: flatten the file"
             )
-        pose = parent @ _node_transform(node)
+        with np.errstate(invalid="ignore"):  # nodes without a place are left out later
+            pose = parent @ _node_transform(node)
         name = node.get("name") or name
         for child in node:
             if child.tag == "node":
@@ -156,6 +157,12 @@ class _Reader:
         )
 
     def source(self, source: Element) -> npt.NDArray[np.float64]:
+        name = str(source.get("id"))
+        if name not in self.sources:  # the primitives of a mesh share them
+            self.sources[name] = self.read_source(source)
+        return self.sources[name]
+
+    def read_source(self, source: Element) -> npt.NDArray[np.float64]:
         array, accessor = source.find("float_array"), source.find("technique_common/accessor")
         if array is None or accessor is None:
             raise MeshError(
@@ -199,8 +206,8 @@ class _Reader:
         if cut is not None:
             name = self.picture_name(effect, str(cut.get("texture")))
             alpha = self.files.alpha(name) if name else None
-        # Exporters give textured surfaces a white glow that would wash the texture out.
-        glows = len(emissive) >= 3 and image is None
+        # Exporters give textured surfaces a white glow that would wash the texture out, found or not.
+        glows = len(emissive) >= 3 and picture is None
         red, green, blue = (float(v) for v in emissive[:3]) if glows else (0.0, 0.0, 0.0)
         return Material(diffuse, (red, green, blue), image, _opacity(effect), alpha)
 
@@ -246,40 +253,45 @@ def _matrix(text: str, what: str) -> npt.NDArray[np.float64]:
 
 
 def _node_transform(node: Element) -> npt.NDArray[np.float64]:
-    matrix = np.eye(4)
-    for child in node:
-        if child.tag == "matrix":
-            matrix = matrix @ _matrix(child.text or "", "<matrix>")
-        if child.tag not in ("translate", "rotate", "scale"):
-            continue
-        values = floats(child.text or "", f"<{child.tag}>")
-        if len(values) != (4 if child.tag == "rotate" else 3):
-            raise MeshError(
-                f"<{child.tag}> '{(child.text or '')[:60]}' has {len(values)} numbers: export the mesh again"
-            )
-        step = np.eye(4)
-        if child.tag == "translate":
-            step[:3, 3] = values
-        elif child.tag == "scale":
-            step[:3, :3] = np.diag(values)
-        else:
-            axis, angle = values[:3] / max(float(np.linalg.norm(values[:3])), 1e-12), np.radians(values[3])
-            cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-            step[:3, :3] = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
-        matrix = matrix @ step
-    return matrix
+    """Return a node's (4, 4) transform as Gazebo makes it (gz-common, ColladaLoader): its first matrix where it has one,
+    else its first translation, all rotations and its first scale, in this order wherever they stand.
+    """
+    matrix = node.find("matrix")
+    if matrix is not None:
+        return _matrix(matrix.text or "", "<matrix>")
+    pose = np.eye(4)
+    translate, scale = node.find("translate"), node.find("scale")
+    if translate is not None:
+        pose[:3, 3] = _step(translate, 3)
+    for rotate in node.findall("rotate"):
+        values = _step(rotate, 4)
+        axis, angle = values[:3] / max(float(np.linalg.norm(values[:3])), 1e-12), np.radians(values[3])
+        cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+        pose[:3, :3] = pose[:3, :3] @ (np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
+    if scale is not None:
+        pose[:3, :3] = pose[:3, :3] @ np.diag(_step(scale, 3))
+    return pose
+
+
+def _step(element: Element, count: int) -> npt.NDArray[np.float64]:
+    values = floats(element.text or "", f"<{element.tag}>")
+    if len(values) != count:
+        raise MeshError(
+            f"<{element.tag}> '{(element.text or '')[:60]}' has {len(values)} numbers: export the mesh again"
+        )
+    return values
 
 
 def _corner_rows(primitive: Element, stride: int) -> npt.NDArray[np.int64]:
     """Return the index rows of all triangle corners, (N, 3, stride)."""
-    lists = [np.array((p.text or "").split(), np.int64) for p in primitive.iter("p")]
+    lists = [integers(p.text or "") for p in primitive.iter("p")]
     lists = [values[: len(values) // stride * stride].reshape(-1, stride) for values in lists]
     if primitive.tag == "triangles":
         rows = np.concatenate(lists) if lists else np.empty((0, stride), np.int64)
         return rows[: len(rows) // 3 * 3].reshape(-1, 3, stride)
     if primitive.tag == "polylist":
         rows = np.concatenate(lists) if lists else np.empty((0, stride), np.int64)
-        counts = np.array((primitive.findtext("vcount") or "").split(), np.int64)
+        counts = integers(primitive.findtext("vcount") or "")
         starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
         fans = np.maximum(counts - 2, 0)
         first = np.repeat(starts, fans)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from mm_nav.errors import WorldError
 from mm_nav.sim.materials import Image
 from mm_nav.sim.mesh_primitives import MeshPart
+
+_Number = TypeVar("_Number", np.float64, np.int64)
 
 MAX_TRIANGLES = 20_000_000  # of one mesh file; 1.5 GB as float64
 
@@ -35,9 +38,23 @@ class MeshFiles(Protocol):
 def floats(text: str, what: str) -> npt.NDArray[np.float64]:
     """Return whitespace-separated numbers (N,); NaN and INF, which exporters write, are let pass."""
     try:
-        return np.array(text.split(), np.float64)
+        return _parsed(text, np.float64)
     except ValueError as error:
         raise MeshError(f"{what}: '{text[:60].strip()}' is not a list of numbers: export the mesh again") from error
+
+
+def integers(text: str) -> npt.NDArray[np.int64]:
+    """Return whitespace-separated whole numbers (N,); raises ValueError for anything else."""
+    return _parsed(text, np.int64)
+
+
+def _parsed(text: str, kind: type[_Number]) -> npt.NDArray[_Number]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # older NumPy's way to say that it stopped half-way
+            return np.fromstring(text, kind, sep=" ")  # whole numbers seven times faster than by way of split()
+    except (ValueError, DeprecationWarning):
+        return np.array(text.split(), kind)
 
 
 def finite_parts(parts: list[MeshPart]) -> list[MeshPart]:

@@ -13,6 +13,8 @@ from mm_nav.errors import WorldError
 
 Matrix = npt.NDArray[np.float64]
 
+_NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+
 
 def check_version(root: Element, source: str) -> str:
     """Return the SDF version of an <sdf> root element; raise WorldError for anything that is not SDF."""
@@ -45,10 +47,11 @@ def text_of(element: Element | None, tag: str, default: str = "") -> str:
 def numbers(text: str, what: str, count: int | None = None) -> npt.NDArray[np.float64]:
     """Return the whitespace-separated numbers of `text` as (count,) float64.
 
-    Raises WorldError naming `what` when something is not a finite number or the count differs.
+    Numbers without a space between ("41.6-0.19", "6.00.5") are parted where the first one must end, as Gazebo's stream
+    does. Raises WorldError naming `what` when something is not a finite number or the count differs.
     """
     try:
-        values = np.array([float(part) for part in text.split()], np.float64)
+        values = np.array([float(part) for part in _number_words(text)], np.float64)
     except ValueError as error:
         raise WorldError(f"{what}: '{text[:80]}' is not a list of numbers ({error}): correct it") from error
     if count is not None and len(values) != count:
@@ -56,6 +59,19 @@ def numbers(text: str, what: str, count: int | None = None) -> npt.NDArray[np.fl
     if not np.all(np.isfinite(values)):
         raise WorldError(f"{what}: '{text[:80]}' holds a number that is not finite: correct it")
     return values
+
+
+def _number_words(text: str) -> list[str]:
+    words = text.split()
+    try:
+        [float(word) for word in words]
+    except ValueError:
+        found, at = [], 0
+        while (match := _NUMBER.match(text, at)) is not None:
+            found.append(match[1])
+            at = match.end()
+        return found if at == len(text) else words
+    return words
 
 
 def vector(element: Element | None, tag: str, default: tuple[float, ...], what: str = "") -> npt.NDArray[np.float64]:
@@ -112,9 +128,9 @@ def parse_pose(element: Element | None, what: str) -> Matrix:
         )
         return transform(rotation, values[:3])
     values = numbers(text, what)
-    if len(values) not in (3, 6):  # three numbers are read as a position by Gazebo too
+    if not 3 <= len(values) <= 6:  # angles that are left out are 0 to Gazebo Classic
         raise WorldError(f"{what}: '{text[:80]}' has {len(values)} numbers, expected 6: x y z roll pitch yaw")
-    angles = values[3:] if len(values) == 6 else np.zeros(3)
+    angles = np.concatenate([values[3:], np.zeros(6 - len(values))])
     if element.get("degrees", "").lower() in ("1", "true"):
         angles = np.radians(angles)
     return transform(rotation_rpy(*angles), values[:3])

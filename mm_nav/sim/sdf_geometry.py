@@ -83,7 +83,21 @@ class Polyline:
     height: float
 
 
-Geometry = Box | Cylinder | Cone | Capsule | Sphere | Ellipsoid | Plane | Mesh | Polyline
+@dataclass(frozen=True)
+class Heightmap:
+    """Ground from a grey picture. size: x, y and the height of the lightest pixel; position: its middle at height 0.
+
+    textures: URI and size (m) of each, from the lowest up. blends: heights (m) where one gives way to the next.
+    """
+
+    uri: str
+    size: tuple[float, float, float]
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    textures: tuple[tuple[str, float], ...] = ()
+    blends: tuple[float, ...] = ()
+
+
+Geometry = Box | Cylinder | Cone | Capsule | Sphere | Ellipsoid | Plane | Mesh | Polyline | Heightmap
 
 
 def parse_geometry(element: Element, what: str) -> Geometry | str:
@@ -135,10 +149,23 @@ def _parse_shape(child: Element, what: str) -> Geometry | None:
             raise WorldError(f"{what}<plane><normal> is 0 0 0: give a direction")
         return Plane((nx, ny, nz), (sx, sy))
     if child.tag == "mesh":
-        x, y, z = lengths("scale", (1.0, 1.0, 1.0))
+        one = len(text_of(child, "scale").split()) == 1  # written by people who want all three the same
+        x, y, z = 3 * lengths("scale", (1.0,)) if one else lengths("scale", (1.0, 1.0, 1.0))
         submesh = child.find("submesh")
         center = text_of(submesh, "center").lower() in ("1", "true")
         return Mesh(text_of(child, "uri") or text_of(child, "filename"), (x, y, z), text_of(submesh, "name"), center)
+    if child.tag == "heightmap":
+        x, y, z = lengths("size", (1.0, 1.0, 1.0))
+        if not (x > 0 and y > 0):
+            raise WorldError(f"{what}<heightmap><size> is {x} {y} {z}, x and y must be above 0: correct it")
+        px, py, pz = lengths("pos", (0.0, 0.0, 0.0))
+        sizes = [numbers(text_of(e, "size", "10"), f"{what}<texture><size>") for e in child.findall("texture")]
+        textures = tuple(
+            (text_of(e, "diffuse"), float(size[0]))  # some write the size of the ground here, three numbers
+            for e, size in zip(child.findall("texture"), sizes, strict=True)
+        )
+        blends = [scalar(e, "min_height", 0.0, what) for e in child.findall("blend")]
+        return Heightmap(text_of(child, "uri"), (x, y, z), (px, py, pz), textures, tuple(blends))
     return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -22,12 +21,13 @@ from mm_nav.sim.sdf import (
     vector,
 )
 from mm_nav.sim.sdf_frames import FrameScope
-from mm_nav.sim.sdf_geometry import MAX_LENGTH_M, Mesh, parse_geometry
+from mm_nav.sim.sdf_geometry import MAX_LENGTH_M, Heightmap, Mesh, parse_geometry
 from mm_nav.sim.sdf_include import BASE, Includer
 from mm_nav.sim.sdf_materials import Materials, colour_of
 from mm_nav.sim.sdf_resources import Resources
 from mm_nav.sim.sdf_state import SavedState, read_state
-from mm_nav.sim.sdf_surfaces import MIN_OPACITY, Surfaces, solid_parts
+from mm_nav.sim.sdf_surfaces import MIN_OPACITY, Surfaces, clad
+from mm_nav.sim.sdf_terrain import Terrains
 from mm_nav.sim.sdf_xml import parse_xml, read_xml
 from mm_nav.sim.world import Light, Model, Shape, World
 
@@ -55,6 +55,7 @@ class _Loader:
         self.resources = Resources(base, search_paths)
         self.includer = Includer(self.resources)
         self.surfaces = Surfaces(self.resources, self.includer.missing, self.includer.unsupported)
+        self.terrains = Terrains(self.resources, self.includer.missing, self.includer.unsupported)
         self.materials = Materials(self.resources, self.includer.missing)
         self.models: list[Model] = []
         self.lights: list[Light] = []
@@ -227,13 +228,14 @@ class _Loader:
         if opacity < MIN_OPACITY:
             return None
         material = self.materials.read(element.find("material"), base) if seen else None
+        found: list[MeshPart] | None
         if isinstance(geometry, Mesh):
             found = self.surfaces.mesh_parts(geometry, base, seen, material)
-            if found is None:
-                return None
+        elif isinstance(geometry, Heightmap):
+            found = self.terrains.parts(geometry, base, seen)
         else:
-            found = [replace(part, material=material) for part in tessellate(geometry, infinite_planes=not seen)]
-            found = solid_parts(found) if seen else found
+            found = clad(tessellate(geometry, infinite_planes=not seen), material)
+            found = self.surfaces.solid_parts(found) if seen else found
         if not found:
             return None
         if not seen:

@@ -32,6 +32,7 @@ class Materials:
     def __init__(self, resources: Resources, missing: dict[str, None]) -> None:
         self.resources, self.missing = resources, missing
         self._scripts: dict[Path, dict[str, ScriptMaterial]] = {}
+        self._listings: dict[Path, list[Path]] = {}
 
     def read(self, element: Element | None, base: Path | None) -> Material | None:
         """Return the material of a <material> element, or None where it says nothing about colour."""
@@ -75,7 +76,9 @@ class Materials:
 
     def _search(self, places: list[Path], pictures: list[Path], name: str) -> Material | None:
         for place in places:
-            for file in sorted(place.glob("*.material")) if place.is_dir() else [place]:
+            if place not in self._listings:
+                self._listings[place] = sorted(place.glob("*.material")) if place.is_dir() else [place]
+            for file in self._listings[place]:
                 found = self._read_script(file).get(name)
                 if found is not None:
                     return self._material(found, pictures, file)
@@ -91,7 +94,7 @@ class Materials:
             alpha = load_alpha(str(path)) if path is not None and found.cut_out else None
             if texture is None:
                 self.missing[f"texture {name}"] = None
-        return Material(found.diffuse or (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), texture, found.opacity, alpha)
+        return Material(found.diffuse or (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), texture, found.opacity, alpha, found.scale)
 
     def _read_script(self, path: Path) -> dict[str, ScriptMaterial]:
         if path not in self._scripts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -63,6 +64,8 @@ class Resources:
         self.roots = list(dict.fromkeys(found))
         self._real = [path.resolve() for path in (*self.roots, *self._caches)]
         self._names: dict[Path, dict[str, str]] = {}
+        self._packages: dict[Path, str] = {}
+        self._found: dict[tuple[str, Path | None], Path | None] = {}
 
     def find(self, uri: str, base: Path | None) -> Path | None:
         """Return the file or folder that `uri` names, or None when there is none.
@@ -72,8 +75,11 @@ class Resources:
         uri = uri.strip().replace("\\", "/")
         if not uri or "\0" in uri:
             return None
-        if is_remote(uri):
-            return self._fetched(uri)
+        if (uri, base) not in self._found:  # worlds name the same few files over and over
+            self._found[uri, base] = self._fetched(uri) if is_remote(uri) else self._local(uri, base)
+        return self._found[uri, base]
+
+    def _local(self, uri: str, base: Path | None) -> Path | None:
         scheme, _, rest = uri.rpartition("://")
         for text in dict.fromkeys((rest, unquote(rest))):
             found = self._find_path(text, scheme.lower(), base)
@@ -87,20 +93,30 @@ class Resources:
                 return Path(os.path.normpath(path))
             return self._moved(path)
         path = path.lstrip("/")
-        candidates = [root / path for root in self.roots]
-        if not scheme and base is not None:
-            candidates.insert(0, base / path)
-        absolute = [Path(os.path.normpath(os.path.abspath(candidate))) for candidate in candidates]
-        inside = [candidate for candidate in absolute if any(candidate.is_relative_to(root) for root in self.roots)]
-        if absolute and not inside:
-            raise _outside(path, absolute[0])
+        folders = self.roots if scheme or base is None else [Path(os.path.abspath(base)), *self.roots]
+        inside = [folder / path for folder in folders]
         first, *below = PurePosixPath(path).parts or ("",)
+        if ".." in (first, *below):
+            absolute = [Path(os.path.normpath(candidate)) for candidate in inside]
+            inside = [candidate for candidate in absolute if any(candidate.is_relative_to(root) for root in self.roots)]
+            if absolute and not inside:
+                raise _outside(path, absolute[0])
         if scheme and below and ".." not in below:  # model://house/table where .../house is itself a search path
-            inside += [root.joinpath(*below) for root in self.roots if root.name == first]
+            inside += [root.joinpath(*below) for root in self.roots if first in (root.name, self._package(root))]
         found = next((candidate for candidate in inside if candidate.exists()), None)
         if found is not None or ".." in PurePosixPath(path).parts:
             return found
         return (self._nested(path) if scheme == "model" else None) or self._any_case(path, scheme, base)
+
+    def _package(self, root: Path) -> str:
+        """Return the name that a root's package.xml gives it: a clone's folder is often called something else."""
+        if root not in self._packages:
+            found = None
+            if (root / "package.xml").is_file():
+                with contextlib.suppress(WorldError):  # no world depends on it being in order
+                    found = read_xml(root / "package.xml").findtext("name")
+            self._packages[root] = (found or "").strip()
+        return self._packages[root]
 
     def _checked(self, found: Path, uri: str) -> Path:
         real = found.resolve()

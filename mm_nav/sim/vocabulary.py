@@ -4,27 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-CATEGORY_WORDS: dict[str, tuple[str, ...]] = {
-    "chair": ("chair", "seat"),
-    "table": ("table", "desk"),
-    "sofa": ("sofa", "couch", "settee"),
-    "shelf": ("shelf", "bookshelf", "bookcase", "rack"),
-    "plant": ("plant", "potted plant", "houseplant"),
-    "barrel": ("barrel", "drum", "keg"),
-    "box": ("box", "crate", "carton"),
-    "cone": ("cone", "traffic cone", "pylon"),
-    "bin": ("bin", "trash can", "waste basket", "rubbish bin"),
-    "lamp": ("lamp", "floor lamp", "standing lamp"),
-    "door": ("door", "doorway"),
-    "cabinet": ("cabinet", "cupboard", "sideboard"),
-    "bed": ("bed", "mattress"),
-    "stool": ("stool", "bar stool"),
-    "pallet": ("pallet", "skid"),
-    "ladder": ("ladder", "stepladder"),
-    "suitcase": ("suitcase", "trolley case"),
-    "ball": ("ball",),
-    "bench": ("bench",),
-}
+from mm_nav.language.vocabulary import CATEGORIES
+
+CATEGORY_WORDS: dict[str, tuple[str, ...]] = dict(CATEGORIES)
 COLOUR_WORDS: dict[str, tuple[str, ...]] = {
     "red": ("red", "crimson", "scarlet"),
     "orange": ("orange",),

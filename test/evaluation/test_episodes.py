@@ -215,3 +215,23 @@ def test_policy_sees_what_the_robot_sees():
     assert observation.image.rgb.shape == (144, 192, 3)
     # As a ROS message would carry it.
     assert observation.scan.angle_min == float(np.float32(-math.pi))
+
+
+@pytest.mark.parametrize("seed", [5000, 5007, 5033])
+def test_relations_have_something_else_of_their_category(seed):
+    episode, task = make_episode(seed, "relation")
+    again, _ = make_episode(seed, "relation")
+    assert episode == again and episode.kind == "relation" and len(episode.steps) == 1
+    kinds = {item.name: item.category for item in task.objects}
+    (category,) = {kinds[name] for name in episode.target_names}
+    assert [name for name, kind in kinds.items() if kind == category and name not in episode.target_names]
+
+
+def test_the_oracle_is_told_of_every_phrase_of_a_relation():
+    from mm_nav.evaluation.conditions import phrase_targets
+
+    episode, task = make_episode(5003, "relation")
+    assert "right of the yellow door" in episode.instruction
+    targets = phrase_targets(episode, task.objects)
+    assert {n.split("_")[1] for n in targets["the stool"]} == {"stool"} and len(targets["the stool"]) > 1
+    assert [name.rsplit("_", 1)[0] for name in targets["the yellow door"]] == ["yellow_door"]

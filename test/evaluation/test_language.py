@@ -53,26 +53,26 @@ def asked(monkeypatch):
     def ask(condition, seed=10_003, kind="sequence"):
         episode, task = make_episode(seed, kind)
         policy = policy_factory(condition)(EpisodeContext(episode, task, None))
-        for phrase in phrase_targets(episode):
+        for phrase in phrase_targets(episode, task.objects):
             policy(None, PolicyGoal("1", phrase))
-        return episode, list(echo.phrases)
+        return episode, task, list(echo.phrases)
 
     return ask
 
 
 def test_full_hears_what_was_said(asked):
-    episode, phrases = asked("full")
-    assert phrases == list(phrase_targets(episode))
+    episode, task, phrases = asked("full")
+    assert phrases == list(phrase_targets(episode, task.objects))
 
 
 def test_no_language_hears_words_that_fit_everything(asked):
-    _, phrases = asked("no_language")
+    *_, phrases = asked("no_language")
     assert set(phrases) == {"the thing"}
 
 
 def test_random_goal_hears_of_something_else_and_always_the_same(asked):
-    episode, first = asked("random_goal")
-    _, both = asked("random_goal")
+    episode, _, first = asked("random_goal")
+    *_, both = asked("random_goal")
     assert both[len(first) :] == first
     for name in (name for step in episode.steps for name in step):
         category = name.split("_")[1]
@@ -86,9 +86,9 @@ def test_unknown_condition_is_refused():
 
 @pytest.mark.parametrize("seed", range(10_000, 10_016))
 def test_every_phrase_that_the_navigator_asks_for_has_targets(seed):
-    episode, _ = make_episode(seed)
-    targets = phrase_targets(episode)
-    assert targets[conditions._asked(episode)[-1]] == episode.target_names
+    episode, task = make_episode(seed)
+    targets = phrase_targets(episode, task.objects)
+    assert targets[conditions._asked(episode)[-1].head] == episode.target_names
     assert len(conditions._asked(episode)) == len(episode.steps)
 
 

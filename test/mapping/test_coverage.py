@@ -26,3 +26,15 @@ def test_field_of_view_and_growth() -> None:
     assert coverage.seen().shape == grid.shape and seen(1.5, 0.0) and not seen(12.0, 3.0)
     coverage.reset()
     assert not coverage.seen().any()
+
+
+def test_surfaces_count_as_seen_where_the_camera_looked() -> None:
+    grid = OccupancyGrid(size_m=8.0)
+    coverage = CameraCoverage(grid, max_range=3.0)
+    scan = LaserScan(0, np.full(360, 2.0, np.float32), -math.pi, math.pi / 180, 0.1, 10.0)
+    for _ in range(2):
+        grid.update(scan, Pose2D())
+        coverage.update(Pose2D(), scan, 1.5)
+    ahead, aside = (tuple(grid.to_cells(np.array(place))) for place in ((2.0, 0.0), (0.0, 2.0)))
+    assert grid.occupied()[ahead] and grid.occupied()[aside]
+    assert coverage.seen()[ahead] and not coverage.seen()[aside]

@@ -1,5 +1,6 @@
 """Paths go round walls; exploration finds what has not been looked at."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -86,3 +87,30 @@ def test_edges_of_the_unknown_are_left_alone_where_ways_may_not_cross_it() -> No
     assert find_viewpoints(grid, coverage, planner, pose, []) == []
     coverage.seen()[40:80] = False
     assert find_viewpoints(grid, coverage, planner, pose, []), "known floor that was not looked at is still wanted"
+
+
+def test_near_a_hint_is_looked_first_and_beside_what_no_camera_saw(rooms: OccupancyGrid) -> None:
+    coverage, planner, pose = CameraCoverage(rooms), GridPlanner(RobotConfig()), Pose2D(-1.5, 0.0, 0.0)
+    planner.update(rooms, pose)
+    coverage.seen()[:] = True
+    coverage.seen()[45:80, 24:38] = False  # on the robot's left ...
+    coverage.seen()[50:75, 68:74] = False  # ... and a little less on its right
+    plain = find_viewpoints(rooms, coverage, planner, pose, [])
+    hinted = find_viewpoints(rooms, coverage, planner, pose, [], hints=[np.array([-0.5, -1.0])])
+    assert plain[0].point[0] < -2.0 and hinted[0].point[0] > -1.0 and hinted[0].interest > 1.0
+    coverage.seen()[:] = True
+    assert not find_viewpoints(rooms, coverage, planner, pose, [])
+    coverage.seen()[cv2.dilate(rooms.occupied().astype(np.uint8), np.ones((3, 3), np.uint8)) > 0] = False
+    assert not find_viewpoints(rooms, coverage, planner, pose, [])
+    assert find_viewpoints(rooms, coverage, planner, pose, [], hints=[np.array([2.5, -1.0])])
+
+
+def test_a_place_that_turning_does_not_show_is_driven_to(rooms: OccupancyGrid) -> None:
+    coverage, planner, pose = CameraCoverage(rooms), GridPlanner(RobotConfig()), Pose2D(-1.5, 0.0, 0.0)
+    planner.update(rooms, pose)
+    coverage.seen()[:] = True
+    coverage.seen()[80:95, 25:35] = False
+    (view,) = find_viewpoints(rooms, coverage, planner, pose, [])
+    assert view.look
+    (view,) = find_viewpoints(rooms, coverage, planner, pose, [], [view.point, view.point])
+    assert not view.look

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
-from mm_nav.command import PolicyOutput
+from mm_nav.command import Grounding, PolicyOutput
 from mm_nav.errors import SensorError
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import PolicyGoal
@@ -74,8 +74,22 @@ def test_policy_output_is_exact() -> None:
         np.testing.assert_array_equal(getattr(back, name), getattr(output, name), err_msg=name)
 
 
+def test_other_phrases_travel_with_the_output() -> None:
+    rng = np.random.default_rng(2)
+    rows = [rng.random(48).astype(np.float32) for _ in range(7)]
+    others = tuple(Grounding(rows[0], rows[k], rows[k + 1], float(np.float32(0.1 * k))) for k in (1, 3))
+    output = PolicyOutput(
+        5, "goal/0", rows[0], rows[5], rows[6], 0.5, 0.25, np.zeros((0, 8, 2), np.float32), np.zeros(0, np.float32), others=others
+    )  # fmt: skip
+    back = conversions.policy_from(conversions.policy_message(output, "base_link"))
+    assert len(back.others) == 2
+    for ours, theirs in zip(others, back.others, strict=True):
+        for name in Grounding.__dataclass_fields__:
+            np.testing.assert_array_equal(getattr(theirs, name), getattr(ours, name), err_msg=name)
+
+
 def test_policy_goals() -> None:
-    goal = PolicyGoal("id/1", "the red barrel", Pose2D(1.0, 2.0, 0.5))
+    goal = PolicyGoal("id/1", "the red barrel", Pose2D(1.0, 2.0, 0.5), others=("the table", "the sofa"))
     assert conversions.policy_goal_from(conversions.policy_goal_message(goal)) == goal
     assert conversions.policy_goal_from(conversions.policy_goal_message(None)) is None
 

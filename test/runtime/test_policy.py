@@ -49,6 +49,25 @@ def test_words_decide_which_of_two_things_is_meant(policy: OnnxPolicy) -> None:
     assert bearing("the red barrel") > 0.15 and bearing("the blue barrel") < -0.15
 
 
+def test_other_phrases_are_grounded_as_if_they_were_asked_alone(policy: OnnxPolicy) -> None:
+    things = drum("red_barrel_1", 0.9, "0.75 0.09 0.09") + drum("blue_barrel_1", -0.9, "0.1 0.25 0.7")
+    world = parse_world(f'<sdf version="1.9"><world name="w">{things}</world></sdf>')
+    observation = Simulator(world, SimConfig(camera=CameraConfig()), start=Pose2D()).observe()
+    both = policy(observation, PolicyGoal("g", "the barrel", others=("the red barrel", "the blue barrel")))
+    assert len(both.others) == 2 and not policy(observation, PolicyGoal("g", "the barrel")).others
+    for phrase, grounding in zip(("the red barrel", "the blue barrel"), both.others, strict=True):
+        alone = policy(observation, PolicyGoal("g", phrase))
+        np.testing.assert_array_equal(grounding.bearing_probs, alone.bearing_probs)
+        np.testing.assert_array_equal(grounding.bearing_ranges, alone.bearing_ranges)
+        assert grounding.visible == alone.visible
+
+
+def test_a_manifest_says_what_its_model_knows(policy: OnnxPolicy) -> None:
+    assert "barrel" in policy.manifest.categories and "red" in policy.manifest.colours
+    assert policy.knowledge.categories == policy.manifest.categories
+    assert policy.knowledge.unknown_noun("the elephant") == "elephant"
+
+
 def test_column_bearings_are_those_of_the_camera(policy: OnnxPolicy) -> None:
     camera = CameraConfig(width=320, height=240, horizontal_fov=1.5)
     geometry = image_geometry(policy.config, 240, 320, camera.intrinsics(), camera.base_T_camera())

@@ -54,8 +54,9 @@ def test_top_view_is_a_map_and_takes_the_roof_off() -> None:
     def top(body: str) -> np.ndarray:
         return top_view(Scene(parse_world(f"<sdf version='1.8'><world name='w'>{body}</world></sdf>")), side=200)
 
-    open_, covered = top(ROOM), top(ROOM + ROOF)
-    for picture in (open_, covered):
+    tiles = "".join(model(f"t{k}", "2.2 7 0.1", f"{2.25 * k - 3.4} 0 2.6 0 0 0", "0.1 0.1 0.1 1") for k in range(4))
+    plane = ROOF.replace("<box><size>9 7 0.1</size></box>", "<plane><size>9 7</size></plane>")
+    for picture in (top(ROOM), top(ROOM + ROOF), top(ROOM + tiles), top(ROOM + plane)):
         red = np.argwhere((picture[..., 0] > 120) & (picture[..., 1] < 40) & (picture[..., 2] < 40))
         row, column = red.mean(axis=0) / picture.shape[:2]
         assert row < 0.48 and 0.6 < column < 0.8  # at x = 2, y = 1: right of the middle and above it

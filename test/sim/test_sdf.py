@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mm_nav.errors import WorldError
-from mm_nav.sim.sdf import parse_pose, rotation_rpy
+from mm_nav.sim.sdf import numbers, parse_pose, rotation_rpy, transform
 from mm_nav.sim.sdf_xml import parse_xml
 from mm_nav.sim.world import parse_world
 
@@ -39,11 +39,23 @@ def test_rotation_is_about_fixed_x_then_y_then_z() -> None:
         "<pose>1 2 3 0 0 1.5707963267948966</pose>",
         "<pose degrees='true'>1 2 3 0 0 90</pose>",
         "<pose rotation_format='quat_xyzw'>1 2 3 0 0 0.7071067811865476 0.7071067811865476</pose>",
+        "<pose rotation_format='euler_rpy'>1 2+3 -0-0 1.5707963267948966</pose>",
     ],
 )
 def test_pose_formats(text: str) -> None:
     pose = parse_pose(parse_xml(text, "test"), "test")
     assert np.allclose(pose @ [1, 0, 0, 1], [1, 3, 3, 1])
+
+
+def test_angles_that_are_left_out_are_zero() -> None:
+    pose = parse_pose(parse_xml("<pose>1 2 3 0.5 0</pose>", "test"), "test")
+    assert np.allclose(pose, transform(rotation_rpy(0.5, 0, 0), (1, 2, 3)))
+
+
+def test_numbers_end_where_gazebos_stream_ends_them() -> None:
+    assert numbers("6.0000006.5 -1e2-.5", "size").tolist() == [6.0000006, 0.5, -100.0, -0.5]
+    with pytest.raises(WorldError, match="not a list of numbers"):
+        numbers("1,2", "size")
 
 
 def test_poses_add_up_from_model_over_link_to_visual() -> None:
@@ -90,13 +102,13 @@ def test_two_models_of_one_name_are_both_kept() -> None:
 
 
 def test_unsupported_things_are_listed_once_and_the_rest_loads() -> None:
-    odd = "<visual name='h'><geometry><heightmap><uri>x</uri></heightmap></geometry></visual>"
+    odd = "<visual name='h'><geometry><image><uri>x</uri></image></geometry></visual>"
     sdf = world(
         "<plugin filename='p.so' name='my::Plugin'/><plugin filename='p.so' name='my::Plugin'/><actor name='bob'/>"
         + model("m", f"<link name='l'>{VISUAL}{odd}{odd}</link>")
     )
     loaded = parse_world(sdf)
-    assert sorted(loaded.unsupported) == ["actor bob", "geometry heightmap", "plugin my::Plugin"]
+    assert sorted(loaded.unsupported) == ["actor bob", "geometry image", "plugin my::Plugin"]
     assert loaded.geometry_count == 1
 
 

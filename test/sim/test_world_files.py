@@ -210,6 +210,8 @@ def test_a_path_of_another_machine_is_missing_or_found_by_its_end(tmp_path: Path
         "model://two words",
         "model://models/box",
         "package://robot_worlds/models/box",
+        "package://its_own_name/models/box",
+        "model://its_own_name/models/box",
         "file://models/box/model.sdf",
         "https://fuel.gazebosim.org/1.0/OpenRobotics/models/Two words/3",
         "../models/box/",
@@ -219,7 +221,7 @@ def test_uris_as_they_are_written_in_the_wild(tmp_path: Path, uri: str) -> None:
     package = tmp_path / "robot_worlds"
     write_model(package / "models" / "box", BOX_LINK)
     write_model(package / "models" / "two words", BOX_LINK)
-    (package / "package.xml").write_text("<package/>")
+    (package / "package.xml").write_text("<package><name>its_own_name</name></package>")
     (package / "worlds" / "indoor").mkdir(parents=True)
     place = package / "worlds" if uri.startswith("..") else package / "worlds" / "indoor"
     (place / "a.world").write_text(sdf(include(uri)))
@@ -294,6 +296,13 @@ def test_collada_node_transforms_apply_in_order(tmp_path: Path) -> None:
     assert np.allclose(bounds, [[0, 0, 0], [1, 2, 1]])
 
 
+def test_collada_node_with_a_matrix_is_placed_by_it_alone_as_in_gazebo(tmp_path: Path) -> None:
+    node = "<matrix>1 0 0 0 0 1 0 0 0 0 3 0 0 0 0 1</matrix><translate>100 0 0</translate><scale>2 2 2</scale>"
+    (tmp_path / "a.dae").write_text(dae(node=node))
+    bounds = parse_world(mesh_world("a.dae", "<scale>2</scale>"), base_dir=tmp_path).models[0].bounds()
+    assert np.allclose(bounds, [[0, 0, 0], [2, 2, 6]])
+
+
 def test_mesh_scale_submesh_and_center(tmp_path: Path) -> None:
     (tmp_path / "a.dae").write_text(dae())
     extra = "<scale>1 2 3</scale><submesh><name>part</name><center>true</center></submesh>"
@@ -323,6 +332,29 @@ def test_collada_texture_is_found_where_gazebo_looks(tmp_path: Path) -> None:
     assert loaded.models[0].visuals[0].parts[0].uv is not None
 
 
+def test_textures_of_collisions_are_not_missed_and_those_of_visuals_are(tmp_path: Path) -> None:
+    (tmp_path / "a.dae").write_text(dae(texture="pic.png", uv=True))
+    assert parse_world(mesh_world("a.dae", tag="collision"), base_dir=tmp_path).missing == ()
+    assert parse_world(mesh_world("a.dae"), base_dir=tmp_path).missing == ("texture pic.png of a.dae",)
+    glow = "<emission><color>1 1 1 1</color></emission>"
+    for texture, emissive in (("pic.png", 0.0), ("", 1.0)):  # the glow of a textured surface is an exporter's mistake
+        (tmp_path / "a.dae").write_text(dae(texture=texture, uv=True).replace("<lambert>", f"<lambert>{glow}"))
+        seen = parse_world(mesh_world("a.dae"), base_dir=tmp_path).models[0].visuals[0]
+        assert seen.material.emissive == (emissive,) * 3
+
+
+def test_texture_path_that_climbs_too_far_is_found_by_its_end(tmp_path: Path) -> None:
+    package = tmp_path / "house"
+    for folder in ("models/thing", "photos", "worlds"):
+        (package / folder).mkdir(parents=True)
+    (package / "package.xml").write_text("<package/>")
+    cv2.imwrite(str(package / "photos" / "pic.png"), np.zeros((4, 4, 3), np.uint8))
+    (package / "models" / "thing" / "a.dae").write_text(dae(texture="../../../../photos/pic.png", uv=True))
+    (package / "worlds" / "a.world").write_text(mesh_world("model://thing/a.dae"))
+    loaded = load_world(package / "worlds" / "a.world")
+    assert loaded.missing == () and loaded.models[0].visuals[0].material.texture is not None
+
+
 def test_script_materials_by_gazebo_name_and_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "materials" / "scripts").mkdir(parents=True)
     (tmp_path / "materials" / "textures").mkdir()
@@ -340,6 +372,18 @@ def test_script_materials_by_gazebo_name_and_from_a_file(tmp_path: Path) -> None
     mine, orange = material("Mine/Base"), material("Gazebo/Orange")
     assert mine.diffuse == (0.5, 0.25, 1.0) and mine.texture.shape == (2, 2, 3)
     assert orange.diffuse[0] == 1.0 and orange.texture is None
+
+
+def test_texture_scale_of_a_script_repeats_the_texture_about_its_middle(tmp_path: Path) -> None:
+    (tmp_path / "a.material").write_text(
+        "material Tiled\n{ technique { pass { texture_unit\n{\n texture pic.png\n scale 0.1 0.5\n} } } }\n"
+    )
+    cv2.imwrite(str(tmp_path / "pic.png"), np.full((2, 2, 3), 99, np.uint8))
+    material = "<material><script><uri>a.material</uri><name>Tiled</name></script></material>"
+    text = sdf(f"<model name='m'>{BOX_LINK.replace('</geometry>', '</geometry>' + material)}</model>")
+    uv = parse_world(text, base_dir=tmp_path).models[0].visuals[0].parts[0].uv
+    assert uv is not None
+    assert np.allclose([uv.min(axis=(0, 1)), uv.max(axis=(0, 1))], [[-4.5, -0.5], [5.5, 1.5]])
 
 
 def test_obj_with_colours_and_stl(tmp_path: Path) -> None:
@@ -496,6 +540,14 @@ def test_surfaces_that_cannot_be_seen_are_left_out(tmp_path: Path) -> None:
         "vt 0.9 1\nf 1/1 2/2 3/3\nf 1/4 4/5 3/6\n"
     )
     assert parse_world(mesh_world("a.obj"), base_dir=tmp_path).models[0].bounds()[1, 0] == 1.0
+    shapes = "".join(
+        f"<visual name='{k}'><geometry><mesh><uri>a.obj</uri><scale>1 1 {k}</scale></mesh></geometry></visual>"
+        for k in (1, 2)
+    )
+    first, second = (
+        parse_world(sdf(f"<model name='m'><link name='l'>{shapes}</link></model>"), tmp_path).models[0].visuals
+    )
+    assert first.material.texture is not None and first.material.texture is second.material.texture  # memory
 
 
 # OBJ, STL and glTF beyond the simple case
@@ -520,6 +572,50 @@ def test_stl_as_text(tmp_path: Path) -> None:
     )
     (tmp_path / "a.stl").write_text(f"solid thing\n{facet}endsolid thing\n")
     assert np.allclose(parse_world(mesh_world("a.stl"), base_dir=tmp_path).models[0].bounds()[1], [1, 0.25, 0])
+
+
+HEIGHTMAP = (
+    "<heightmap><uri>h.png</uri><size>20 10 4</size><pos>1 2 3</pos><texture><diffuse>low.png</diffuse><size>5</size>"
+    "</texture><texture><diffuse>file://media/materials/textures/grass_diffusespecular.png</diffuse><size>5 5 9</size>"
+    "</texture><blend><min_height>1</min_height><fade_dist>1</fade_dist></blend></heightmap>"
+)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_heightmap_spans_its_size_and_has_a_texture_for_each_range(tmp_path: Path, kind: type) -> None:
+    heights = np.zeros((5, 9), kind)
+    heights[0, -1] = 200  # the corner at +x, +y
+    cv2.imwrite(str(tmp_path / "h.png"), heights)
+    cv2.imwrite(str(tmp_path / "low.png"), np.full((2, 2, 3), 50, np.uint8))
+    shapes = "".join(f"<{tag} name='v'><geometry>{HEIGHTMAP}</geometry></{tag}>" for tag in ("visual", "collision"))
+    loaded = parse_world(sdf(f"<model name='m'><link name='l'>{shapes}</link></model>"), base_dir=tmp_path)
+    assert loaded.missing == () and loaded.unsupported == ()
+    seen, solid = loaded.models[0].visuals[0], loaded.models[0].collisions[0]
+    assert np.allclose(solid.bounds(), [[-9, -3, 3], [11, 7, 7]])
+    top = solid.triangles().reshape(-1, 3)
+    assert np.allclose(top[np.argmax(top[:, 2])], [11, 7, 7])
+    assert all(np.cross(t[1] - t[0], t[2] - t[0])[2] > 0 for t in solid.triangles())
+    low, high = seen.parts
+    assert low.material is not None and low.material.texture is not None and low.uv is not None
+    assert high.material is not None and high.material.texture is None and len(high.triangles) < len(low.triangles)
+
+
+def test_elevation_model_stands_at_its_heights_and_holes_get_the_lowest(tmp_path: Path) -> None:
+    heights = np.full((5, 5), 100.0, np.float32)
+    heights[0, 0], heights[1, 1], heights[2, 2] = 120.0, -3.4e38, np.nan
+    PIL.Image.fromarray(heights).save(tmp_path / "h.tif")
+    shape = "<heightmap><uri>h.tif</uri><size>8 8 20</size></heightmap>"
+    body = f"<model name='m'><link name='l'><collision name='c'><geometry>{shape}</geometry></collision></link></model>"
+    bounds = parse_world(sdf(body), base_dir=tmp_path).models[0].bounds()
+    assert np.allclose(bounds, [[-4, -4, 100], [4, 4, 120]])
+
+
+def test_heightmap_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
+    body = "<model name='m'><link name='l'><collision name='c'><geometry>{}</geometry></collision></link></model>"
+    assert parse_world(sdf(body.format(HEIGHTMAP)), base_dir=tmp_path).missing == ("h.png",)
+    (tmp_path / "h.png").write_text("no picture")
+    loaded = parse_world(sdf(body.format(HEIGHTMAP)), base_dir=tmp_path)
+    assert loaded.unsupported == ("geometry heightmap (h.png)",) and loaded.geometry_count == 0
 
 
 def test_gltf_nodes_names_and_lengths(tmp_path: Path) -> None:
