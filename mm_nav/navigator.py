@@ -21,6 +21,7 @@ from mm_nav.language import Step, parse_instruction
 from mm_nav.language.knowledge import Knowledge
 from mm_nav.mapping.belief import Hypothesis
 from mm_nav.mapping.coverage import CameraCoverage
+from mm_nav.mapping.expected_scan import expected_scan
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.navigator_motion import Drive, MotionRunner
@@ -126,11 +127,12 @@ class Navigator:
             self.targets.hear(pose, self._fov, here=True)
         degraded = () if observation.scan is not None else ("scan",)
         if observation.scan is not None:
-            self._run.last_scan = now
+            self._run.last_scan, self._run.had_scan = now, True
         failure = self._failure(now)
         if failure is not None:
             return self._finish(observation, failure, degraded)
-        if observation.scan is None:
+        self._run.blind = observation.scan is None
+        if self._run.blind and not self._may_drive_blind(now):
             return Command(observation.stamp_ns, Twist2D(), self.progress.stage, degraded=degraded)
 
         output = self._consult(observation, now)
@@ -161,6 +163,11 @@ class Navigator:
             self.grid.update(observation.scan, pose)
             self.grid.clear_footprint(pose.transform(self.robot.footprint_array()))
 
+    def _may_drive_blind(self, now: float) -> bool:
+        """Whether the map may stand in for the LiDAR: for a while, after scans have made one."""
+        last = self._run.last_scan
+        return self._run.had_scan and now - last <= self.config.blind_time_s
+
     def _consult(self, observation: Observation, now: float) -> PolicyOutput | None:
         goal = self.policy_goal
         if goal is None or self.policy is None:
@@ -175,8 +182,9 @@ class Navigator:
             self._run.saw_camera = True
             self._fov = _field_of_view(output)
             pose = observation.odometry.pose
-            if observation.scan is not None:
-                self.coverage.update(pose, observation.scan, self._fov)
+            # The LiDAR's view bounds the camera's; without one, what the map expects of it.
+            scan = observation.scan or expected_scan(self.grid, pose, observation.stamp_ns)
+            self.coverage.update(pose, scan, self._fov)
             self.targets.update(output, pose, self.grid, self._fov)
         return output
 
@@ -184,7 +192,7 @@ class Navigator:
         assert self._goal is not None and self._run.started is not None
         if now - self._run.started > self._goal.timeout_s:
             return Stage.FAILED, ErrorCode.TIMEOUT, f"not reached within {self._goal.timeout_s:.0f} s"
-        if now - self._run.last_scan > self.config.scan_timeout_s:
+        if now - self._run.last_scan > max(self.config.scan_timeout_s, self.config.blind_time_s):
             return Stage.FAILED, ErrorCode.SENSOR_LOST, f"no scan for {now - self._run.last_scan:.1f} s"
         if self.policy_goal is not None and now - self._run.last_policy > self.config.policy_timeout_s:
             return Stage.FAILED, ErrorCode.INFERENCE_LOST, f"no policy output for {now - self._run.last_policy:.1f} s"
@@ -334,7 +342,8 @@ class Navigator:
             if view is not None and view.look and done:
                 self._leg.looked.append(view.point)
             self._leg.next_plan = now + self.config.replan_period_s
-            self.planner.update(self.grid, pose)
+            # Without scans nothing unknown can become known: it is neither crossed nor looked for.
+            self.planner.update(self.grid, pose, allow_unknown=not self._run.blind)
             doubt = self.targets.to_look_at(self.config.look_confidence, self.config.commit_confidence)
             view = closer_look(*doubt, pose, self.grid, self.planner, self._leg.blocked) if doubt is not None else None
             if view is None:
@@ -386,9 +395,9 @@ class Navigator:
         return drive
 
     def _drive(self, pose: Pose2D, observation: Observation, output: PolicyOutput | None) -> Twist2D:
-        assert observation.scan is not None
-        cells = np.argwhere(self.grid.occupied())
-        points = np.concatenate([self.grid.to_points(cells), pose.transform(observation.scan.points())])
+        points = self.grid.to_points(np.argwhere(self.grid.occupied()))
+        if observation.scan is not None:
+            points = np.concatenate([points, pose.transform(observation.scan.points())])
         field = ObstacleField(pose, points)
         waypoints = output.waypoints.astype(np.float64) if output is not None else None
         self._run.driving = _length_left(self.plan, pose) > 0.3

@@ -33,6 +33,9 @@ class NavigatorConfig:
     scan_timeout_s: float = _ranged(
         1.0, 0.1, 10.0, "time without a scan until the goal fails, s (the robot stops at once)"
     )
+    blind_time_s: float = _ranged(
+        0.0, 0.0, 120.0, "time without a scan for which the robot drives on by its map, s (0 = it stops at once)"
+    )
     policy_slow_s: float = _ranged(
         0.05,
         0.0,

@@ -25,6 +25,8 @@ class GoalState:
 
     started: float | None = None
     last_scan: float = 0.0
+    had_scan: bool = False
+    blind: bool = False
     last_policy: float = 0.0
     confirmations: int = 0
     saw_camera: bool = False

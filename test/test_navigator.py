@@ -16,7 +16,7 @@ from mm_nav.navigator import Navigator
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.observation import Observation
 from mm_nav.robot import RobotConfig
-from mm_nav.safety.guard import Guard
+from mm_nav.safety.guard import Guard, GuardConfig
 from mm_nav.sim.objects import scene_objects
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.sensors import CameraConfig
@@ -186,3 +186,29 @@ def test_cancel_stops() -> None:
     navigator.step(sim.observe())
     navigator.cancel()
     assert not navigator.active and navigator.step(sim.observe()).twist == Twist2D()
+
+
+@pytest.mark.parametrize("blind_time_s", [0.0, 30.0])
+def test_without_scans_it_drives_on_by_its_map_as_long_as_it_may(blind_time_s: float) -> None:
+    config = NavigatorConfig(blind_time_s=blind_time_s)
+    guard = Guard(RobotConfig(), GuardConfig(blind_time_s=blind_time_s))
+    sim = Simulator(
+        two_rooms(), SimConfig(camera=CameraConfig(width=96, height=72)), seed=1, start=Pose2D(2.0, 1.3, -1.2)
+    )
+    navigator = Navigator(RobotConfig(), config, OraclePolicy(sim, {"the red box": ["red_box_1"]}))
+    navigator.set_goal(Goal("go to the red box"))
+    fastest = 0.0
+    for k in range(400):
+        observation = sim.observe() if k < 10 else replace(sim.observe(), scan=None)
+        command = navigator.step(observation)
+        if not navigator.active:
+            break
+        twist = guard.filter(command.twist, sim.twist, observation.scan, observation.stamp_ns).twist
+        fastest = max(fastest, twist.linear) if k >= 20 else fastest
+        assert blind_time_s or k < 10 or command.twist == Twist2D()
+        sim.step(twist, 0.1)
+    assert sim.collisions == 0 and "scan" in command.degraded
+    if blind_time_s:
+        assert command.stage is Stage.SUCCEEDED and gap(sim, "red_box_1") < 1.0 and 0.0 < fastest <= 0.25
+    else:
+        assert command.error is ErrorCode.SENSOR_LOST and fastest == 0.0

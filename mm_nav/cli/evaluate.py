@@ -1,4 +1,4 @@
-"""`mm-nav evaluate language`: success, SPL and collisions on held-out worlds."""
+"""`mm-nav evaluate`: success, SPL and collisions on held-out worlds; and whether the sentence decides where it ends."""
 
 from __future__ import annotations
 
@@ -23,26 +23,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = "Measure the whole stack, closed loop, in the embedded simulator."
     parser.epilog = "Example: mm-nav evaluate language --episodes 100 --seed 10000 --json language.json"
-    suites = parser.add_subparsers(dest="suite", metavar="SUITE", required=True)
-    language = suites.add_parser(
+    measures = parser.add_subparsers(dest="measure", metavar="MEASURE", required=True)
+    language = measures.add_parser(
         "language",
         help="spoken goals in generated worlds, beside ablations",
         description="Drive to spoken goals in generated worlds that training never saw, with and without the words.\n"
         "Success: the navigator stops, says it has arrived, and stands within 1.0 m of an object that the sentence\n"
         "describes, with no wall between and without a collision. SPL weighs success by path length.\n"
         "Prints 95 % intervals: Wilson for rates, bootstrap for SPL. Conditions run on the same episodes.",
-        epilog="Example: mm-nav evaluate language --episodes 100 --json language.json --report out/language",
+        epilog="Example: mm-nav evaluate language --episodes 100 --json language.json --report out/language\n"
+        "         mm-nav evaluate language --suite relation --episodes 200 --json relation.json\n"
+        "         mm-nav evaluate language --phrases mine.txt --episodes 60 --json mine.json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     language.add_argument("--episodes", type=int, default=100, metavar="N", help="seeds to run (default: 100)")
     language.add_argument(
-        "--seed", type=int, default=10_000, metavar="S", help="first seed (default: 10000, the first held out)"
+        "--suite",
+        metavar="NAME",
+        help="one suite: seen, combination, phrasing, relation, sequence, camera_lost, lidar_lost (default: by --kinds)",
     )
     language.add_argument(
-        "--conditions",
-        default="full,no_language,random_goal",
-        metavar="LIST",
-        help="comma-separated: full, no_language, random_goal, oracle (default: the first three)",
+        "--phrases",
+        type=Path,
+        metavar="FILE",
+        help="suite seen in your words: one template a line, with {object} where the thing's name belongs",
     )
     language.add_argument(
         "--kinds",
@@ -50,38 +54,81 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="comma-separated: category, colour, synonym, sequence (default: these), relation",
     )
     language.add_argument(
-        "--phrasing", choices=("train", "held_out"), default="train", help="sentence forms of training, or others"
+        "--phrasing",
+        choices=("train", "held_out"),
+        default="train",
+        help="sentence forms of training, or others; without a suite",
     )
-    language.add_argument("--model", type=Path, metavar="FILE", help="exported policy (default: the committed one)")
-    language.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
-    language.add_argument(
-        "--time-limit", type=float, default=120.0, metavar="S", help="simulated seconds (default: 120)"
+    _add_run_options(language, "full,no_language,random_goal; with a suite: full")
+    swap = measures.add_parser(
+        "swap",
+        help="same world and start, two things, one sentence for each",
+        description="Drive twice from the same start in the same world, to two different things. A pair counts when the\n"
+        "robot ends at the named one both times (success as in `evaluate language`): swap_rate, with a Wilson interval.",
+        epilog="Example: mm-nav evaluate swap --pairs 50 --seed 10000 --json swap.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    language.add_argument("--camera", default="192x144", metavar="WxH", help="camera pixels (default: 192x144)")
-    language.add_argument("--report", type=Path, metavar="DIR", help="write a Markdown report with pictures there")
-    language.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same --json file")
-    add_json_option(language)
+    swap.add_argument(
+        "--pairs", type=int, default=50, metavar="N", help="seeds to run, two episodes each (default: 50)"
+    )
+    _add_run_options(swap, "full")
+
+
+def _add_run_options(parser: argparse.ArgumentParser, conditions: str) -> None:
+    parser.add_argument(
+        "--seed", type=int, default=10_000, metavar="S", help="first seed (default: 10000, the first held out)"
+    )
+    parser.add_argument(
+        "--conditions",
+        metavar="LIST",
+        help=f"comma-separated: full, no_language, random_goal, oracle (default: {conditions})",
+    )
+    parser.add_argument("--model", type=Path, metavar="FILE", help="exported policy (default: the committed one)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    parser.add_argument("--time-limit", type=float, default=120.0, metavar="S", help="simulated seconds (default: 120)")
+    parser.add_argument("--camera", default="192x144", metavar="WxH", help="camera pixels (default: 192x144)")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write a Markdown report with pictures there")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same --json file")
+    add_json_option(parser)
+
+
+def _config(args: argparse.Namespace) -> SuiteConfig:
+    from mm_nav.evaluation.language import DEFAULT_CONDITIONS, SuiteConfig, resolve_model, suite_config
+    from mm_nav.evaluation.phrasings import read_phrases
+    from mm_nav.sim.instructions import KINDS
+
+    swap = args.measure == "swap"
+    phrases = () if swap or args.phrases is None else read_phrases(args.phrases)
+    suite = "swap" if swap else args.suite or ("seen" if phrases else "")
+    given = () if args.conditions is None else _names(args.conditions)
+    conditions = given if args.conditions is not None else ("full",) if suite else DEFAULT_CONDITIONS
+    settings: dict[str, Any] = {
+        "seed": args.seed,
+        "episodes": args.pairs if swap else args.episodes,
+        "conditions": conditions,
+        "time_limit_s": args.time_limit,
+        "camera": _size(args.camera),
+        "model": resolve_model(args.model, conditions),
+    }
+    if not suite:
+        kinds = _names(args.kinds) if args.kinds else KINDS
+        return SuiteConfig(kinds=kinds, phrasing=args.phrasing, **settings)
+    if not swap and args.suite == "swap":
+        raise ConfigError("the swap counts pairs: run `mm-nav evaluate swap --pairs N`")
+    if not swap and (args.kinds or args.phrasing != "train"):
+        raise ConfigError(f"suite '{suite}' decides its kinds and phrasing: leave --kinds and --phrasing out")
+    return suite_config(suite, phrases=phrases, **settings)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the suite."""
     from rich.console import Console
 
-    from mm_nav.evaluation.language import SuiteConfig, resolve_model, run_suite, summarise_suite
+    from mm_nav.evaluation.language import run_suite, summarise_suite
     from mm_nav.learning import FIRST_HELD_OUT_SEED
-    from mm_nav.sim.instructions import KINDS
 
-    conditions = _names(args.conditions)
-    config = SuiteConfig(
-        seed=args.seed,
-        episodes=args.episodes,
-        conditions=conditions,
-        kinds=_names(args.kinds) if args.kinds else KINDS,
-        phrasing=args.phrasing,
-        time_limit_s=args.time_limit,
-        camera=_size(args.camera),
-        model=resolve_model(args.model, conditions),
-    )
+    config = _config(args)
+    conditions = config.conditions
     if args.workers is not None and args.workers < 1:
         raise ConfigError(f"--workers is {args.workers}: give 1 or more")
     log = _log_path(args)
@@ -95,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
         )
     started = time.monotonic()
     with progress_bar() as bar:
-        task = bar.add_task("episodes", total=config.episodes * len(config.conditions))
+        task = bar.add_task("episodes", total=config.episodes * config.turns * len(conditions))
         tally = _Tally()
 
         def on_record(record: Record) -> None:
@@ -111,15 +158,17 @@ def run(args: argparse.Namespace) -> int:
     # A pipe is taken to be 80 columns wide, which is a little less than the table needs.
     console.width = max(console.width, 92)
     console.print(_table(summary, config))
-    for name in config.conditions:
+    for name in conditions:
+        if "swap_rate" in summary:
+            prefix = "" if name == summary["condition"] else f"{name}_"
+            rate = _rate(summary, f"{prefix}swap_rate", 100, " %")
+            print(f"{name}: the named thing both times in {rate} of {summary[f'{prefix}pairs']} pairs")
         if f"p_value_{name}" in summary:
             print(
                 f"{summary['condition']} against {name}, paired on {summary['episodes']} episodes: "
                 f"p = {summary[f'p_value_{name}']:.2g}"
             )
-    crashes = sum(
-        value for key, value in summary.items() if key in ("crashes", *(f"{c}_crashes" for c in config.conditions))
-    )
+    crashes = sum(value for key, value in summary.items() if key in ("crashes", *(f"{c}_crashes" for c in conditions)))
     if crashes:
         errors.print(
             f"warning: the stack crashed in {crashes} episodes, which count as failures; see {log or 'a --json run'}"
@@ -151,7 +200,9 @@ def _table(summary: dict[str, Any], config: SuiteConfig) -> Table:
     from rich.table import Table
 
     last = config.seed + config.episodes - 1
-    table = Table(title=f"{config.episodes} episodes, seeds {config.seed} to {last}", box=SIMPLE_HEAD)
+    what = f"suite {config.suite}, " if config.suite else ""
+    count = f"{config.episodes} {'pairs' if config.turns == 2 else 'episodes'}"
+    table = Table(title=f"{what}{count}, seeds {config.seed} to {last}", box=SIMPLE_HEAD)
     for column in ("condition", "goals", "n", "success", "SPL", "collisions"):
         table.add_column(column, justify="left" if column in ("condition", "goals") else "right", no_wrap=True)
     for name in config.conditions:

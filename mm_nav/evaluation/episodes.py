@@ -15,6 +15,7 @@ import numpy.typing as npt
 from mm_nav.command import Command, ErrorCode, Stage
 from mm_nav.errors import ConfigError
 from mm_nav.evaluation.metrics import Outcome, spl
+from mm_nav.evaluation.sensor_loss import LostSensor, SensorLoss
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal
 from mm_nav.navigator import Navigator
@@ -32,13 +33,18 @@ _COAST_S = 1.5
 
 @dataclass(frozen=True)
 class EpisodeConfig:
-    """How episodes are run. dt_s: seconds between observations. time_limit_s: simulated. camera: None = no camera."""
+    """How episodes are run.
+
+    dt_s: seconds between observations. time_limit_s: simulated. lost: the sensor that stops delivering half-way, as
+    SensorLoss says; "" = none.
+    """
 
     dt_s: float = 0.1
     time_limit_s: float = 120.0
     sim: SimConfig = field(default_factory=lambda: SimConfig(camera=CameraConfig(width=192, height=144)))
     navigator: NavigatorConfig = field(default_factory=NavigatorConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
+    lost: LostSensor = ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,8 @@ class EpisodeResult:
     success: the navigator says so, the robot stands within reach of the right object, after all steps in order,
     without a collision. distance_to_target_m: over the floor, to the nearest satisfying object's surface. trace_hash:
     SHA-256 of every observation, command and true pose. path: (N, 3) x, y, yaw every half second, world frame, metres
-    and rad. targets: the objects that count. ended_at: the object that it stands before.
+    and rad. targets: the objects that count. ended_at: the object that it stands before. sensor_lost_at_s: when a sensor
+    stopped delivering; None = all delivered to the end.
     """
 
     seed: int
@@ -93,6 +100,7 @@ class EpisodeResult:
     path: tuple[tuple[float, float, float], ...] = ()
     targets: tuple[str, ...] = ()
     ended_at: str = ""
+    sensor_lost_at_s: float | None = None
 
     def outcome(self) -> Outcome:
         """Return what the metrics need."""
@@ -143,12 +151,15 @@ def run_episode(
         )
     )
     judge = Judge(episode, task)
+    shortest = judge.shortest_path()
+    loss = SensorLoss(config.lost, shortest, config.time_limit_s)
     trace = _Trace()
     length, guard_steps, count = 0.0, 0, 0
     path: list[tuple[float, float, float]] = []
     ended: Command | None = None
     while True:
-        observation = as_carried(simulator.observe())
+        left = judge.left(simulator.pose) if loss.lost else math.inf
+        observation = loss.filter(as_carried(simulator.observe()), left)
         command = navigator.step(observation)
         driven = guard.filter(command.twist, observation.odometry.twist, observation.scan, observation.stamp_ns)
         guard_steps += driven.limited
@@ -171,7 +182,6 @@ def run_episode(
         length += before.distance_to(simulator.pose)
     path.append(_rounded(simulator.pose))
     collided = simulator.collisions > 0
-    shortest = judge.shortest_path()
     last = ended or command
     success = (
         last.stage is Stage.SUCCEEDED and not collided and is_stopped(simulator) and judge.satisfied(simulator.pose)
@@ -197,6 +207,7 @@ def run_episode(
         path=tuple(path),
         targets=episode.target_names,
         ended_at=task.faced_object(simulator.pose),
+        sensor_lost_at_s=None if loss.lost_at_ns is None else 1e-9 * loss.lost_at_ns,
     )
 
 

@@ -1,7 +1,8 @@
-"""The language suite: spoken goals in held-out generated worlds, with ablations on the same episodes."""
+"""The language suites: spoken goals in held-out generated worlds, with ablations on the same episodes."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import multiprocessing
@@ -9,6 +10,7 @@ import os
 import signal
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -23,12 +25,16 @@ from mm_nav.errors import ConfigError, MmNavError
 from mm_nav.evaluation.conditions import CONDITIONS, policy_factory
 from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeResult, run_episode
 from mm_nav.evaluation.metrics import mcnemar_exact, summarise
+from mm_nav.evaluation.suites import Tasks, suite_episodes, suite_of
+from mm_nav.evaluation.swap import swap_numbers
 from mm_nav.runtime.manifest import file_sha256
 from mm_nav.runtime.policy import default_model
 from mm_nav.sim.episode import make_episode
 from mm_nav.sim.instructions import EXTRA_KINDS, KINDS, Split
 from mm_nav.sim.simulator import CameraConfig
 
+# In suite `lidar_lost` navigator and guard drive on without scans for so long: slowly, then not at all.
+BLIND_TIME_S = 30.0
 DEFAULT_CONDITIONS = ("full", "no_language", "random_goal")
 
 
@@ -37,8 +43,9 @@ class SuiteConfig:
     """What to run: seeds seed .. seed + episodes - 1, each under every condition.
 
     phrasing: "train" = the sentence forms that training used, "held_out" = others. kinds: of
-    mm_nav.sim.instructions.KINDS or EXTRA_KINDS, taken in turn by seed. camera: width, height in pixels. Raises ConfigError for
-    values that cannot work.
+    mm_nav.sim.instructions.KINDS or EXTRA_KINDS, taken in turn by seed. camera: width, height in pixels. suite: one of
+    mm_nav.evaluation.suites.SUITES, which then decides phrasing and kinds (see `suite_config`); "" = by phrasing and
+    kinds. phrases: templates of other people for suite "seen". Raises ConfigError for values that cannot work.
     """
 
     seed: int = 10_000
@@ -49,6 +56,8 @@ class SuiteConfig:
     time_limit_s: float = 120.0
     camera: tuple[int, int] = (192, 144)
     model: str = ""
+    suite: str = ""
+    phrases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.seed < 0 or self.episodes < 1:
@@ -60,7 +69,11 @@ class SuiteConfig:
             raise ConfigError(
                 f"conditions {', '.join(unknown) or '(none)'} are not known: give some of {', '.join(CONDITIONS)}"
             )
-        known = (*KINDS, *EXTRA_KINDS)
+        if self.phrases and self.suite != "seen":
+            raise ConfigError(
+                f"phrases are for suite 'seen', not for '{self.suite or 'language'}': leave the suite out, or the phrases"
+            )
+        known = suite_of(self.suite).kinds if self.suite else (*KINDS, *EXTRA_KINDS)
         wrong = [name for name in self.kinds if name not in known]
         if wrong or not self.kinds:
             raise ConfigError(f"kinds {', '.join(wrong) or '(none)'} are not known: give some of {', '.join(known)}")
@@ -68,8 +81,27 @@ class SuiteConfig:
             raise ConfigError(f"the time limit is {self.time_limit_s} s: it must be above 0")
 
     def kind(self, seed: int) -> str:
-        """Return the kind of sentence of a seed."""
+        """Return the kind of sentence of a seed, where no suite decides it."""
         return self.kinds[seed % len(self.kinds)]
+
+    @property
+    def turns(self) -> int:
+        """How many episodes a seed has."""
+        return suite_of(self.suite).turns if self.suite else 1
+
+
+def suite_config(suite: str, **settings: Any) -> SuiteConfig:
+    """Return the settings of a suite; `settings`: other fields of SuiteConfig. Raises ConfigError, also for an unknown
+    suite."""
+    return SuiteConfig(suite=suite, kinds=suite_of(suite).kinds, **settings)
+
+
+def tasks_of(config: SuiteConfig, seed: int) -> Tasks:
+    """Return the episodes of a seed, and their world."""
+    if config.suite:
+        return suite_episodes(config.suite, seed, config.phrases)
+    episode, task = make_episode(seed, config.kind(seed), config.phrasing)
+    return (episode,), task
 
 
 @dataclass(frozen=True)
@@ -95,15 +127,12 @@ class Record:
 
 
 def run_seed(config: SuiteConfig, seed: int, conditions: Sequence[str]) -> list[Record]:
-    """Run one seed's episode under each condition. An episode that crashes is a failure with error INTERNAL."""
+    """Run one seed's episodes under each condition. An episode that crashes is a failure with error INTERNAL."""
     model = Path(config.model) if config.model else None
-    episode, task = make_episode(seed, config.kind(seed), config.phrasing)
-    base = EpisodeConfig(time_limit_s=config.time_limit_s)
-    width, height = config.camera
-    sim = replace(base.sim, camera=CameraConfig(width=width, height=height))
-    episode_config = replace(base, sim=sim)
+    episodes, task = tasks_of(config, seed)
+    episode_config = _episode_config(config)
     records = []
-    for condition in conditions:
+    for condition, episode in itertools.product(conditions, episodes):
         factory = policy_factory(condition, model)
         try:
             result = run_episode(episode, task, factory, episode_config)
@@ -118,6 +147,20 @@ def run_seed(config: SuiteConfig, seed: int, conditions: Sequence[str]) -> list[
             )  # fmt: skip
         records.append(Record(condition, result))
     return records
+
+
+def _episode_config(config: SuiteConfig) -> EpisodeConfig:
+    width, height = config.camera
+    base = EpisodeConfig(time_limit_s=config.time_limit_s)
+    sim = replace(base.sim, camera=CameraConfig(width=width, height=height))
+    lost = suite_of(config.suite).lost if config.suite else ""
+    if lost == "lidar":
+        base = replace(
+            base,
+            navigator=replace(base.navigator, blind_time_s=BLIND_TIME_S),
+            guard=replace(base.guard, blind_time_s=BLIND_TIME_S),
+        )
+    return replace(base, sim=sim, lost=lost)
 
 
 def run_suite(
@@ -136,20 +179,21 @@ def run_suite(
     for record in done.values():
         if on_record is not None:
             on_record(record)
+    have = {(seed, condition) for seed, condition, _ in done}
     jobs = {
         seed: missing
         for seed in range(config.seed, config.seed + config.episodes)
-        if (missing := [c for c in config.conditions if (seed, c) not in done])
+        if (missing := [c for c in config.conditions if (seed, c) not in have])
     }
     for record in _run_jobs(config, jobs, workers or os.cpu_count() or 1):
-        done[record.result.seed, record.condition] = record
+        done[_key(record)] = record
         if log is not None:
             with log.open("a", encoding="utf-8") as file:
                 file.write(record.to_line() + "\n")
         if on_record is not None:
             on_record(record)
     order = {condition: i for i, condition in enumerate(config.conditions)}
-    return sorted(done.values(), key=lambda r: (r.result.seed, order[r.condition]))
+    return sorted(done.values(), key=lambda r: (r.result.seed, order[r.condition], r.result.kind))
 
 
 def summarise_suite(records: Sequence[Record], config: SuiteConfig) -> dict[str, Any]:
@@ -161,7 +205,7 @@ def summarise_suite(records: Sequence[Record], config: SuiteConfig) -> dict[str,
     condition on the same episodes.
     """
     main = "full" if "full" in config.conditions else config.conditions[0]
-    data: dict[str, Any] = {"suite": "language", "condition": main, "seed": config.seed}
+    data: dict[str, Any] = {"suite": config.suite or "language", "condition": main, "seed": config.seed}
     by_condition = {name: [r.result for r in records if r.condition == name] for name in config.conditions}
     for name in sorted(config.conditions, key=lambda c: c != main):
         prefix = "" if name == main else f"{name}_"
@@ -170,12 +214,17 @@ def summarise_suite(records: Sequence[Record], config: SuiteConfig) -> dict[str,
         for kind in config.kinds:
             of_kind = [r for r in results if r.kind == kind]
             data.update({f"{prefix}{kind}_{key}": value for key, value in _numbers(of_kind, config.seed).items()})
-    wins = {(r.seed): r.success for r in by_condition[main]}
+        if config.suite == "swap":
+            data.update({prefix + key: value for key, value in swap_numbers(results).items()})
+    wins = {(r.seed, r.kind): r.success for r in by_condition[main]}
     for name in config.conditions:
         if name != main:
-            pairs = [(wins[r.seed], r.success) for r in by_condition[name] if r.seed in wins]
+            pairs = [(wins[r.seed, r.kind], r.success) for r in by_condition[name] if (r.seed, r.kind) in wins]
             data[f"p_value_{name}"] = mcnemar_exact([a for a, _ in pairs], [b for _, b in pairs])
-    data["phrasing"] = config.phrasing
+    if not config.suite:
+        data["phrasing"] = config.phrasing
+    if config.phrases:
+        data["phrases"] = len(config.phrases)
     data["time_limit_s"] = config.time_limit_s
     data["model"] = Path(config.model).name if config.model else ""
     return data
@@ -197,15 +246,21 @@ def resolve_model(model: Path | None, conditions: Sequence[str]) -> str:
     return str(path)
 
 
-def _open_log(config: SuiteConfig, log: Path | None, resume: bool) -> dict[tuple[int, str], Record]:
+def _key(record: Record) -> tuple[int, str, str]:
+    return record.result.seed, record.condition, record.result.kind
+
+
+def _open_log(config: SuiteConfig, log: Path | None, resume: bool) -> dict[tuple[int, str, str], Record]:
     if log is None:
         return {}
     # The number of episodes may grow, and conditions be added, from one run to the next.
     settings = {k: v for k, v in asdict(config).items() if k not in ("seed", "episodes", "conditions", "model")}
+    # Runs without a suite have the header that they had before there were suites.
+    settings = {k: v for k, v in settings.items() if v or k not in ("suite", "phrases")}
     # Another model under the same name is another model; the same one elsewhere is the same.
     settings["model_sha256"] = file_sha256(Path(config.model)) if config.model else ""
     header = json.dumps({"settings": settings}, sort_keys=True)
-    done: dict[tuple[int, str], Record] = {}
+    done: dict[tuple[int, str, str], Record] = {}
     if resume and log.exists():
         lines = log.read_text(encoding="utf-8").split("\n")
         if lines and lines[0] != header:
@@ -216,7 +271,10 @@ def _open_log(config: SuiteConfig, log: Path | None, resume: bool) -> dict[tuple
             record = Record.from_line(line)
             seed = record.result.seed
             if config.seed <= seed < config.seed + config.episodes and record.condition in config.conditions:
-                done[seed, record.condition] = record
+                done[_key(record)] = record
+        # Half a pair is no pair: both are run again.
+        counts = Counter((seed, condition) for seed, condition, _ in done)
+        done = {key: record for key, record in done.items() if counts[key[:2]] == config.turns}
         kept = [header, *(line for line in lines[1:-1])]
         log.write_text("\n".join(kept) + "\n", encoding="utf-8")
     else:

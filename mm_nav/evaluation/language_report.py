@@ -1,4 +1,4 @@
-"""The language suite as a Markdown page with pictures."""
+"""A language suite as a Markdown page with pictures."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from mm_nav.command import ErrorCode
 from mm_nav.evaluation import plots
 from mm_nav.evaluation.conditions import CONDITIONS
 from mm_nav.evaluation.episodes import EpisodeResult
-from mm_nav.evaluation.language import Record, SuiteConfig
+from mm_nav.evaluation.language import Record, SuiteConfig, tasks_of
+from mm_nav.evaluation.phrasings import phrasing_of
+from mm_nav.evaluation.suites import suite_of
+from mm_nav.learning import FIRST_HELD_OUT_SEED
 from mm_nav.sim.objects import name_parts
-from mm_nav.sim.task_world import generated_task_world
 
 _MAPS = 6
 
@@ -29,7 +31,7 @@ def write_report(folder: Path, records: Sequence[Record], summary: Mapping[str, 
     results = [r.result for r in records if r.condition == main]
     shown = [r for r in results if not r.success][:_MAPS]
     shown += [r for r in results if r.success][: _MAPS - len(shown)]
-    maps = [(result, _draw_map(folder, result)) for result in shown if result.path]
+    maps = [(result, _draw_map(folder, result, config)) for result in shown if result.path]
     page = folder / "report.md"
     part = page.with_suffix(".part")
     part.write_text("\n".join(_lines(results, summary, config, maps)) + "\n", encoding="utf-8")
@@ -46,11 +48,12 @@ def _lines(
     main = str(summary["condition"])
     last = config.seed + config.episodes - 1
     lines = [
-        "# Spoken goals in held-out worlds",
+        *_heading(config),
         "",
-        f"{config.episodes} episodes, world seeds {config.seed} to {last}, mm_nav {__version__}, model "
-        f"`{summary['model'] or 'none'}`, Python {platform.python_version()}. Phrasing: {config.phrasing}. "
-        f"At most {config.time_limit_s:.0f} simulated seconds each, camera {config.camera[0]}x{config.camera[1]}.",
+        f"{config.episodes} {'pairs of episodes' if config.turns == 2 else 'episodes'}, world seeds {config.seed} to {last}, "
+        f"mm_nav {__version__}, model `{summary['model'] or 'none'}`, Python {platform.python_version()}. "
+        f"{_wording(config)}At most {config.time_limit_s:.0f} simulated seconds each, camera "
+        f"{config.camera[0]}x{config.camera[1]}.",
         "",
         "Success: the navigator says it has arrived and the robot stands within 1.0 m of an object that the sentence "
         "describes, with no wall between, after every step of a sequence, without a collision. Brackets are 95 % "
@@ -72,6 +75,10 @@ def _lines(
         for name in config.conditions
         if f"p_value_{name}" in summary
     ]
+    if config.suite == "swap":
+        lines += _swap_table(summary, config)
+    if config.phrases:
+        lines += _phrase_table(results, config)
     lines += ["", "![Success by kind of goal](success.png)", ""]
     endings: dict[str, int] = {}
     for result in results:
@@ -83,8 +90,48 @@ def _lines(
     lines += ["", "## Episodes", "", "Green: start. Orange square: end. Yellow: what was asked for.", ""]
     for result, name in maps:
         what = "success" if result.success else f"{_ending(result)} ({result.ended_at})"
-        lines += [f"**{result.seed}** “{result.instruction}”: {what}", "", f"![seed {result.seed}]({name})", ""]
+        lost = "" if result.sensor_lost_at_s is None else f", sensor lost after {result.sensor_lost_at_s:.1f} s"
+        lines += [f"**{result.seed}** “{result.instruction}”: {what}{lost}", "", f"![seed {result.seed}]({name})", ""]
     return lines
+
+
+def _heading(config: SuiteConfig) -> list[str]:
+    where = "held-out worlds" if config.seed >= FIRST_HELD_OUT_SEED else "worlds that may have been trained on"
+    if not config.suite:
+        return [f"# Spoken goals in {where}"]
+    return [f"# Suite `{config.suite}` in {where}", "", f"What is asked: {suite_of(config.suite).text}."]
+
+
+def _wording(config: SuiteConfig) -> str:
+    if config.phrases:
+        return f"Phrasing: {len(config.phrases)} templates of a file. "
+    return "" if config.suite else f"Phrasing: {config.phrasing}. "
+
+
+def _swap_table(summary: Mapping[str, Any], config: SuiteConfig) -> list[str]:
+    lines = [
+        "",
+        "A pair counts when the robot ended at the named thing both times.",
+        "",
+        "| condition | pairs | both |",
+        "|---|---|---|",
+    ]
+    for name in config.conditions:
+        prefix = "" if name == summary["condition"] else f"{name}_"
+        lines.append(f"| {name} | {summary[f'{prefix}pairs']} | {_cell(summary, f'{prefix}swap_rate')} |")
+    return lines
+
+
+def _phrase_table(results: Sequence[EpisodeResult], config: SuiteConfig) -> list[str]:
+    """Success by template, worst first."""
+    counts: dict[str, list[int]] = {}
+    for result in results:
+        count = counts.setdefault(phrasing_of(config.phrases, result.seed), [0, 0])
+        count[0] += result.success
+        count[1] += 1
+    rows = sorted(counts.items(), key=lambda item: (item[1][0] / item[1][1], item[0]))
+    lines = ["", "| template | successes | episodes |", "|---|---|---|"]
+    return lines + [f"| {template.replace('|', chr(92) + '|')} | {won} | {run} |" for template, (won, run) in rows]
 
 
 def _ending(result: EpisodeResult) -> str:
@@ -124,12 +171,13 @@ def _draw_rates(path: Path, summary: Mapping[str, Any], config: SuiteConfig) -> 
     plots.rate_bars(path, ("all", *config.kinds), series)
 
 
-def _draw_map(folder: Path, result: EpisodeResult) -> str:
-    _, task = generated_task_world(result.seed)
+def _draw_map(folder: Path, result: EpisodeResult, config: SuiteConfig) -> str:
+    _, task = tasks_of(config, result.seed)
     height, width = task.truth.shape
     x0, y0 = task.truth.origin
     wanted = set(result.targets)
-    name = f"episode_{result.seed}.png"
+    turn = f"_{result.kind}" if config.turns > 1 else ""
+    name = f"episode_{result.seed}{turn}.png"
     plots.episode_map(
         folder / name,
         task.truth.occupied,

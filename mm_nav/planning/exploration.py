@@ -97,13 +97,13 @@ def find_viewpoints(
 ) -> list[Viewpoint]:
     """Return what is left to look at, best first. planner: updated for `pose`. blocked: places that were given up.
 
-    coverage None (no camera): only the edges of the unknown count. looked: places that turning did not show: they are driven
-    to. hints: near these something is to be found.
+    coverage None (no camera): only the edges of the unknown count; where the planner may not cross it, they do not.
+    looked: places that turning did not show: they are driven to. hints: near these something is to be found.
     """
     reachable = np.isfinite(planner.costs) & planner.free
     known = planner.free | planner.occupied
     beside_unknown = cv2.dilate((~known).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    frontier = reachable & beside_unknown
+    frontier = reachable & beside_unknown & planner.allow_unknown
     wanted = frontier.copy()
     if coverage is not None:
         seen = coverage.seen()

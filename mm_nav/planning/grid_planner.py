@@ -31,10 +31,14 @@ class PlannerConfig:
 
 
 class GridPlanner:
-    """Plans on a snapshot of the grid. Call `update` when grid or pose changed, then ask for costs and paths."""
+    """Plans on a snapshot of the grid. Call `update` when grid or pose changed, then ask for costs and paths.
+
+    allow_unknown: whether the last `update` let ways lead through the unknown.
+    """
 
     def __init__(self, robot: RobotConfig, config: PlannerConfig | None = None) -> None:
         self.robot, self.config = robot, config or PlannerConfig()
+        self.allow_unknown = True
         self.resolution = 0.1
         self.origin = (0.0, 0.0)
         self.costs: npt.NDArray[np.float64] = np.zeros((0, 0))
@@ -55,6 +59,7 @@ class GridPlanner:
         c, body = self.config, self.robot.inscribed_radius + self.config.margin_m
         near = np.clip(1.0 - (clearance - body) / c.comfort_m, 0.0, 1.0)
         cost = 1.0 + c.comfort_weight * near**2
+        self.allow_unknown = allow_unknown
         if allow_unknown:
             cost = np.where(self.free, cost, cost * c.unknown_factor)
             passable = clearance >= body

@@ -148,6 +148,7 @@ class Judge:
     def __init__(self, episode: Episode, task: TaskWorld) -> None:
         self._episode, self._task = episode, task
         self.steps_done = 0
+        self._left_of: tuple[int, npt.NDArray[np.float32]] | None = None
 
     def see(self, pose: Pose2D) -> None:
         """Note a pose on the way; all steps but the last are done by coming near."""
@@ -184,6 +185,13 @@ class Judge:
         last = len(self._episode.steps) - 1
         steps = self._episode.steps[min(self.steps_done, last) :]
         return self._task.way_to_go(steps, step_radii(len(steps)))
+
+    def left(self, pose: Pose2D) -> float:
+        """Return metres still to drive from `pose` to success; inf where there is no way."""
+        if self._left_of is None or self._left_of[0] != self.steps_done:
+            self._left_of = self.steps_done, self.way_to_go()
+        row, column = self._task.truth.world_to_cell((pose.x, pose.y))
+        return float(self._left_of[1][row, column]) if self._task.truth.inside((row, column)) else math.inf
 
     def shortest_path(self) -> float:
         """Return the length of the shortest way from the start to success, metres."""

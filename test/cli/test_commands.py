@@ -51,6 +51,11 @@ def test_world_that_lacks_a_model_is_status_1(tmp_path, capsys):
         ["evaluate", "language", "--conditions", "oracle", "--workers", "0"],
         ["evaluate", "language", "--conditions", "oracle", "--resume"],
         ["evaluate", "language", "--model", "nowhere.onnx"],
+        ["evaluate", "language", "--conditions", "oracle", "--suite", "telepathy"],
+        ["evaluate", "language", "--conditions", "oracle", "--suite", "swap"],
+        ["evaluate", "language", "--conditions", "oracle", "--suite", "seen", "--kinds", "colour"],
+        ["evaluate", "language", "--conditions", "oracle", "--phrases", "nowhere.txt"],
+        ["evaluate", "swap", "--conditions", "oracle", "--pairs", "0"],
         ["replay", "nowhere.bag", "--topic", "scan"],
         ["replay", "nowhere.bag", "--goal-pose", "here"],
         ["collect", "--config", "nowhere.yaml"],
@@ -85,6 +90,30 @@ def test_seeds_of_training_are_warned_about(tmp_path, capsys):
     arguments = ["evaluate", "language", "--episodes", "1", "--seed", "12", "--conditions", "oracle"]
     assert main([*arguments, "--time-limit", "0.5", "--workers", "1"]) == 0
     assert "not held out" in capsys.readouterr().err
+
+
+def test_evaluate_suite_in_other_peoples_words(tmp_path, capsys):
+    phrases, out = tmp_path / "p.txt", tmp_path / "e.json"
+    phrases.write_text("off you trot to the {object}\n")
+    arguments = ["evaluate", "language", "--phrases", str(phrases), "--episodes", "1", "--seed", "5000"]
+    assert (
+        main([*arguments, "--conditions", "oracle", "--time-limit", "0.5", "--workers", "1", "--json", str(out)]) == 0
+    )
+    data = load(out)
+    assert data["suite"] == "seen" and data["phrases"] == 1 and data["episodes"] == 1
+    log = (tmp_path / "e.json.episodes.jsonl").read_text()
+    assert "off you trot to the " in log and "to the the" not in log
+    assert "suite seen, 1 episodes, seeds 5000 to 5000" in capsys.readouterr().out
+
+
+def test_evaluate_swap(tmp_path, capsys):
+    out = tmp_path / "s.json"
+    arguments = ["evaluate", "swap", "--pairs", "1", "--seed", "5000", "--conditions", "oracle", "--time-limit", "0.5"]
+    assert main([*arguments, "--workers", "1", "--json", str(out)]) == 0
+    data = load(out)
+    assert data["suite"] == "swap" and data["swap_rate"] == 0.0 and len(data["swap_rate_ci95"]) == 2
+    assert data["pairs"] == 1 and data["episodes"] == 2
+    assert "of 1 pairs" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

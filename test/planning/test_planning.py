@@ -76,6 +76,19 @@ def test_places_that_were_given_up_are_left_out(rooms: OccupancyGrid) -> None:
     )
 
 
+def test_edges_of_the_unknown_are_left_alone_where_ways_may_not_cross_it() -> None:
+    grid, pose, planner = OccupancyGrid(), Pose2D(), GridPlanner(RobotConfig())
+    grid.log_odds[40:120, 40:120] = -2.0  # known free, with the unknown all round
+    coverage = CameraCoverage(grid)
+    coverage.seen()[:] = True
+    planner.update(grid, pose)
+    assert find_viewpoints(grid, coverage, planner, pose, [])
+    planner.update(grid, pose, allow_unknown=False)
+    assert find_viewpoints(grid, coverage, planner, pose, []) == []
+    coverage.seen()[40:80] = False
+    assert find_viewpoints(grid, coverage, planner, pose, []), "known floor that was not looked at is still wanted"
+
+
 def test_near_a_hint_is_looked_first_and_beside_what_no_camera_saw(rooms: OccupancyGrid) -> None:
     coverage, planner, pose = CameraCoverage(rooms), GridPlanner(RobotConfig()), Pose2D(-1.5, 0.0, 0.0)
     planner.update(rooms, pose)
