@@ -66,7 +66,10 @@ def run(args: argparse.Namespace) -> int:
             text = f"epoch {state.epoch + 1}/{config.epochs}, loss {losses.get('total', float('nan')):.3f}"
             bar.update(task, completed=state.step, total=steps_per_epoch * config.epochs, description=text)
 
-        metrics = train(config, policy, out, report, args.resume)
+        def prepared(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of, description="pictures through the backbone")
+
+        metrics = train(config, policy, out, report, args.resume, prepared)
     for name, value in metrics.items():
         print(f"{name}: {value}")
     print(f"checkpoint: {out / 'checkpoint.pt'}")

@@ -20,6 +20,8 @@ from mm_nav.runtime.manifest import Manifest, file_sha256, manifest_path
 from mm_nav.runtime.policy import INPUTS, OUTPUTS
 from mm_nav.runtime.preprocess import preprocessing_fingerprint
 from mm_nav.runtime.session import open_session
+from mm_nav.sim.catalogue import COLOURS
+from mm_nav.sim.catalogue_extra import ALL_CATEGORIES
 
 PARITY_TOLERANCE = 1e-4
 
@@ -115,6 +117,8 @@ def export_policy(
         preprocessing=preprocessing_fingerprint(policy.config),
         training=dict(training or {}),
         metrics={**(metrics or {}), "onnx_parity": difference},
+        categories=tuple(ALL_CATEGORIES),
+        colours=tuple(COLOURS),
     ).write(manifest_path(output))
     return difference
 

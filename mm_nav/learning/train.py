@@ -16,7 +16,7 @@ import torch
 
 from mm_nav.errors import ConfigError
 from mm_nav.language.encoder import TextEncoder
-from mm_nav.learning.dataset import Batch, BatchSampler, FrameDataset, is_frozen
+from mm_nav.learning.dataset import Batch, BatchSampler, FrameDataset, Progress, is_frozen
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.losses import grounding_metrics, policy_losses
 from mm_nav.policy.model import CrossModalPolicy, PolicyInputs
@@ -65,11 +65,17 @@ Report = Callable[[TrainState, int, dict[str, float]], None]
 
 
 def train(
-    config: TrainConfig, policy_config: PolicyConfig, out: Path, report: Report | None = None, resume: bool = False
+    config: TrainConfig,
+    policy_config: PolicyConfig,
+    out: Path,
+    report: Report | None = None,
+    resume: bool = False,
+    prepared: Progress = lambda done, of: None,
 ) -> dict[str, float]:
     """Train and return the validation metrics; checkpoints go to out/checkpoint.pt after every epoch and 5 minutes.
 
-    report(state, steps per epoch, losses) is called every 20 steps.
+    report(state, steps per epoch, losses) is called every 20 steps; prepared(done, of) while a frozen backbone looks at
+    all pictures, before the first.
     """
     torch.manual_seed(config.seed)
     shards = len(list(Path(config.data).glob("shard_*.zarr")))
@@ -83,7 +89,7 @@ def train(
     data = FrameDataset(Path(config.data), policy_config, slice(None, -config.validation_shards))
     model = CrossModalPolicy(policy_config, pretrained=True).to(memory_format=torch.channels_last)
     if is_frozen(model.camera.backbone):
-        data.cache_features(model.camera.see, np.random.default_rng([config.seed, 12]))
+        data.cache_features(model.camera.see, np.random.default_rng([config.seed, 12]), prepared)
     trained = [p for p in model.parameters() if p.requires_grad]
     decayed = [p for p in trained if p.ndim > 1]
     others = [p for p in trained if p.ndim <= 1]
