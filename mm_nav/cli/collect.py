@@ -17,10 +17,10 @@ HELP = "collect training data in generated worlds"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = (
-        "Collect camera and LiDAR frames with the expert's labels in generated worlds, as npz shards. An\n"
+        "Collect camera and LiDAR frames with the expert's labels in generated worlds, as Zarr shards. An\n"
         "interrupted run goes on where it stopped. World seeds from 10000 on are held out for evaluation and refused."
     )
-    parser.epilog = "Example: mm-nav collect --config config/train/tiny.yaml --out data/tiny"
+    parser.epilog = "Example: mm-nav collect --config config/train/tiny.yaml --out data/frames"
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="training settings (default: config/train/tiny.yaml)"
     )
@@ -52,14 +52,14 @@ def run(args: argparse.Namespace) -> int:
     if args.seed is not None:
         what = replace(what, first_seed=args.seed)
     require_writable(args.json)
-    out = args.out or Path(sections["train"].get("data", "data/tiny"))
+    out = args.out or Path(sections["train"].get("data", "data/frames"))
     started = time.monotonic()
     with progress_bar() as bar:
         task = bar.add_task("worlds", total=what.worlds)
         for done, total in collect(out, what, policy, args.workers):
             bar.update(task, completed=done, total=total)
     seconds = round(time.monotonic() - started, 1)
-    shards = len(list(out.glob("*.npz")))
+    shards = len(list(out.glob("*.zarr")))
     print(f"{out}: {what.worlds} worlds in {shards} shards, {seconds} s")
     if args.json:
         write_json(

@@ -36,7 +36,7 @@ class TrainConfig:
     not trained on. seed: of weights and batches.
     """
 
-    data: str = "data/tiny"
+    data: str = "data/frames"
     epochs: int = 10
     minutes: float = 0.0
     batch: int = 64
