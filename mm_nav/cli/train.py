@@ -70,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
             bar.update(task, completed=done, total=of, description="pictures through the backbone")
 
         metrics = train(config, policy, out, report, args.resume, prepared)
+    if not metrics:
+        return 0  # one of several processes that train together: the first one speaks
     for name, value in metrics.items():
         print(f"{name}: {value}")
     print(f"checkpoint: {out / 'checkpoint.pt'}")

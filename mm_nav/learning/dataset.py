@@ -352,9 +352,9 @@ def _cell_ranges(planar: npt.NDArray[np.float16], c: PolicyConfig) -> Floats:
 
 
 def _mirror_rays(rays: Floats, c: PolicyConfig) -> Floats:
-    grid = rays.reshape(-1, c.token_rows, c.token_columns, 3)[:, :, ::-1].copy()
+    grid = rays.reshape(len(rays), c.token_rows, c.token_columns, 3)[:, :, ::-1].copy()
     grid[..., 1] *= -1
-    return grid.reshape(len(rays), -1, 3)
+    return grid.reshape(rays.shape)
 
 
 def is_frozen(backbone: nn.Module) -> bool:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 
 from mm_nav.errors import ConfigError
 from mm_nav.language.encoder import TextEncoder
@@ -74,8 +76,9 @@ def train(
 ) -> dict[str, float]:
     """Train and return the validation metrics; checkpoints go to out/checkpoint.pt after every epoch and 5 minutes.
 
-    report(state, steps per epoch, losses) is called every 20 steps; prepared(done, of) while a frozen backbone looks at
-    all pictures, before the first.
+    Started by torchrun, its processes share every batch and average their gradients (DistributedDataParallel); all but the
+    first return nothing. report(state, steps per epoch, losses) is called every 20 steps; prepared(done, of) while a
+    frozen backbone looks at all pictures, before the first.
     """
     torch.manual_seed(config.seed)
     shards = len(list(Path(config.data).glob("shard_*.zarr")))
@@ -84,6 +87,7 @@ def train(
             f"{config.data} has {shards} shards and {config.validation_shards} of them are for validation: collect more "
             "worlds, or lower worlds_per_shard so that there are more, smaller shards"
         )
+    rank, world = _join_group()
     out.mkdir(parents=True, exist_ok=True)
     encoder = TextEncoder(policy_config.language_tokens, remember=TRAINING_PHRASES)
     data = FrameDataset(Path(config.data), policy_config, slice(None, -config.validation_shards))
@@ -103,21 +107,23 @@ def train(
     if resume and checkpoint.exists():
         state = _load(checkpoint, model, optimizer)
     # A resumed run goes on with other batches than those it has seen.
-    sampler = BatchSampler(data, encoder, config.batch, config.phrases, config.seed + 1000 * state.step)
-    writer = _tensorboard(out)
+    seed = config.seed + 1000 * state.step
+    sampler = BatchSampler(data, encoder, config.batch, config.phrases, seed, part=(rank, world))
+    together = DistributedDataParallel(model) if world > 1 else model
+    writer = _tensorboard(out) if rank == 0 else None
     kinds = policy_config.semantic_classes[0]
     steps_per_epoch = len(data) // config.batch
     started = last_saved = time.monotonic() - state.seconds
     running: dict[str, float] = defaultdict(float)
     while state.epoch < config.epochs:
         for batch in sampler.epoch():
-            progress = _progress(config, state, steps_per_epoch)
+            progress = _agreed(_progress(config, state, steps_per_epoch), world)
             if progress >= 1.0:
                 break
             rate = config.learning_rate * min(1.0, (state.step + 1) / config.warmup_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate * 0.5 * (1.0 + math.cos(math.pi * progress)) + 1e-6
-            losses = policy_losses(model(_channels_last(batch), batch.seen), batch.targets, kinds)
+            losses = policy_losses(together(_channels_last(batch), batch.seen), batch.targets, kinds)
             optimizer.zero_grad(set_to_none=True)
             losses["total"].backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -127,19 +133,22 @@ def train(
             for name, value in losses.items():
                 running[name] += float(value.detach()) / 20
             if state.step % 20 == 0:
-                if report is not None:
+                if report is not None and rank == 0:
                     report(state, steps_per_epoch, dict(running))
                 for name, value in running.items():
                     if writer is not None:
                         writer.add_scalar(f"train/{name}", value, state.step)
                 running.clear()
-            if time.monotonic() - last_saved > 300:
+            if rank == 0 and time.monotonic() - last_saved > 300:
                 _save(checkpoint, model, optimizer, state, policy_config)
                 last_saved = time.monotonic()
-        if _progress(config, state, steps_per_epoch) >= 1.0:
+        if _agreed(_progress(config, state, steps_per_epoch), world) >= 1.0:
             break
         state.epoch += 1
-        _save(checkpoint, model, optimizer, state, policy_config)
+        if rank == 0:
+            _save(checkpoint, model, optimizer, state, policy_config)
+    if rank > 0:
+        return {}
     _save(checkpoint, model, optimizer, state, policy_config)
     metrics = validate(model, config, policy_config, encoder)
     if writer is not None:
@@ -182,6 +191,23 @@ def load_policy(checkpoint: Path) -> CrossModalPolicy:
     policy = CrossModalPolicy(PolicyConfig.from_dict(saved["policy"]))
     policy.load_state_dict(saved["model"])
     return policy.eval()
+
+
+def _join_group() -> tuple[int, int]:
+    """Return this process's rank and how many train together: 0 and 1, or as torchrun's environment says."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return int(os.environ.get("RANK", "0")) if world > 1 else 0, world
+
+
+def _agreed(progress: float, world: int) -> float:
+    """Return the largest progress of all processes: they must take the same number of steps."""
+    if world == 1:
+        return progress
+    value = torch.tensor(progress, dtype=torch.float64)
+    distributed.all_reduce(value, distributed.ReduceOp.MAX)
+    return float(value)
 
 
 def _progress(config: TrainConfig, state: TrainState, steps_per_epoch: int) -> float:
