@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed (make setup-
 from mm_nav.learning.collect import CollectConfig, collect  # noqa: E402
 from mm_nav.policy.config import PolicyConfig  # noqa: E402
 
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
