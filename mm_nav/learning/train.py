@@ -180,7 +180,11 @@ def validate(
             for name, number in {**values, **grounding_metrics(logits, batch.targets)}.items():
                 sums[name].append(number)
     model.train()
-    return {name: round(float(np.nanmean(values)), 5) for name, values in sums.items()}
+    # A metric has no value in a batch without any case of it; in a very small set, nowhere.
+    return {
+        name: round(float(np.nanmean(values)), 5) if np.isfinite(values).any() else math.nan
+        for name, values in sums.items()
+    }
 
 
 def load_policy(checkpoint: Path) -> CrossModalPolicy:

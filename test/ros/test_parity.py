@@ -7,7 +7,6 @@ import pytest
 
 from mm_nav.evaluation.episodes import EpisodeConfig, StepRecord, run_episode
 from mm_nav.goal import Goal
-from mm_nav.resources import resource_path
 from mm_nav.runtime.policy import OnnxPolicy
 from mm_nav.sim.episode import make_episode
 
@@ -18,7 +17,7 @@ from lockstep import play_over_dds
 
 @pytest.mark.parametrize("kind", ["pose", "colour"])
 def test_commands_agree(kind: str, tmp_path: Path) -> None:
-    policy = OnnxPolicy(resource_path("models/tiny.onnx"), provider="cpu")
+    policy = OnnxPolicy(provider="cpu")
     episode, task = make_episode(10_001, kind)
     steps: list[StepRecord] = []
     run_episode(episode, task, lambda _: policy, EpisodeConfig(time_limit_s=6.0), steps.append)
