@@ -155,7 +155,7 @@ def test_people_and_noise_are_the_same_at_any_rate(tmp_path: Path) -> None:
     t = topics()
     scans: list[dict[int, bytes]] = []
     for rate in (2.0, 0.0):
-        heard = listen({"people": 4, "seed": 5, "rate": rate}, {t.scan: LaserScan, t.odom: Odometry}, 4.0, tmp_path)
+        heard = listen({"people": 4, "seed": 5, "rate": rate}, {t.scan: LaserScan, t.odom: Odometry}, 12.0, tmp_path)
         scans.append({stamp_ns(m.header): np.asarray(m.ranges, np.float32).tobytes() for m in heard[t.scan]})
     both = sorted(set(scans[0]) & set(scans[1]))
     assert len(both) >= 15
