@@ -52,9 +52,11 @@ def bench_sim(seconds: float = 1.0, seed: int = 0, progress: Progress = lambda w
     install.
     """
     report: dict[str, Any] = {"environment": environment(), "seconds": seconds, "seed": seed, "world": WORLD}
+    scene = Scene(load_world(resource_path(WORLD)))
+    poses = bench_poses(scene, seed)
     with one_core():
-        report |= _renderers(seconds, seed, progress)
-        report |= _lidars(seconds, seed, progress)
+        report |= _renderers(scene, poses, seconds, progress)
+        report |= _lidars(scene, poses, seconds, progress)
     progress("full steps, 1 and 2 workers")
     report |= _workers(seconds, seed)
     return report
@@ -103,18 +105,15 @@ def bench_poses(scene: Scene, seed: int, count: int = _POSES) -> list[Matrix]:
     ]
 
 
-def _renderers(seconds: float, seed: int, progress: Progress) -> dict[str, Any]:
-    world = load_world(resource_path(WORLD))
-    scene = Scene(world)
-    poses = bench_poses(scene, seed)
-    report: dict[str, Any] = {"geometries": sum(len(model.visuals) for model in world.models)}
+def _renderers(scene: Scene, poses: Sequence[Matrix], seconds: float, progress: Progress) -> dict[str, Any]:
+    report: dict[str, Any] = {"geometries": sum(len(model.visuals) for model in scene.world.models)}
     for width, height in SIZES:
         size = f"{width}x{height}"
         camera = CameraConfig(width, height)
         views = [pose @ camera.base_T_camera() for pose in poses]
         other: MujocoCamera | None = None
         try:
-            other = MujocoCamera(world, camera)
+            other = MujocoCamera(scene.world, camera)
             report["mujoco_gl"] = other.platform
         except MmNavError as error:
             report["mujoco_missing"] = str(error)
@@ -174,9 +173,7 @@ def alternate(
     return {name: np.array(values) for name, values in measured.items()}
 
 
-def _lidars(seconds: float, seed: int, progress: Progress) -> dict[str, Any]:
-    scene = Scene(load_world(resource_path(WORLD)))
-    poses = bench_poses(scene, seed)
+def _lidars(scene: Scene, poses: Sequence[Matrix], seconds: float, progress: Progress) -> dict[str, Any]:
     lidar, cloud = LidarConfig(), CloudConfig(rings=16, columns=1024)
     report: dict[str, Any] = {}
     for name, config, directions in (

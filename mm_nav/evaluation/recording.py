@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.geometry import Pose2D
-from mm_nav.sim.check import TopFrame, top_frame, top_view
+from mm_nav.sim.check_views import TopFrame, top_frame, top_view
 from mm_nav.sim.scene import Scene
 
 Image = npt.NDArray[np.uint8]

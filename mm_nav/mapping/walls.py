@@ -22,7 +22,7 @@ _MOST_POINTS = 4000
 
 @dataclass(frozen=True)
 class WallSegment:
-    """The surface of a wall, along x or y of the walls' frame, metres; x0 <= x1, y0 <= y1."""
+    """A straight wall (or its surface) along x or y of its frame, metres; x0 <= x1, y0 <= y1."""
 
     x0: float
     y0: float

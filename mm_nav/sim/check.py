@@ -10,12 +10,10 @@ import cv2
 import numpy as np
 
 from mm_nav.errors import WorldError
-from mm_nav.sim.check_views import TopFrame, camera_view, top_frame, top_view
+from mm_nav.sim.check_views import camera_view, top_view
 from mm_nav.sim.materials import Image
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.world import load_world
-
-__all__ = ["TopFrame", "WorldReport", "camera_view", "check_world", "top_frame", "top_view"]
 
 _TOP_SIDE = 900  # pixels of the top view's longer side
 

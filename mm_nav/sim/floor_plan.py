@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mm_nav.mapping.walls import WallSegment
+
 WALL_THICKNESS = 0.12
 DOORWAY_CLEAR_OF_CORNERS = 0.3
 
@@ -37,19 +39,8 @@ class Doorway:
     width: float
 
 
-@dataclass(frozen=True)
-class Wall:
-    """A straight wall between two points of an axis-aligned line, metres, world."""
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-
-    @property
-    def vertical(self) -> bool:
-        """Whether it runs along y."""
-        return self.x0 == self.x1
+# Between two points of an axis-aligned line, metres, world.
+Wall = WallSegment
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mm_nav.errors import WorldError
-from mm_nav.sim.check import check_world, top_view
+from mm_nav.sim.check import check_world
+from mm_nav.sim.check_views import top_view
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.world import parse_world
 
