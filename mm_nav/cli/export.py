@@ -41,12 +41,16 @@ def run(args: argparse.Namespace) -> int:
     require_writable(args.json)
     policy = load_policy(args.checkpoint)
     summary = _summary(args.checkpoint.with_name("training.json"))
-    difference = export_policy(policy, out, summary.get("train"), summary.get("metrics"))
+    difference = export_policy(policy, out, summary.get("train"), _metrics(summary))
     size = out.stat().st_size / 1e6
     print(f"{out}: {size:.1f} MB, differs from PyTorch by {difference:.1e} at most")
     if args.json:
         write_json(args.json, {"model": out, "size_mb": round(size, 3), "onnx_parity": difference})
     return 0
+
+
+def _metrics(summary: dict[str, Any]) -> dict[str, Any]:
+    return {**(summary.get("metrics") or {}), "calibration": summary.get("calibration") or {}}
 
 
 def _summary(path: Path) -> dict[str, Any]:

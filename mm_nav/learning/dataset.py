@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,22 +12,27 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import zarr
-from torch import Tensor, nn
+from torch import Tensor
 
 from mm_nav.errors import ConfigError
 from mm_nav.language.encoder import TextEncoder
 from mm_nav.learning.collect import MAX_OBJECTS, RANGE_STRIDE
 from mm_nav.learning.phrases import PhraseBank
+from mm_nav.policy.backbones import Features
 from mm_nav.policy.config import PolicyConfig
-from mm_nav.policy.encoders import Seen
 from mm_nav.policy.losses import PolicyTargets
-from mm_nav.policy.model import PolicyInputs
+from mm_nav.policy.model import Links, PolicyInputs
 from mm_nav.sim.catalogue import COLOURS
 from mm_nav.sim.catalogue_extra import ALL_CATEGORIES
 
 # Fewer of the network's pixels than this share are not called visible, nor invisible: those pairs teach nothing.
 MIN_SHARE = 1 / 900
 ARRIVED_M = 0.9
+_SCATTER_M = 3.0  # of the frames that remember one another
+_GOAL_SHARE, _GOAL_PIXELS = (
+    0.6,
+    0.06,
+)  # of frames that are given a picture as a goal; of the picture's middle that it shows
 _KINDS, _COLOURS = tuple(ALL_CATEGORIES), tuple(COLOURS)
 _NUMBERS = MAX_OBJECTS + 1  # of objects, and 0 for everything else
 ARRAYS = (
@@ -39,54 +44,76 @@ Progress = Callable[[int, int], None]
 
 
 class Batch(NamedTuple):
-    """One training batch. seen: of frozen backbones, what they made of the pictures; inputs.image is empty then."""
+    """One training batch. links: which of its frames are remembered, and which are goals. frozen: what a frozen backbone made
+    of the pictures."""
 
     inputs: PolicyInputs
     targets: PolicyTargets
-    seen: Seen | None = None
+    links: Links
+    frozen: Features | None = None
 
 
 class Choice(NamedTuple):
-    """One phrase for one frame. objects: numbers (from 0) of the objects that satisfy it."""
+    """What is asked of one frame. phrase: "" = no words. objects: numbers (from 0) of the objects that satisfy it. goal: the
+    frame of the batch whose picture is the goal, -1 = none."""
 
     phrase: str
     objects: tuple[int, ...]
+    goal: int = -1
+
+
+class _Goal(NamedTuple):
+    """What the picture of a frame of the batch shows."""
+
+    frame: int
+    category: str
+    colour: str
+
+
+def find_shards(directory: Path) -> list[Path]:
+    """Return the shards of a folder, in order. Raises ConfigError when it has none."""
+    shards = sorted(directory.glob("shard_*.zarr"))
+    if not shards:
+        raise ConfigError(f"{directory} has no shards: run `mm-nav collect --out {directory}` first")
+    return shards
 
 
 class FrameDataset:
-    """All frames of a folder of shards.
+    """All frames of folders of shards.
 
-    directory: written by `mm_nav.learning.collect`. features: see `cache_features`. Raises ConfigError when it has no
-    shards.
+    shards: written by `mm_nav.learning.collect` (see `find_shards`). features: see `cache_features`. Raises ConfigError when
+    there are none or their pictures have another size.
     """
 
-    def __init__(self, directory: Path, config: PolicyConfig, shards: slice = slice(None)) -> None:
-        paths = sorted(directory.glob("shard_*.zarr"))[shards]
-        if not paths:
-            raise ConfigError(f"{directory} has no shards: run `mm-nav collect --out {directory}` first")
+    def __init__(self, shards: Sequence[Path], config: PolicyConfig) -> None:
+        if not shards:
+            raise ConfigError("there are no shards to read: run `mm-nav collect` first")
         self.config = config
         self.objects: list[list[dict[str, Any]]] = []
-        self.features: list[Seen] = []
+        self.features: list[Features] = []
         parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in ARRAYS}
-        for path in paths:
+        for path in shards:
             shard = zarr.open_group(str(path), mode="r")
             offset = len(self.objects)
             self.objects.extend(world["objects"] for world in shard.attrs["worlds"])
             for name in ARRAYS:
                 parts[name].append(np.asarray(shard[name][:]) + (offset if name == "world" else 0))
+            height, width = parts["image"][-1].shape[1:3]
+            if (height, width) != (config.image_height, config.image_width):
+                raise ConfigError(
+                    f"{path} has pictures of {width}x{height}, the policy reads {config.image_width}x"
+                    f"{config.image_height}: collect again, or change the policy's size"
+                )
         self.arrays = {name: np.concatenate(parts.pop(name)) for name in ARRAYS}
-        shape = (config.image_height, config.image_width)
-        if self.arrays["image"].shape[1:3] != shape:
-            raise ConfigError(
-                f"{directory} has pictures of {self.arrays['image'].shape[2]}x{self.arrays['image'].shape[1]}, the policy "
-                f"reads {shape[1]}x{shape[0]}: collect again, or change the policy's size"
-            )
 
     def __len__(self) -> int:
         return len(self.arrays["image"])
 
     def cache_features(
-        self, see: Callable[[Tensor], Seen], rng: np.random.Generator | None, progress: Progress = lambda done, of: None
+        self,
+        backbone: Callable[[Tensor], Features],
+        rng: np.random.Generator | None,
+        progress: Progress = lambda done, of: None,
     ) -> None:
         """Run a frozen backbone over all pictures once, so that training need not.
 
@@ -96,7 +123,7 @@ class FrameDataset:
         sides = (False, True) if rng is not None else (False,)
         done = 0
         for mirror in sides:
-            kept: list[list[npt.NDArray[Any]]] = [[], [], []]
+            kept: list[list[npt.NDArray[Any]]] = [[], []]
             for first in range(0, count, step):
                 image = self.arrays["image"][first : first + step].transpose(0, 3, 1, 2).astype(np.float32) / 255.0
                 if mirror:
@@ -104,22 +131,20 @@ class FrameDataset:
                 if rng is not None:
                     image = recolour(image, rng)
                 with torch.no_grad():
-                    seen = see(torch.from_numpy(image).contiguous(memory_format=torch.channels_last))
-                kept[0].append(seen.fine.half().numpy())
-                kept[1].append(seen.coarse.half().numpy())
-                kept[2].append((seen.pixels * 255.0).round().byte().numpy())
+                    seen = backbone(torch.from_numpy(image).contiguous(memory_format=torch.channels_last))
+                for part, features in zip(kept, seen, strict=True):
+                    part.append(features.half().numpy())
                 done += len(image)
                 progress(done, count * len(sides))
-            self.features.append(Seen(*(torch.from_numpy(np.concatenate(part)) for part in kept)))
-        del self.arrays["image"]
-        self.arrays["image"] = np.empty((count, 0), np.uint8)
+            self.features.append(Features(*(torch.from_numpy(np.concatenate(part)) for part in kept)))
 
 
 class BatchSampler:
-    """Draws batches: per frame, phrases for what is in view, near misses, and things that are elsewhere.
+    """Draws batches of groups: frames of one world that lie near one another and remember one another.
 
-    phrases: per frame (G). seed: the whole order follows from it. augment: mirror, brightness, colour noise and
-    modality dropout. part: (index, count), this worker's share of each batch when several train together.
+    Each frame is paired with phrases for what is in view, near misses, things that are elsewhere, and pictures of things.
+    batch: frames. phrases: per frame (G). seed: the whole order follows from it. augment: mirror, brightness, colour noise
+    and modality dropout. part: (index, count), this worker's share of each batch when several train together.
     """
 
     def __init__(
@@ -132,23 +157,27 @@ class BatchSampler:
         augment: bool = True,
         part: tuple[int, int] = (0, 1),
     ) -> None:
-        self.dataset, self.batch, self.phrases, self.augment = dataset, batch, phrases, augment
+        self.dataset, self.phrases, self.augment = dataset, phrases, augment
         self._encoder, self._part = encoder, part
         self._order_rng = np.random.default_rng([seed, 10])
         self._rng = np.random.default_rng([seed, 11, part[0]])
         self._bank = PhraseBank()
         c = dataset.config
+        self.group = c.memory_frames + 1
+        self.batch = max(1, batch // self.group) * self.group
         rows = np.arange(c.image_height) // (c.image_height // c.grid_rows)
         columns = np.arange(c.image_width) // (c.image_width // c.grid_columns)
         self._cell_of = (rows[:, None] * c.grid_columns + columns).astype(np.int64) * _NUMBERS
 
     def epoch(self) -> Iterator[Batch]:
-        """Yield batches over all frames once, in random order."""
-        order = self._order_rng.permutation(len(self.dataset))
+        """Yield batches over all frames once, in random order; a world's last few frames may be left out."""
+        groups = self._groups()
         index, count = self._part
+        # Every worker gets as many groups as the others.
+        per_batch = max(count, min(self.batch // self.group, len(groups)) // count * count)
         parts = [
-            np.sort(order[first + index : first + self.batch : count])
-            for first in range(0, len(order) - self.batch + 1, self.batch)
+            groups[first + index : first + per_batch : count].ravel()
+            for first in range(0, len(groups) - per_batch + 1, per_batch)
         ]
         # One batch ahead: numpy works on one core while torch is in the serial parts of its own work.
         with ThreadPoolExecutor(max_workers=1) as ahead:
@@ -159,17 +188,38 @@ class BatchSampler:
                     coming.append(ahead.submit(self._make, parts[k + 2]))
                 yield batch
 
+    def _groups(self) -> npt.NDArray[np.int64]:
+        """Return all frames in groups (count, group), shuffled; the frames of a group are neighbours in one world."""
+        rng, pose = self._order_rng, self.dataset.arrays["pose"]
+        order = np.argsort(self.dataset.arrays["world"], kind="stable")
+        bounds = np.flatnonzero(np.diff(self.dataset.arrays["world"][order])) + 1
+        groups: list[npt.NDArray[np.int64]] = []
+        for frames in np.split(order, bounds):
+            left = rng.permutation(frames)
+            while len(left) >= self.group:
+                away = np.hypot(*(pose[left[1:], :2] - pose[left[0], :2]).T) + rng.uniform(
+                    0.0, _SCATTER_M, len(left) - 1
+                )
+                near = 1 + np.argsort(away, kind="stable")[: self.group - 1]
+                groups.append(np.concatenate([left[:1], left[near]]))
+                left = np.delete(left, [0, *near])
+        return np.stack(groups)[rng.permutation(len(groups))] if groups else np.empty((0, self.group), np.int64)
+
     # Phrases
 
-    def _choices(self, frame: int, counts: npt.NDArray[np.int64]) -> list[Choice]:
-        """Return G phrases for a frame; counts: (objects + 1,) pixels of each object number."""
+    def _choices(self, frame: int, counts: npt.NDArray[np.int64], goals: Sequence[_Goal]) -> list[Choice]:
+        """Return G phrases for a frame; counts: (objects + 1,) pixels of each object number. goals: pictures to choose from."""
         rng, bank = self._rng, self._bank
         objects = self.dataset.objects[self.dataset.arrays["world"][frame]]
         visible = [i for i in range(len(objects)) if counts[i + 1] >= self._min_pixels]
         choices = []
         for slot in range(self.phrases):
             kind = rng.random()
-            if kind < 0.04:
+            if goals and slot == self.phrases - 1 and kind < _GOAL_SHARE:
+                goal = goals[int(rng.integers(len(goals)))]
+                _, found = self._choice(("", goal.colour, goal.category), objects)[:2]
+                choices.append(Choice("", found, goal.frame))
+            elif kind < 0.04:
                 choices.append(Choice("", ()))
             elif visible and slot % 2 == 0:
                 item = objects[visible[rng.integers(len(visible))]]
@@ -183,6 +233,19 @@ class BatchSampler:
             else:
                 choices.append(self._choice(bank.anything(rng), objects))
         return choices
+
+    def _goals(self, frames: npt.NDArray[np.int64], present: Floats) -> list[_Goal]:
+        """Return what each frame's picture shows large in its middle, as goals for the others."""
+        c = self.dataset.config
+        middle = self.dataset.arrays["numbers"][frames][:, :, round(0.3 * c.image_width) : round(0.7 * c.image_width)]
+        goals = []
+        for f, frame in enumerate(frames):
+            counts = np.bincount(middle[f].ravel(), minlength=_NUMBERS)
+            number = 1 + int(counts[1:].argmax())
+            if present[f] > 0 and counts[number] >= _GOAL_PIXELS * middle[f].size:
+                item = self.dataset.objects[self.dataset.arrays["world"][frame]][number - 1]
+                goals.append(_Goal(f, item["category"], item["colour"]))
+        return goals
 
     def _choice(self, drawn: tuple[str, str, str], objects: list[dict[str, Any]]) -> Choice:
         phrase, colour, category = drawn
@@ -208,18 +271,28 @@ class BatchSampler:
         visible, arrived = np.zeros(n, np.float32), np.zeros(n, np.float32)
         has_path, has_grounding = np.zeros(n, np.float32), np.zeros(n, np.float32)
         waypoints = np.zeros((n, c.steps, 2), np.float32)
-        pose = np.zeros((n, 3), np.float32)
+        pose, goal_frame = np.zeros((n, 3), np.float32), np.full(n, -1)
         phrases: list[str] = []
+        ranges, valid = a["ranges"][frames].astype(np.float32), a["ranges_valid"][frames].astype(np.float32)
+        present = np.ones((len(frames), 1), np.float32)
+        if self.augment:
+            self._drop_out(present, ranges, valid)
+        goals = self._goals(frames, present)
         for f, frame in enumerate(frames):
             # Pixels of each object in each cell: every phrase's mask is a sum of these.
             shares = np.bincount((self._cell_of + numbers[f]).ravel(), minlength=self._cell_count)
             shares = shares.reshape(-1, _NUMBERS)
             counts = shares.sum(axis=0)
-            for s, choice in enumerate(self._choices(int(frame), counts)):
+            group = f // self.group
+            # Mostly a picture from the same world; one from another shows what is seldom here.
+            own = [goal for goal in goals if goal.frame // self.group == group and goal.frame != f]
+            near = own if own and rng.random() < 0.7 else goals
+            for s, choice in enumerate(self._choices(int(frame), counts, near)):
                 k = f * g + s
                 phrases.append(choice.phrase)
                 wanted = list(choice.objects)
-                if not choice.phrase:
+                goal_frame[k] = choice.goal
+                if not choice.phrase and choice.goal < 0:
                     if rng.random() < 0.7 and np.isfinite(a["cost"][frame]).any():
                         # A pose goal instead of words: where some object stands.
                         wanted = [int(rng.choice(np.flatnonzero(np.isfinite(a["cost"][frame]))))]
@@ -239,12 +312,12 @@ class BatchSampler:
                     has_path[k] = 1.0
         kind, colour = self._semantics(frames, numbers)
         log_range = _cell_ranges(a["planar"][frames], c)
-        ranges, valid = a["ranges"][frames].astype(np.float32), a["ranges_valid"][frames].astype(np.float32)
         rays = a["rays"][frames].copy()
-        present = np.ones((len(frames), 1), np.float32)
+        memory, memory_pose, memory_present = self._memory(frames)
         mirrored = np.zeros(len(frames), bool)
         if self.augment:
-            mirrored = rng.random(len(frames)) < 0.5
+            # A group is mirrored as a whole: its frames remember one another.
+            mirrored = np.repeat(rng.random(len(frames) // self.group) < 0.5, self.group)
             flip = np.flatnonzero(mirrored)
             pairs = (flip[:, None] * g + np.arange(g)).ravel()
             rays[flip] = _mirror_rays(rays[flip], c)
@@ -254,21 +327,51 @@ class BatchSampler:
             cells[pairs] = cells[pairs, :, ::-1]
             waypoints[pairs, :, 1] *= -1
             pose[pairs, 2] *= -1
-            self._drop_out(present, ranges, valid)
-        image, seen = self._pictures(frames, mirrored)
+            memory_pose[flip, :, 1:] *= -1
+        image, frozen = self._pictures(frames, mirrored)
         has_image = present[:, 0].copy()
         has_grounding *= np.repeat(has_image, g)
         kind[has_image == 0], colour[has_image == 0] = -1, -1
         language, mask = self._words(phrases)
-        tensors = (image, present, rays, ranges, valid, language, mask, pose)
+        none = np.empty((0,), np.float32)  # notes come from the batch itself
+        tensors = (
+            image, present, rays, ranges, valid, none, memory_pose, memory_present, language, mask, pose, none,
+            (goal_frame >= 0).astype(np.float32)[:, None],
+        )  # fmt: skip
         labels_ = (
             cells, log_range, visible, arrived, waypoints, has_path, has_grounding, has_image, kind, colour,
         )  # fmt: skip
         return Batch(
             PolicyInputs(*(torch.from_numpy(np.ascontiguousarray(t)) for t in tensors)),
             PolicyTargets(*(torch.from_numpy(np.ascontiguousarray(t)) for t in labels_)),
-            seen,
+            Links(torch.from_numpy(memory), torch.from_numpy(np.maximum(goal_frame, 0))),
+            frozen,
         )
+
+    def _memory(self, frames: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+        """Return which frames each one remembers (B, K), their poses in its base_link (B, K, 3), and present (B, K)."""
+        rng, size = self._rng, self.group
+        others = np.array([[j for j in range(size) if j != i] for i in range(size)])
+        memory = (np.arange(0, len(frames), size)[:, None, None] + others).reshape(len(frames), size - 1)
+        memory = rng.permuted(memory, axis=1)
+        pose = self.dataset.arrays["pose"][frames].astype(np.float64)
+        then, now = pose[memory], pose[:, None]
+        offset, cos, sin = then - now, np.cos(now[..., 2]), np.sin(now[..., 2])
+        relative = np.stack(
+            [
+                cos * offset[..., 0] + sin * offset[..., 1],
+                -sin * offset[..., 0] + cos * offset[..., 1],
+                np.arctan2(np.sin(offset[..., 2]), np.cos(offset[..., 2])),
+            ],
+            axis=-1,
+        )
+        if self.augment:
+            # Odometry drifts.
+            relative += rng.standard_normal(relative.shape) * np.array([0.05, 0.05, 0.03])
+        # Now and then nothing is remembered, as at the start of a drive, or only a part.
+        share = rng.choice([0.0, 0.5, 1.0], len(frames), p=[0.3, 0.3, 0.4])
+        present = (rng.random(memory.shape) < share[:, None]).astype(np.float32)
+        return memory, relative.astype(np.float32), present
 
     @property
     def _cell_count(self) -> int:
@@ -288,13 +391,15 @@ class BatchSampler:
                 behind = np.abs(np.arange(bins) - bins / 2) > rng.uniform(0.25, 0.4) * bins
                 ranges[f][behind], valid[f][behind] = 0.0, 0.0
 
-    def _pictures(self, frames: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]) -> tuple[Floats, Seen | None]:
+    def _pictures(
+        self, frames: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]
+    ) -> tuple[Floats, Features | None]:
+        image = self.dataset.arrays["image"][frames].transpose(0, 3, 1, 2).astype(np.float32) / 255.0
+        if self.augment:
+            image = recolour(image, self._rng)
+            image[mirrored] = image[mirrored, :, :, ::-1]
         features = self.dataset.features
         if not features:
-            image = self.dataset.arrays["image"][frames].transpose(0, 3, 1, 2).astype(np.float32) / 255.0
-            if self.augment:
-                image = recolour(image, self._rng)
-                image[mirrored] = image[mirrored, :, :, ::-1]
             return image, None
         rows = torch.from_numpy(frames)
         taken = [part[rows] for part in features[0]]
@@ -302,8 +407,7 @@ class BatchSampler:
             flip = torch.from_numpy(np.flatnonzero(mirrored))
             for mine, other in zip(taken, features[1], strict=True):
                 mine[flip] = other[rows[flip]]
-        fine, coarse, pixels = taken
-        return np.empty((len(frames), 0), np.float32), Seen(fine.float(), coarse.float(), pixels.float() / 255.0)
+        return image, Features(*(part.float() for part in taken))
 
     def _words(self, phrases: list[str]) -> tuple[Floats, Floats]:
         """Return embeddings (N, L, 384) and mask (N, L), cut to the longest of the phrases."""
@@ -357,6 +461,6 @@ def _mirror_rays(rays: Floats, c: PolicyConfig) -> Floats:
     return grid.reshape(rays.shape)
 
 
-def is_frozen(backbone: nn.Module) -> bool:
-    """Return whether nothing of a backbone is trained, so that its features can be kept."""
-    return not any(parameter.requires_grad for parameter in backbone.parameters())
+def channels_last(batch: Batch) -> PolicyInputs:
+    """Return the inputs of a batch with its pictures laid out as convolutions read them fastest."""
+    return batch.inputs._replace(image=batch.inputs.image.contiguous(memory_format=torch.channels_last))

@@ -24,10 +24,14 @@ from mm_nav.sim.catalogue import COLOURS
 from mm_nav.sim.catalogue_extra import ALL_CATEGORIES
 
 PARITY_TOLERANCE = 1e-4
+# Inputs with a row for each phrase, and how many there may be at once.
+OF_PHRASES = ("language", "language_mask", "pose", "goal", "goal_present")
+MOST_PHRASES = 64
 
 
 class ExportedPolicy(nn.Module):
-    """The policy with its post-processing, so that the graph gives what PolicyOutput holds."""
+    """The policy with its post-processing, so that the graph gives what PolicyOutput holds: one observation, any number of
+    phrases."""
 
     def __init__(self, policy: CrossModalPolicy) -> None:
         super().__init__()
@@ -36,9 +40,8 @@ class ExportedPolicy(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Take the arrays named in INPUTS, give those named in OUTPUTS."""
         logits = self.policy(PolicyInputs(*inputs))
-        # One phrase an observation: each has its own range map.
-        n = logits.cells.shape[0]
-        heatmap = torch.softmax(logits.cells.reshape(n, -1), dim=1).reshape(logits.cells.shape)
+        hot = self.policy.temperatures
+        heatmap = torch.softmax(logits.cells.flatten(1), dim=1).reshape(logits.cells.shape)
         bearing_probs = heatmap.sum(1)
         # Range of a column: that of its cells, weighted by how likely the target is in each.
         log_range = (heatmap * logits.log_range).sum(1) / bearing_probs.clamp_min(1e-9)
@@ -46,29 +49,36 @@ class ExportedPolicy(nn.Module):
             bearing_probs,
             log_range.clamp(-3.0, 3.5).exp(),
             heatmap,
-            torch.sigmoid(logits.visible),
-            torch.sigmoid(logits.arrived),
+            torch.sigmoid(logits.visible / hot.visible),
+            torch.sigmoid(logits.arrived / hot.arrived),
             logits.waypoints,
-            torch.softmax(logits.waypoint, dim=1),
+            torch.softmax(logits.waypoint / hot.waypoint, dim=1),
+            logits.notes,
         )
 
 
-def example_inputs(config: PolicyConfig, seed: int = 0) -> dict[str, Tensor]:
-    """Return random but plausible inputs of batch 1, by name."""
-    g = torch.Generator().manual_seed(seed)
-    rays = torch.randn(1, config.camera_tokens, 3, generator=g)
+def example_inputs(config: PolicyConfig, seed: int = 0, phrases: int = 1) -> dict[str, Tensor]:
+    """Return random but plausible inputs of one observation and some phrases, by name."""
+    c, g = config, torch.Generator().manual_seed(seed)
+    rays = torch.randn(1, c.camera_tokens, 3, generator=g)
     rays[..., 0] = rays[..., 0].abs() + 1.0
-    mask = torch.zeros(1, config.language_tokens)
+    mask = torch.zeros(phrases, c.language_tokens)
     mask[:, :6] = 1.0
+    present = (torch.rand(1, c.memory_frames, generator=g) < 0.7).float()
     values = (
-        torch.rand(1, 3, config.image_height, config.image_width, generator=g),
+        torch.rand(1, 3, c.image_height, c.image_width, generator=g),
         torch.ones(1, 1),
         torch.nn.functional.normalize(rays, dim=-1),
-        torch.rand(1, config.lidar_bins, generator=g) * config.max_range_m,
-        torch.ones(1, config.lidar_bins),
-        torch.randn(1, config.language_tokens, config.language_width, generator=g),
+        torch.rand(1, c.lidar_bins, generator=g) * c.max_range_m,
+        torch.ones(1, c.lidar_bins),
+        torch.randn(1, c.memory_frames, c.memory_tokens, c.width, generator=g),
+        torch.randn(1, c.memory_frames, 3, generator=g),
+        present,
+        torch.randn(phrases, c.language_tokens, c.language_width, generator=g),
         mask,
-        torch.tensor([[1.0, 2.0, -1.0]]),
+        torch.tensor([[1.0, 2.0, -1.0]]).expand(phrases, -1).contiguous(),
+        torch.randn(phrases, c.goal_tokens, c.width, generator=g),
+        (torch.arange(phrases) % 2).float()[:, None],
     )
     return dict(zip(INPUTS, values, strict=True))
 
@@ -81,11 +91,13 @@ def export_policy(
 ) -> float:
     """Write `output` (.onnx) and its manifest; return the largest difference between PyTorch and ONNX Runtime.
 
-    Static shapes, batch 1. Raises ModelError when the two differ by more than PARITY_TOLERANCE; nothing is left at
-    `output` then.
+    Batch 1, and one dynamic axis: the phrases, 1 to MOST_PHRASES. Raises ModelError when the two differ by more than
+    PARITY_TOLERANCE; nothing is left at `output` then.
     """
     module = ExportedPolicy(policy).eval()
-    inputs = example_inputs(policy.config)
+    inputs = example_inputs(policy.config, phrases=3)
+    phrases = torch.export.Dim("phrases", min=1, max=MOST_PHRASES)
+    dynamic = tuple({0: phrases} if name in OF_PHRASES else None for name in inputs)
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_suffix(".part.onnx")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -97,6 +109,7 @@ def export_policy(
             str(part),
             input_names=list(INPUTS),
             output_names=list(OUTPUTS),
+            dynamic_shapes=(dynamic,),
             opset_version=18,
             dynamo=True,
             external_data=False,
@@ -142,7 +155,7 @@ def parity(module: ExportedPolicy, model: Path, config: PolicyConfig, trials: in
     session = open_session(model, ["CPUExecutionProvider"])
     worst = 0.0
     for seed in range(trials):
-        inputs = example_inputs(config, seed)
+        inputs = example_inputs(config, seed, phrases=1 + 2 * seed)
         with torch.no_grad():
             expected = module(*inputs.values())
         given = session.run(list(OUTPUTS), {name: value.numpy() for name, value in inputs.items()})

@@ -18,10 +18,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mm_nav.errors import ConfigError
 from mm_nav.language.encoder import TextEncoder
-from mm_nav.learning.dataset import Batch, BatchSampler, FrameDataset, Progress, is_frozen
+from mm_nav.learning.dataset import BatchSampler, FrameDataset, Progress, channels_last, find_shards
+from mm_nav.learning.validation import validate
 from mm_nav.policy.config import PolicyConfig
-from mm_nav.policy.losses import grounding_metrics, policy_losses
-from mm_nav.policy.model import CrossModalPolicy, PolicyInputs
+from mm_nav.policy.losses import policy_losses
+from mm_nav.policy.model import CrossModalPolicy, Temperatures
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -33,12 +34,14 @@ TRAINING_PHRASES = 30_000
 class TrainConfig:
     """How to train.
 
-    data: folder written by `mm-nav collect`. batch: frames; phrases: per frame. minutes: wall-clock budget, 0 = none;
-    the learning rate falls to zero over epochs or minutes, whichever ends first. validation_shards: the last shards are
-    not trained on. seed: of weights and batches.
+    data: folder written by `mm-nav collect`; more: further ones, of `mm-nav dagger`. batch: frames; phrases: per frame.
+    minutes: wall-clock budget, 0 = none; the learning rate falls to zero over epochs or minutes, whichever ends first.
+    validation_shards: the last shards of `data` are not trained on. init: checkpoint of another run whose weights are taken
+    over as far as they fit ("" = none): a size with a backbone begins as the one without. seed: of weights and batches.
     """
 
     data: str = "data/frames"
+    more: tuple[str, ...] = ()
     epochs: int = 10
     minutes: float = 0.0
     batch: int = 64
@@ -47,6 +50,7 @@ class TrainConfig:
     weight_decay: float = 0.02
     warmup_steps: int = 200
     validation_shards: int = 1
+    init: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -81,19 +85,16 @@ def train(
     frozen backbone looks at all pictures, before the first.
     """
     torch.manual_seed(config.seed)
-    shards = len(list(Path(config.data).glob("shard_*.zarr")))
-    if shards <= config.validation_shards:
-        raise ConfigError(
-            f"{config.data} has {shards} shards and {config.validation_shards} of them are for validation: collect more "
-            "worlds, or lower worlds_per_shard so that there are more, smaller shards"
-        )
+    taught, kept_back = _split_shards(config)
     rank, world = _join_group()
     out.mkdir(parents=True, exist_ok=True)
     encoder = TextEncoder(policy_config.language_tokens, remember=TRAINING_PHRASES)
-    data = FrameDataset(Path(config.data), policy_config, slice(None, -config.validation_shards))
+    data = FrameDataset(taught, policy_config)
     model = CrossModalPolicy(policy_config, pretrained=True).to(memory_format=torch.channels_last)
-    if is_frozen(model.camera.backbone):
-        data.cache_features(model.camera.see, np.random.default_rng([config.seed, 12]), prepared)
+    if config.init:
+        take_over(model, load_policy(Path(config.init)))
+    if model.camera.backbone is not None:
+        data.cache_features(model.camera.backbone, np.random.default_rng([config.seed, 12]), prepared)
     trained = [p for p in model.parameters() if p.requires_grad]
     decayed = [p for p in trained if p.ndim > 1]
     others = [p for p in trained if p.ndim <= 1]
@@ -123,7 +124,7 @@ def train(
             rate = config.learning_rate * min(1.0, (state.step + 1) / config.warmup_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate * 0.5 * (1.0 + math.cos(math.pi * progress)) + 1e-6
-            losses = policy_losses(together(_channels_last(batch), batch.seen), batch.targets, kinds)
+            losses = policy_losses(together(channels_last(batch), batch.frozen, batch.links), batch.targets, kinds)
             optimizer.zero_grad(set_to_none=True)
             losses["total"].backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -149,42 +150,34 @@ def train(
             _save(checkpoint, model, optimizer, state, policy_config)
     if rank > 0:
         return {}
+    found = validate(model, kept_back, config.batch, config.phrases, encoder)
+    metrics, model.temperatures = found.metrics, found.temperatures
     _save(checkpoint, model, optimizer, state, policy_config)
-    metrics = validate(model, config, policy_config, encoder)
     if writer is not None:
         for name, number in metrics.items():
             writer.add_scalar(f"validation/{name}", number, state.step)
         writer.close()
-    summary = {"train": asdict(config), "metrics": metrics, "steps": state.step, "seconds": round(state.seconds, 1)}
+    summary = {
+        "train": asdict(config),
+        "metrics": metrics,
+        "calibration": found.calibration,
+        "steps": state.step,
+        "seconds": round(state.seconds, 1),
+    }
     (out / "training.json").write_text(json.dumps(summary, indent=2) + "\n")
     return metrics
 
 
-def validate(
-    model: CrossModalPolicy, config: TrainConfig, policy_config: PolicyConfig, encoder: TextEncoder
-) -> dict[str, float]:
-    """Return mean losses and grounding metrics on the validation shards, without augmentation."""
-    data = FrameDataset(Path(config.data), policy_config, slice(-config.validation_shards, None))
-    if is_frozen(model.camera.backbone):
-        data.cache_features(model.camera.see, None)
-    sampler = BatchSampler(data, encoder, min(config.batch, len(data)), config.phrases, seed=1, augment=False)
-    sums: dict[str, list[float]] = defaultdict(list)
-    model.eval()
-    with torch.no_grad():
-        for batch in sampler.epoch():
-            logits = model(_channels_last(batch), batch.seen)
-            values = {
-                name: float(value)
-                for name, value in policy_losses(logits, batch.targets, policy_config.semantic_classes[0]).items()
-            }
-            for name, number in {**values, **grounding_metrics(logits, batch.targets)}.items():
-                sums[name].append(number)
-    model.train()
-    # A metric has no value in a batch without any case of it; in a very small set, nowhere.
-    return {
-        name: round(float(np.nanmean(values)), 5) if np.isfinite(values).any() else math.nan
-        for name, values in sums.items()
-    }
+def _split_shards(config: TrainConfig) -> tuple[list[Path], list[Path]]:
+    """Return the shards to train on, and those to validate on: the last ones of the first folder."""
+    shards = find_shards(Path(config.data))
+    if len(shards) <= config.validation_shards:
+        raise ConfigError(
+            f"{config.data} has {len(shards)} shards and {config.validation_shards} of them are for validation: collect "
+            "more worlds, or lower worlds_per_shard so that there are more, smaller shards"
+        )
+    more = [shard for folder in config.more for shard in find_shards(Path(folder))]
+    return shards[: -config.validation_shards] + more, shards[-config.validation_shards :]
 
 
 def load_policy(checkpoint: Path) -> CrossModalPolicy:
@@ -194,7 +187,29 @@ def load_policy(checkpoint: Path) -> CrossModalPolicy:
     saved = torch.load(checkpoint, weights_only=True)
     policy = CrossModalPolicy(PolicyConfig.from_dict(saved["policy"]))
     policy.load_state_dict(saved["model"])
+    policy.temperatures = Temperatures(*saved.get("temperatures", ()))
     return policy.eval()
+
+
+def take_over(model: CrossModalPolicy, other: CrossModalPolicy) -> None:
+    """Copy another policy's weights. Layers that read more than the other's did begin by not hearing the rest.
+
+    Raises ConfigError when the other differs in more than what its layers read.
+    """
+    own, given = model.state_dict(), other.state_dict()
+    for name, weight in given.items():
+        mine = own.get(name)
+        if mine is None or mine.shape[:1] + mine.shape[2:] != weight.shape[:1] + weight.shape[2:]:
+            raise ConfigError(f"init: the other policy's {name} does not fit: it must differ in its backbone only")
+        if mine.shape == weight.shape:
+            own[name] = weight
+            continue
+        if mine.ndim < 2 or mine.shape[1] < weight.shape[1]:
+            raise ConfigError(f"init: the other policy's {name} does not fit: it must differ in its backbone only")
+        # What a backbone adds is concatenated behind what the stem gives.
+        own[name] = torch.zeros_like(mine)
+        own[name][:, : weight.shape[1]] = weight
+    model.load_state_dict(own)
 
 
 def _join_group() -> tuple[int, int]:
@@ -219,12 +234,6 @@ def _progress(config: TrainConfig, state: TrainState, steps_per_epoch: int) -> f
     return max(by_steps, state.seconds / 60.0 / config.minutes) if config.minutes > 0 else by_steps
 
 
-def _channels_last(batch: Batch) -> PolicyInputs:
-    if batch.seen is not None:
-        return batch.inputs
-    return batch.inputs._replace(image=batch.inputs.image.contiguous(memory_format=torch.channels_last))
-
-
 def _save(
     path: Path, model: CrossModalPolicy, optimizer: torch.optim.Optimizer, state: TrainState, config: PolicyConfig
 ) -> None:
@@ -235,6 +244,7 @@ def _save(
             "optimizer": optimizer.state_dict(),
             "state": asdict(state),
             "policy": config.to_dict(),
+            "temperatures": list(model.temperatures),
         },
         part,
     )

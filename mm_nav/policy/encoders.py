@@ -1,4 +1,4 @@
-"""Tokens that carry geometry: camera patches, LiDAR sectors, words and the goal pose, all in base_link."""
+"""Tokens that carry geometry: camera patches, LiDAR sectors, the goal pose and earlier frames, all in base_link."""
 
 from __future__ import annotations
 
@@ -7,19 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mm_nav.policy.backbones import make_backbone
+from mm_nav.policy.backbones import Features, Stem, make_backbone
 from mm_nav.policy.config import PolicyConfig
 
 BEARING_FREQUENCIES = (1.0, 2.0, 4.0, 8.0)
-
-
-class Seen(NamedTuple):
-    """A picture after the backbone. fine: (B, C8, H/8, W/8). coarse: (B, C16, H/16, W/16). pixels: (B, cells, 3 * n) RGB in
-    [0, 1] of each grounding cell's n pixels."""
-
-    fine: Tensor
-    coarse: Tensor
-    pixels: Tensor
 
 
 def direction_features(rays: Tensor) -> Tensor:
@@ -31,37 +22,55 @@ def direction_features(rays: Tensor) -> Tensor:
     return torch.cat([angles.sin(), angles.cos(), slope.unsqueeze(-1), (4.0 * slope).sin().unsqueeze(-1)], dim=-1)
 
 
+class Looked(NamedTuple):
+    """A picture after the convolutions. context: (B, P / 4, width) tokens that look along rays. fine: (B, P, width), the
+    patches' features. cells: (B, cells, cell_width), what each grounding cell's own surroundings say."""
+
+    context: Tensor
+    fine: Tensor
+    cells: Tensor
+
+
 class CameraEncoder(nn.Module):
-    """Pictures -> context tokens that look along rays, and a fine map for grounding."""
+    """Pictures -> context tokens that look along rays, and finer maps for grounding."""
 
     def __init__(self, config: PolicyConfig, pretrained: bool = False) -> None:
         super().__init__()
         self.config = config
+        self.stem = Stem(config.stem)
         self.backbone = make_backbone(config, pretrained)
-        fine, coarse = self.backbone.channels
-        self.context = nn.Linear(coarse, config.width)
-        self.fine = nn.Linear(fine, config.width)
+        fine, coarse = (0, 0) if self.backbone is None else self.backbone.channels
+        self.context = nn.Linear(coarse + config.stem[3], config.width)
+        self.fine = nn.Linear(fine + config.stem[2], config.width)
         self.direction = nn.Linear(10, config.width)
-        # What colour a cell has is said by its pixels themselves, so that no backbone has to carry it along.
+        # What colour a cell has is said by its pixels themselves, so that no convolution has to carry it along.
         pixels = config.patch // config.cell_rows * (config.patch // config.cell_columns)
         self.colour = nn.Linear(3 * pixels, config.cell_width)
+        self.detail = nn.Linear(config.stem[1], config.cell_width)
 
-    def see(self, image: Tensor) -> Seen:
-        """Run the backbone, and cut the picture (B, 3, H, W) into grounding cells."""
+    def forward(self, image: Tensor, rays: Tensor, frozen: Features | None = None) -> Looked:
+        """Look at pictures (B, 3, H, W). rays: (B, P, 3), base_link. frozen: what `backbone` made of them before, or None."""
         c = self.config
-        features = self.backbone(image)
+        own = self.stem(image)
+        fine, coarse = own.fine, own.coarse
+        if self.backbone is not None:
+            frozen = self.backbone(image) if frozen is None else frozen
+            fine, coarse = torch.cat([fine, frozen.fine], dim=1), torch.cat([coarse, frozen.coarse], dim=1)
+        rows, columns = c.context_shape
+        around = rays.reshape(-1, rows, 2, columns, 2, 3).mean(dim=(2, 4)).reshape(-1, rows * columns, 3)
+        context = self.context(coarse.flatten(2).transpose(1, 2)) + self.direction(direction_features(around))
+        patches = self.fine(fine.flatten(2).transpose(1, 2)) + self.direction(direction_features(rays))
         down, across = c.image_height // c.grid_rows, c.image_width // c.grid_columns
         blocks = image.reshape(-1, 3, c.grid_rows, down, c.grid_columns, across)
         pixels = blocks.permute(0, 2, 4, 1, 3, 5).reshape(-1, c.grid_rows * c.grid_columns, 3 * down * across)
-        return Seen(features.fine, features.coarse, pixels)
+        detail = own.cells if own.cells.shape[2:] == (c.grid_rows, c.grid_columns) else _to_grid(own.cells, c)
+        cells = self.colour(pixels - 0.5) + self.detail(detail.flatten(2).transpose(1, 2))
+        return Looked(context, patches, cells)
 
-    def tokens(self, seen: Seen, rays: Tensor) -> tuple[Tensor, Tensor]:
-        """Return context tokens (B, P / 4, width) and the patches' features (B, P, width). rays: (B, P, 3), base_link."""
-        rows, columns = self.config.context_shape
-        around = rays.reshape(-1, rows, 2, columns, 2, 3).mean(dim=(2, 4)).reshape(-1, rows * columns, 3)
-        context = self.context(seen.coarse.flatten(2).transpose(1, 2))
-        fine = self.fine(seen.fine.flatten(2).transpose(1, 2)) + self.direction(direction_features(rays))
-        return context + self.direction(direction_features(around)), fine
+
+def _to_grid(features: Tensor, c: PolicyConfig) -> Tensor:
+    """Resample a map to the grounding grid, for cells that are not 4 pixels wide."""
+    return torch.nn.functional.interpolate(features, size=(c.grid_rows, c.grid_columns), mode="bilinear")
 
 
 class LidarEncoder(nn.Module):
@@ -105,3 +114,23 @@ class GoalPoseEncoder(nn.Module):
         distance = torch.sqrt((xy**2).sum(-1, keepdim=True) + 1e-6)
         features = torch.cat([present, xy / distance, torch.log1p(distance), 1.0 / (distance + 0.5)], dim=-1)
         return self.embed(features * present).unsqueeze(1)
+
+
+class MemoryEncoder(nn.Module):
+    """Places earlier notes where they were taken: pose (B, K, 3) -> what to add to the K frames' tokens (B, K, width)."""
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        self.embed = nn.Sequential(
+            nn.Linear(6, config.width), nn.ReLU(inplace=True), nn.Linear(config.width, config.width)
+        )
+
+    def forward(self, pose: Tensor) -> Tensor:
+        """Encode x, y (m) and yaw (rad) of the earlier base_link in the present one."""
+        xy, yaw = pose[..., :2], pose[..., 2:]
+        distance = torch.sqrt((xy**2).sum(-1, keepdim=True) + 1e-6)
+        features = torch.cat(
+            [xy / (1.0 + distance), torch.log1p(distance), yaw.sin(), yaw.cos(), xy[..., :1] / 3.0], -1
+        )
+        encoded: Tensor = self.embed(features)
+        return encoded

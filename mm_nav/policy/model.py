@@ -8,18 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mm_nav.policy.backbones import Features
 from mm_nav.policy.config import PolicyConfig
-from mm_nav.policy.encoders import CameraEncoder, GoalPoseEncoder, LidarEncoder, Seen
+from mm_nav.policy.encoders import CameraEncoder, GoalPoseEncoder, LidarEncoder, Looked, MemoryEncoder
 
 MASKED = -1e4
 
 
 class PolicyInputs(NamedTuple):
-    """What the network reads. B observations; G phrases per observation (G = 1 at run time).
+    """What the network reads. B observations; N = B*G phrases, G per observation; K = memory_frames; M = memory_tokens.
 
     image: (B, 3, H, W) in [0, 1]. image_present: (B, 1) 1 or 0. rays: (B, P, 3) unit directions of the patch centres
-    in base_link. ranges, ranges_valid: (B, bins) metres and 1/0. language: (B*G, L, 384). language_mask: (B*G, L)
-    1 = word. pose: (B*G, 3) = (present, x, y) in base_link.
+    in base_link. ranges, ranges_valid: (B, bins) metres and 1/0. memory: (B, K, M, width) notes of earlier frames;
+    memory_pose: (B, K, 3) x, y (m) and yaw (rad) of base_link then in base_link now; memory_present: (B, K) 1/0. language:
+    (N, L, 384). language_mask: (N, L) 1 = word. pose: (N, 3) = (present, x, y) in base_link. goal: (N, goal_tokens, width),
+    notes of a picture of the goal; goal_present: (N, 1) 1/0.
     """
 
     image: Tensor
@@ -27,17 +30,34 @@ class PolicyInputs(NamedTuple):
     rays: Tensor
     ranges: Tensor
     ranges_valid: Tensor
+    memory: Tensor
+    memory_pose: Tensor
+    memory_present: Tensor
     language: Tensor
     language_mask: Tensor
     pose: Tensor
+    goal: Tensor
+    goal_present: Tensor
+
+
+class Links(NamedTuple):
+    """In training, notes come from frames of the same batch, so that they are learned along.
+
+    memory: (B, K) int64, the frames that are remembered. goal: (N,) int64, the frame whose picture is the goal. Where
+    memory_present and goal_present are 0, any index.
+    """
+
+    memory: Tensor
+    goal: Tensor
 
 
 class PolicyLogits(NamedTuple):
-    """What the network says, before softmax and sigmoid. N = B*G.
+    """What the network says, before softmax and sigmoid.
 
     cells: (N, rows, columns) grounding over the image. log_range: (B, rows, columns) log metres from base_link to the surface
     that each cell shows. visible, arrived: (N,). waypoints: (N, K, T, 2) metres in base_link. waypoint: (N, K). semantic:
-    (B, rows, columns, kinds + colours), what stands in each cell whatever was asked for; trained, but not exported.
+    (B, rows, columns, kinds + colours), what stands in each cell whatever was asked for; trained, but not exported. notes:
+    (B, memory_tokens + goal_tokens, width), this frame for later.
     """
 
     cells: Tensor
@@ -47,6 +67,15 @@ class PolicyLogits(NamedTuple):
     waypoints: Tensor
     waypoint: Tensor
     semantic: Tensor
+    notes: Tensor
+
+
+class Temperatures(NamedTuple):
+    """What the exported model divides logits by, so that its probabilities are frequencies; fitted after training."""
+
+    visible: float = 1.0
+    arrived: float = 1.0
+    waypoint: float = 1.0
 
 
 class Attention(nn.Module):
@@ -87,104 +116,177 @@ class SceneLayer(nn.Module):
 
 
 class FusionLayer(nn.Module):
-    """Words and goal attend to one another, then to the scene."""
+    """What is asked attends to the scene, then to itself."""
 
-    def __init__(self, width: int, heads: int, feedforward: int) -> None:
+    def __init__(self, width: int, heads: int, feedforward: int, late: bool) -> None:
         super().__init__()
         self.own = SceneLayer(width, heads, feedforward)
-        self.scene_norm = nn.LayerNorm(width)
-        self.scene = Attention(width, heads)
+        self.late = late
+        if not late:
+            self.scene_norm = nn.LayerNorm(width)
+            self.scene = Attention(width, heads)
 
     def forward(self, x: Tensor, bias: Tensor, scene: Tensor, scene_bias: Tensor) -> Tensor:
         """Apply the layer to x (N, T, width) and the scene (B, S, width) that N / B phrases share."""
         n, t, width = x.shape
         batch = scene.shape[0]
-        # Queries do not see one another here, so the phrases of a frame stand side by side and share keys and values.
-        together = self.scene_norm(x).reshape(batch, n // batch * t, width)
-        x = x + self.scene(together, scene, scene_bias).reshape(n, t, width)
+        if not self.late:
+            # Queries do not see one another here, so the phrases of a frame stand side by side and share keys and values.
+            together = self.scene_norm(x).reshape(batch, n // batch * t, width)
+            x = x + self.scene(together, scene, scene_bias).reshape(n, t, width)
         mixed: Tensor = self.own(x, bias)
         return mixed
 
 
 class CrossModalPolicy(nn.Module):
-    """Camera, LiDAR, words and goal pose meet in one set of tokens that share base_link bearings."""
+    """Camera, LiDAR, words, goal and memory meet in tokens that share base_link bearings."""
 
     def __init__(self, config: PolicyConfig, pretrained: bool = False) -> None:
         super().__init__()
         self.config = config
-        w, d = config.width, config.cell_width
+        self.temperatures = Temperatures()
+        w, d, late = config.width, config.cell_width, config.fusion == "late"
         self.camera = CameraEncoder(config, pretrained)
         self.lidar = LidarEncoder(config)
         self.pose = GoalPoseEncoder(config)
+        self.memory = MemoryEncoder(config)
         self.language = nn.Sequential(nn.LayerNorm(config.language_width), nn.Linear(config.language_width, w))
         self.word_position = nn.Parameter(0.02 * torch.randn(config.language_tokens, w))
-        self.modality = nn.Parameter(0.02 * torch.randn(4, w))
+        self.modality = nn.Parameter(0.02 * torch.randn(6, w))
         self.summary = nn.Parameter(0.02 * torch.randn(1, 1, w))
-        self.query = nn.Parameter(0.02 * torch.randn(1, 1, w))
+        # Words, pose and picture of a goal are read into a few tokens: what is asked.
+        self.query = nn.Parameter(0.02 * torch.randn(1, config.asked_tokens, w))
+        self.request_norm = nn.LayerNorm(w)
+        self.read = Attention(w, config.heads)
         layer = (w, config.heads, config.feedforward)
         self.perception = nn.ModuleList(SceneLayer(*layer) for _ in range(config.perception_layers))
         self.scene_norm = nn.LayerNorm(w)
-        self.fusion = nn.ModuleList(FusionLayer(*layer) for _ in range(config.fusion_layers))
+        self.fusion = nn.ModuleList(FusionLayer(*layer, late) for _ in range(config.fusion_layers))
         self.norm = nn.LayerNorm(w)
-        # A cell's embedding: its patch's features, the context around it, its own pixels.
+        # What is kept of a frame for later: its memory, and what it shows where it is the picture of a goal.
+        self.note_query = nn.Parameter(0.02 * torch.randn(1, config.note_tokens, w))
+        self.note_norm = nn.LayerNorm(w)
+        self.note = Attention(w, config.heads)
+        self.note_output = nn.LayerNorm(w)
+        # A cell's embedding: its patch's features, the context around it, its own surroundings.
         self.patch_norm = nn.LayerNorm(w)
         self.patch = nn.Linear(w, config.cell_rows * config.cell_columns * d)
-        self.cell = nn.Sequential(nn.GELU(), nn.Linear(d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
+        self.cell = nn.Sequential(
+            nn.ReLU(inplace=True), nn.Linear(d, 2 * d), nn.ReLU(inplace=True), nn.Linear(2 * d, d)
+        )
         self.asked = nn.Sequential(nn.Linear(w, w), nn.GELU(), nn.Linear(w, d + 1))
         self.semantic = nn.Linear(d, sum(config.semantic_classes))
         self.range = nn.Linear(d, 1)
-        self.state = nn.Sequential(nn.Linear(w + 2, w), nn.GELU(), nn.Linear(w, 2))
+        heads_width = 2 * w if late else w
+        self.state = nn.Sequential(nn.Linear(heads_width + 2, w), nn.GELU(), nn.Linear(w, 2))
         self.path = nn.Sequential(
-            nn.Linear(w, 2 * w), nn.GELU(), nn.Linear(2 * w, config.hypotheses * (2 * config.steps + 1))
+            nn.Linear(heads_width, 2 * w), nn.GELU(), nn.Linear(2 * w, config.hypotheses * (2 * config.steps + 1))
         )
 
-    def forward(self, inputs: PolicyInputs, seen: Seen | None = None) -> PolicyLogits:
-        """Run the network. seen: what `camera.see` made of the pictures before, instead of inputs.image."""
+    def forward(self, inputs: PolicyInputs, frozen: Features | None = None, links: Links | None = None) -> PolicyLogits:
+        """Run the network. frozen: what `camera.backbone` made of the pictures before. links: notes of this very batch in
+        place of inputs.memory and inputs.goal."""
         c = self.config
         batch, n = inputs.ranges.shape[0], inputs.language.shape[0]
-        context, fine = self.camera.tokens(seen := self.camera.see(inputs.image) if seen is None else seen, inputs.rays)
+        looked = self.camera(inputs.image, inputs.rays, frozen)
         lidar = self.lidar(inputs.ranges, inputs.ranges_valid) + self.modality[1]
         # A summary token that is always there keeps the softmax defined when both sensors are gone.
-        scene = torch.cat([context + self.modality[0], lidar, self.summary.expand(batch, -1, -1)], dim=1)
+        scene = torch.cat([looked.context + self.modality[0], lidar, self.summary.expand(batch, -1, -1)], dim=1)
+        camera_seen = inputs.image_present.expand(-1, looked.context.shape[1])
         sector_seen = inputs.ranges_valid.reshape(batch, c.lidar_tokens, -1).amax(-1)
-        camera_seen = inputs.image_present.expand(-1, context.shape[1])
-        scene_bias = _bias(torch.cat([camera_seen, sector_seen, torch.ones_like(sector_seen[:, :1])], dim=1))
-        for layer in self.perception:
-            scene = layer(scene, scene_bias)
+        seen = torch.cat([camera_seen, sector_seen, torch.ones_like(sector_seen[:, :1])], dim=1)
+        scene = self.perception[0](scene, self._among(seen, c.lidar_tokens))
+        notes = self._notes(scene, seen)
+        if links is None:
+            memory, goal = inputs.memory, inputs.goal
+        else:
+            memory = notes[:, : c.memory_tokens][links.memory]
+            goal = self._portraits(looked.context, inputs.image_present)[links.goal]
+        remembered = memory + self.memory(inputs.memory_pose)[:, :, None] + self.modality[4]
+        scene = torch.cat([scene, remembered.flatten(1, 2)], dim=1)
+        present = inputs.memory_present[:, :, None].expand(-1, -1, c.memory_tokens)
+        seen = torch.cat([seen, present.reshape(batch, -1)], dim=1)
+        for layer in self.perception[1:]:
+            scene = layer(scene, self._among(seen, c.lidar_tokens))
         scene = self.scene_norm(scene)
-        cells = self._cells(scene[:, : context.shape[1]], fine, seen.pixels)
+        cells = self._cells(scene[:, : looked.context.shape[1]], looked)
 
+        asked = self._read(inputs, goal)
+        everything = torch.ones_like(asked[:, :, 0])
+        for layer in self.fusion:
+            asked = layer(asked, _bias(everything), scene, _bias(seen))
+        answer = self.norm(asked[:, 0])
+        if c.fusion == "late":
+            share = seen / seen.sum(1, keepdim=True)
+            pooled = (scene * share[:, :, None]).sum(1, keepdim=True).expand(-1, n // batch, -1)
+            answer = torch.cat([answer, pooled.reshape(n, -1)], dim=1)
+        return self._heads(answer, cells, notes)
+
+    def _read(self, inputs: PolicyInputs, goal: Tensor) -> Tensor:
+        """Return what is asked (N, asked_tokens, width). Nothing at all leaves the queries as they are."""
+        n = inputs.language.shape[0]
         words = self.language(inputs.language) + self.word_position[: inputs.language.shape[1]] + self.modality[2]
         pose = self.pose(inputs.pose) + self.modality[3]
-        asked = torch.cat([self.query.expand(n, -1, -1), pose, words], dim=1)
-        asked_bias = _bias(
-            torch.cat([torch.ones_like(inputs.pose[:, :1]), inputs.pose[:, :1], inputs.language_mask], dim=1)
-        )
-        for layer in self.fusion:
-            asked = layer(asked, asked_bias, scene, scene_bias)
-        return self._heads(self.norm(asked[:, 0]), cells)
+        # A token that is always there keeps the softmax defined when nothing is asked.
+        nothing = self.query[:, :1].expand(n, -1, -1)
+        request = self.request_norm(torch.cat([nothing, pose, goal + self.modality[5], words], dim=1))
+        given = [
+            torch.ones_like(inputs.goal_present),
+            inputs.pose[:, :1],
+            inputs.goal_present.expand(-1, goal.shape[1]),
+            inputs.language_mask,
+        ]
+        query = self.query.expand(n, -1, -1)
+        asked: Tensor = query + self.read(query, request, _bias(torch.cat(given, dim=1)))
+        return asked
 
-    def _cells(self, context: Tensor, fine: Tensor, pixels: Tensor) -> Tensor:
+    def _among(self, seen: Tensor, sectors: int) -> Tensor:
+        """Return the bias that decides which tokens of the scene attend to which: patches, sectors of the LiDAR, others."""
+        bias = _bias(seen)
+        if self.config.fusion != "late":
+            return bias
+        # Late fusion: camera, LiDAR and the rest keep to themselves.
+        rows, columns = self.config.context_shape
+        group = torch.full((seen.shape[1],), 2, device=seen.device)
+        group[: rows * columns] = 0
+        group[rows * columns : rows * columns + sectors] = 1
+        return bias + (group[:, None] != group).float() * MASKED
+
+    def _notes(self, scene: Tensor, seen: Tensor) -> Tensor:
+        """Boil a scene (B, S, width) down to what is kept of it, (B, memory_tokens + goal_tokens, width)."""
+        query = self.note_query.expand(scene.shape[0], -1, -1)
+        kept: Tensor = self.note_output(query + self.note(query, self.note_norm(scene), _bias(seen)))
+        return kept
+
+    def _portraits(self, context: Tensor, image_present: Tensor) -> Tensor:
+        """Return the goal tokens (B, goal_tokens, width) of pictures without any scan, as pictures of goals come."""
+        batch, patches = context.shape[:2]
+        scene = torch.cat([context + self.modality[0], self.summary.expand(batch, -1, -1)], dim=1)
+        seen = torch.cat([image_present.expand(-1, patches), torch.ones_like(image_present)], dim=1)
+        scene = self.perception[0](scene, self._among(seen, 0))
+        return self._notes(scene, seen)[:, self.config.memory_tokens :]
+
+    def _cells(self, context: Tensor, looked: Looked) -> Tensor:
         """Return an embedding of each grounding cell (B, rows * columns, cell_width)."""
         c = self.config
-        batch, (rows, columns), d = fine.shape[0], c.context_shape, c.cell_width
+        batch, (rows, columns), d = context.shape[0], c.context_shape, c.cell_width
         # Each context token belongs to 2 x 2 patches.
         spread = context.reshape(batch, rows, 1, columns, 1, -1).expand(-1, -1, 2, -1, 2, -1)
-        patches = self.patch(self.patch_norm(fine + spread.reshape(batch, rows * columns * 4, -1)))
+        patches = self.patch(self.patch_norm(looked.fine + spread.reshape(batch, rows * columns * 4, -1)))
         cells = patches.reshape(batch, c.token_rows, c.token_columns, c.cell_rows, c.cell_columns, d)
         cells = cells.permute(0, 1, 3, 2, 4, 5).reshape(batch, c.grid_rows * c.grid_columns, d)
-        embedded: Tensor = self.cell(cells + self.camera.colour(pixels - 0.5))
+        embedded: Tensor = self.cell(cells + looked.cells)
         return embedded
 
-    def _heads(self, asked: Tensor, cells: Tensor) -> PolicyLogits:
+    def _heads(self, answer: Tensor, cells: Tensor, notes: Tensor) -> PolicyLogits:
         c = self.config
-        batch, n, grid = cells.shape[0], asked.shape[0], (c.grid_rows, c.grid_columns)
-        query = self.asked(asked)
+        batch, n, grid = cells.shape[0], answer.shape[0], (c.grid_rows, c.grid_columns)
+        query = self.asked(answer[:, : c.width])
         towards = query[:, 1:].reshape(batch, n // batch, c.cell_width)
         flat = (torch.matmul(towards, cells.transpose(1, 2)) / c.cell_width**0.5).reshape(n, -1) + query[:, :1]
         evidence = torch.stack([flat.amax(1), torch.logsumexp(flat, 1)], dim=1)
-        state = self.state(torch.cat([asked, evidence.clamp(-20.0, 20.0)], dim=1))
-        path = self.path(asked).reshape(n, c.hypotheses, 2 * c.steps + 1)
+        state = self.state(torch.cat([answer, evidence.clamp(-20.0, 20.0)], dim=1))
+        path = self.path(answer).reshape(n, c.hypotheses, 2 * c.steps + 1)
         offsets = path[:, :, 1:].reshape(n, c.hypotheses, c.steps, 2)
         return PolicyLogits(
             flat.reshape(n, *grid),
@@ -194,6 +296,7 @@ class CrossModalPolicy(nn.Module):
             torch.cumsum(offsets * c.waypoint_spacing_m, dim=2),
             path[:, :, 0],
             self.semantic(cells).reshape(batch, *grid, -1),
+            notes,
         )
 
 

@@ -25,8 +25,8 @@ class Manifest:
     """What is known about a model file.
 
     model_sha256: of the ONNX file. config: PolicyConfig as a dict. preprocessing: fingerprint of the input arrays'
-    meaning. visible_temperature: divides the visibility logit (calibration). training: seeds, frames, epochs,
-    durations. metrics: measured after training, by name. categories, colours: names of the things and colours that it was
+    meaning. training: seeds, frames, epochs, durations. metrics: measured after training, by name; "calibration": how well
+    confidences fit (see mm_nav.learning.validation). categories, colours: names of the things and colours that it was
     taught; () = all of mm_nav.language.vocabulary.
     """
 

@@ -5,28 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mm_nav.command import Grounding, PolicyOutput
 from mm_nav.errors import ModelError
+from mm_nav.geometry import Pose2D
 from mm_nav.goal import PolicyGoal
 from mm_nav.language.encoder import TextEncoder
 from mm_nav.language.knowledge import Knowledge
 from mm_nav.observation import Observation
 from mm_nav.resources import resource_path
 from mm_nav.runtime.manifest import load_manifest
+from mm_nav.runtime.memory import FrameMemory
 from mm_nav.runtime.preprocess import Preprocessor
 from mm_nav.runtime.session import open_session, resolve_providers
 
 # Something that says what the policy thinks of an observation; None when no answer came in time.
 PolicySource = Callable[[Observation, PolicyGoal], PolicyOutput | None]
 
-INPUTS = ("image", "image_present", "rays", "ranges", "ranges_valid", "language", "language_mask", "pose")
-_GROUNDING = ("bearing_probs", "bearing_ranges", "visible")
-OUTPUTS = ("bearing_probs", "bearing_ranges", "heatmap", "visible", "arrived", "waypoints", "waypoint_probs")
+# Those of the observation have batch 1; those of what is asked have one row a phrase.
+INPUTS = (
+    "image", "image_present", "rays", "ranges", "ranges_valid", "memory", "memory_pose", "memory_present",
+    "language", "language_mask", "pose", "goal", "goal_present",
+)  # fmt: skip
+OUTPUTS = ("bearing_probs", "bearing_ranges", "heatmap", "visible", "arrived", "waypoints", "waypoint_probs", "notes")
 
 
 def default_model() -> Path:
@@ -35,13 +39,19 @@ def default_model() -> Path:
 
 
 class OnnxPolicy:
-    """Callable PolicySource on an exported model.
+    """Callable PolicySource on an exported model. Remembers the last few places of a goal (see `runtime.memory`).
 
-    provider: "auto", "tensorrt", "cuda" or "cpu". Raises ModelError when the model or its manifest is missing, broken
-    or made for other inputs, ConfigError for an unknown provider.
+    provider: "auto", "tensorrt", "cuda" or "cpu". memory: False = every frame is looked at as if it were the first. Raises
+    ModelError when the model or its manifest is missing, broken or made for other inputs, ConfigError for an unknown
+    provider.
     """
 
-    def __init__(self, model: Path | None = None, provider: str = "auto", threads: int = 1) -> None:
+    # Goals that are only a picture are understood.
+    image_goals = True
+
+    def __init__(
+        self, model: Path | None = None, provider: str = "auto", threads: int = 1, memory: bool = True
+    ) -> None:
         self.path = model or default_model()
         self.manifest, self.config = load_manifest(self.path)
         self._session = open_session(self.path, resolve_providers(provider), threads)
@@ -50,6 +60,9 @@ class OnnxPolicy:
             raise ModelError(f"{self.path} reads {sorted(names)}, a policy reads {sorted(INPUTS)}: export it again")
         self._preprocess = Preprocessor(self.config)
         self._encoder = TextEncoder(self.config.language_tokens)
+        self._remembers, self._memory = memory, FrameMemory(self.config)
+        self._goal_id = ""
+        self._portrait: tuple[str, npt.NDArray[np.float32]] | None = None
         # What the model can name; the encoder is shared, since a goal's words are looked at only once.
         self.knowledge = Knowledge(self.manifest.categories, lambda: self._encoder)
 
@@ -59,45 +72,99 @@ class OnnxPolicy:
             self._encoder.encode(phrase)
 
     def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput:
-        """Run the network, once per phrase of the goal."""
+        """Run the network once, for all phrases of the goal."""
         started = time.perf_counter()
+        self._begin(goal)
+        portrait = self._portrait_of(goal)
+        pose = observation.odometry.pose
         image, present, geometry = self._preprocess.image(observation.image)
         ranges, valid = self._preprocess.scan(observation.scan)
-        language, mask = self._encoder.encode(goal.phrase)
-        feed = {
-            "image": image,
-            "image_present": present,
-            "rays": geometry.rays[None],
-            "ranges": ranges,
-            "ranges_valid": valid,
-            "language": language[None],
-            "language_mask": mask[None],
-            "pose": self._preprocess.pose(goal.pose, observation.odometry.pose),
-        }
-        out = dict(zip(OUTPUTS, self._session.run(list(OUTPUTS), feed), strict=True))
+        memory, memory_pose, memory_present = self._memory.recall(observation.stamp_ns, pose)
+        words = [self._encoder.encode(phrase) for phrase in (goal.phrase, *goal.others)]
+        mask = np.stack([known for _, known in words])
+        goals, goal_present = self._no_goal(len(words))
+        if portrait is not None:
+            goals[0], goal_present[0] = portrait, 1.0
+        out = self._run(
+            image=image,
+            image_present=present,
+            rays=geometry.rays[None],
+            ranges=ranges,
+            ranges_valid=valid,
+            memory=memory,
+            memory_pose=memory_pose,
+            memory_present=memory_present,
+            language=np.stack([embedded for embedded, _ in words]),
+            language_mask=mask,
+            pose=np.repeat(self._preprocess.pose(goal.pose, pose), len(words), axis=0),
+            goal=goals,
+            goal_present=goal_present,
+        )
         camera = float(present[0, 0]) > 0
-        others = tuple(self._ground(feed, phrase, geometry.column_bearings, camera) for phrase in goal.others)
-        seen = camera and bool(mask.any())
+        if camera and self._remembers:
+            self._memory.add(pose, out["notes"][0, : self.config.memory_tokens])
+        # Without a picture, or when nothing is asked for, nothing can be in view, whatever the network says.
+        asked = camera & (mask.any(axis=1) | (goal_present[:, 0] > 0))
+        visible = np.where(asked, out["visible"], 0.0)
+        others = tuple(
+            Grounding(geometry.column_bearings, out["bearing_probs"][k], out["bearing_ranges"][k], float(visible[k]))
+            for k in range(1, len(words))
+        )
         return PolicyOutput(
             stamp_ns=observation.stamp_ns,
             goal_id=goal.id,
             bearings=geometry.column_bearings,
-            bearing_probs=np.asarray(out["bearing_probs"][0]),
-            bearing_ranges=np.asarray(out["bearing_ranges"][0]),
-            # Without a picture or without words nothing can be in view, whatever the network says.
-            visible=float(out["visible"][0]) if seen else 0.0,
-            arrived=float(out["arrived"][0]) if seen else 0.0,
-            waypoints=np.asarray(out["waypoints"][0]),
-            waypoint_probs=np.asarray(out["waypoint_probs"][0]),
-            heatmap=np.asarray(out["heatmap"][0]) if camera else None,
+            bearing_probs=out["bearing_probs"][0],
+            bearing_ranges=out["bearing_ranges"][0],
+            visible=float(visible[0]),
+            arrived=float(out["arrived"][0]) if asked[0] else 0.0,
+            waypoints=out["waypoints"][0],
+            waypoint_probs=out["waypoint_probs"][0],
+            heatmap=out["heatmap"][0] if camera else None,
             inference_ms=1e3 * (time.perf_counter() - started),
             others=others,
         )
 
-    def _ground(self, feed: dict[str, Any], phrase: str, bearings: npt.NDArray[np.float32], camera: bool) -> Grounding:
-        """Ask where another phrase's thing is in the same view."""
-        language, mask = self._encoder.encode(phrase)
-        asked = {**feed, "language": language[None], "language_mask": mask[None]}
-        probs, ranges, visible = self._session.run(list(_GROUNDING), asked)
-        seen = camera and bool(mask.any())
-        return Grounding(bearings, np.asarray(probs[0]), np.asarray(ranges[0]), float(visible[0]) if seen else 0.0)
+    def _run(self, **feed: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        given = self._session.run(list(OUTPUTS), feed)
+        return {name: np.asarray(value) for name, value in zip(OUTPUTS, given, strict=True)}
+
+    def _begin(self, goal: PolicyGoal) -> None:
+        """Forget what was seen for another goal; the steps of one goal share what is remembered."""
+        whole = goal.id.split("/")[0]
+        if whole != self._goal_id:
+            self._memory.forget()
+            self._goal_id = whole
+
+    def _no_goal(self, phrases: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        c = self.config
+        return np.zeros((phrases, c.goal_tokens, c.width), np.float32), np.zeros((phrases, 1), np.float32)
+
+    def _portrait_of(self, goal: PolicyGoal) -> npt.NDArray[np.float32] | None:
+        """Return what the goal's picture shows (goal_tokens, width); words, where there are any, say it better."""
+        if goal.image is None or goal.phrase:
+            return None
+        if self._portrait is None or self._portrait[0] != goal.id:
+            c = self.config
+            empty = FrameMemory(c).recall(0, Pose2D())
+            words, known = self._encoder.encode("")
+            goals, goal_present = self._no_goal(1)
+            image, geometry = self._preprocess.picture(goal.image)
+            ranges, valid = self._preprocess.scan(None)
+            out = self._run(
+                image=image,
+                image_present=np.ones((1, 1), np.float32),
+                rays=geometry.rays[None],
+                ranges=ranges,
+                ranges_valid=valid,
+                memory=empty[0],
+                memory_pose=empty[1],
+                memory_present=empty[2],
+                language=words[None],
+                language_mask=known[None],
+                pose=np.zeros((1, 3), np.float32),
+                goal=goals,
+                goal_present=goal_present,
+            )
+            self._portrait = goal.id, out["notes"][0, c.memory_tokens :].copy()
+        return self._portrait[1]

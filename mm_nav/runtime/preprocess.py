@@ -113,6 +113,13 @@ class Preprocessor:
         np.multiply(self._small.transpose(2, 0, 1), np.float32(1 / 255), out=self._image[0])
         return self._image, np.ones((1, 1), np.float32), self._geometry
 
+    def picture(self, rgb: npt.NDArray[np.uint8]) -> tuple[Float32, ImageGeometry]:
+        """Return the picture of a goal (H, W, 3) as image (1, 3, H, W), and the geometry of the camera that was seen last: of
+        the one that took the picture nothing is known."""
+        c = self.config
+        small = cv2.resize(rgb, (c.image_width, c.image_height), interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(small.transpose(2, 0, 1)[None].astype(np.float32) / 255.0), self._geometry
+
     def scan(self, scan: LaserScan | None) -> tuple[Float32, Float32]:
         """Return ranges and valid, (1, bins) each. A lost LiDAR is all zero, valid 0."""
         c = self.config

@@ -87,7 +87,7 @@ def test_other_settings_are_not_mixed_in(data: Path) -> None:
         list(collect(data, CollectConfig(worlds=5, frames=24, worlds_per_shard=2), SMALL, workers=1))
 
 
-@pytest.mark.parametrize("backbone", ["stem", "efficientnet_lite0"])
+@pytest.mark.parametrize("backbone", ["none", "efficientnet_lite0"])
 def test_train_export_run(data: Path, tmp_path: Path, backbone: str) -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed (make setup-train)")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed (make setup-train)")
@@ -105,13 +105,21 @@ def test_train_export_run(data: Path, tmp_path: Path, backbone: str) -> None:
     model = tmp_path / "small.onnx"
     assert export_policy(load_policy(tmp_path / "checkpoint.pt"), model, metrics=metrics) <= PARITY_TOLERANCE
 
-    policy = OnnxPolicy(model, provider="cpu")
+    # Without memory, for the same view is asked about again and again.
+    policy = OnnxPolicy(model, provider="cpu", memory=False)
     generated = generate_world(1)
     simulator = Simulator(parse_world(generated.sdf), SimConfig(camera=CameraConfig()), start=generated.start)
     output = policy(simulator.observe(), PolicyGoal("g", "the red chair"))
     assert output.bearing_probs.sum() == pytest.approx(1.0, abs=1e-4) and 0.0 <= output.visible <= 1.0
     assert output.heatmap is not None and output.heatmap.shape == (SMALL.grid_rows, SMALL.grid_columns)
     assert output.waypoints.shape == (SMALL.hypotheses, SMALL.steps, 2)
+    # A second phrase in the same call, a picture as the goal, and what is remembered.
+    observation = simulator.observe()
+    both = policy(observation, PolicyGoal("g", "the table", others=("the red chair",)))
+    assert both.others[0].visible == pytest.approx(output.visible, abs=1e-5)
+    assert observation.image is not None
+    shown = policy(observation, PolicyGoal("h", image=observation.image.rgb))
+    assert shown.visible > 0.0 and shown.heatmap is not None
     blind = policy(simulator.observe(image=False), PolicyGoal("g", "the red chair"))
     assert blind.visible == 0.0 and blind.heatmap is None
 

@@ -5,17 +5,19 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed (make setup-train)")
 
 from mm_nav.errors import ConfigError  # noqa: E402
-from mm_nav.policy.backbones import EfficientNetLite0, make_backbone  # noqa: E402
+from mm_nav.policy.backbones import EfficientNetLite0, Stem, make_backbone  # noqa: E402
 from mm_nav.policy.config import PolicyConfig  # noqa: E402
 from mm_nav.policy.model import CrossModalPolicy  # noqa: E402
 
 
-@pytest.mark.parametrize("name", ["stem", "efficientnet_lite0"])
-def test_maps_have_strides_8_and_16(name: str) -> None:
-    backbone = make_backbone(PolicyConfig(backbone=name)).eval()
+def test_maps_have_strides_4_8_and_16() -> None:
+    backbone = make_backbone(PolicyConfig(backbone="efficientnet_lite0"))
     features = backbone(torch.rand(2, 3, 96, 128))
     assert features.fine.shape == (2, backbone.channels[0], 12, 16)
     assert features.coarse.shape == (2, backbone.channels[1], 6, 8)
+    own = Stem((8, 16, 24, 32)).eval()(torch.rand(2, 3, 96, 128))
+    assert [tuple(part.shape) for part in own] == [(2, 16, 24, 32), (2, 24, 12, 16), (2, 32, 6, 8)]
+    assert make_backbone(PolicyConfig()) is None
 
 
 def test_a_pretrained_backbone_is_frozen_and_stays_in_eval_mode() -> None:
@@ -54,4 +56,4 @@ def test_unknown_backbones_are_refused(name: str, message: str) -> None:
 
 def test_a_stem_has_four_stages() -> None:
     with pytest.raises(ConfigError, match="four channel counts"):
-        make_backbone(PolicyConfig(stem=(16, 32, 64)))
+        Stem((16, 32, 64))

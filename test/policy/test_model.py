@@ -1,15 +1,26 @@
 """The network's shapes, masks and losses."""
 
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (make setup-train)")
 
 from mm_nav.errors import ConfigError  # noqa: E402
+from mm_nav.learning.train import take_over  # noqa: E402
 from mm_nav.policy.config import PolicyConfig  # noqa: E402
 from mm_nav.policy.losses import PolicyTargets, policy_losses  # noqa: E402
-from mm_nav.policy.model import CrossModalPolicy, PolicyInputs  # noqa: E402
+from mm_nav.policy.model import CrossModalPolicy, Links, PolicyInputs  # noqa: E402
 
 CONFIG = PolicyConfig()
+OF_PHRASES = ("language", "language_mask", "pose", "goal", "goal_present")
+MASKS = {
+    "image": "image_present",
+    "ranges": "ranges_valid",
+    "memory": "memory_present",
+    "language": "language_mask",
+    "goal": "goal_present",
+}
 
 
 def inputs(batch: int = 2, phrases: int = 1, seed: int = 0) -> PolicyInputs:
@@ -22,9 +33,14 @@ def inputs(batch: int = 2, phrases: int = 1, seed: int = 0) -> PolicyInputs:
         torch.nn.functional.normalize(torch.randn(batch, c.camera_tokens, 3, generator=g), dim=-1),
         torch.rand(batch, c.lidar_bins, generator=g) * 5,
         torch.ones(batch, c.lidar_bins),
+        torch.randn(batch, c.memory_frames, c.memory_tokens, c.width, generator=g),
+        torch.randn(batch, c.memory_frames, 3, generator=g),
+        torch.ones(batch, c.memory_frames),
         torch.randn(n, c.language_tokens, c.language_width, generator=g),
         torch.ones(n, c.language_tokens),
         torch.zeros(n, 3),
+        torch.randn(n, c.goal_tokens, c.width, generator=g),
+        torch.ones(n, 1),
     )
 
 
@@ -47,12 +63,12 @@ def test_several_phrases_per_frame_equal_one_at_a_time(policy: CrossModalPolicy)
     both = inputs(batch=1, phrases=2)
     together = policy(both)
     for k in range(2):
-        alone = policy(both._replace(language=both.language[k : k + 1], language_mask=both.language_mask[k : k + 1],
-                                     pose=both.pose[k : k + 1]))  # fmt: skip
+        own = {name: getattr(both, name)[k : k + 1] for name in OF_PHRASES}
+        alone = policy(both._replace(**own))
         torch.testing.assert_close(alone.cells[0], together.cells[k], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("field", ["image", "ranges", "language"])
+@pytest.mark.parametrize("field", ["image", "ranges", "memory", "memory_pose", "language", "goal"])
 def test_every_modality_changes_the_answer(policy: CrossModalPolicy, field: str) -> None:
     first, other = inputs(), inputs(seed=1)
     changed = policy(first._replace(**{field: getattr(other, field)}))
@@ -62,12 +78,42 @@ def test_every_modality_changes_the_answer(policy: CrossModalPolicy, field: str)
 def test_a_hidden_modality_cannot_change_the_answer(policy: CrossModalPolicy) -> None:
     """What is masked must not leak into what the other tokens say."""
     first, other = inputs(), inputs(seed=1)
-    gone = {"image_present": torch.zeros(2, 1), "ranges_valid": torch.zeros_like(first.ranges_valid),
-            "language_mask": torch.zeros_like(first.language_mask)}  # fmt: skip
-    for field, mask in (("image", "image_present"), ("ranges", "ranges_valid"), ("language", "language_mask")):
-        a = first._replace(**{mask: gone[mask]})
+    for field, mask in MASKS.items():
+        a = first._replace(**{mask: torch.zeros_like(getattr(first, mask))})
         b = a._replace(**{field: getattr(other, field)})
         torch.testing.assert_close(policy(a).waypoints, policy(b).waypoints, atol=1e-5, rtol=1e-4)
+
+
+def test_in_training_notes_come_from_the_batch_as_they_would_at_run_time(policy: CrossModalPolicy) -> None:
+    """Frame 1 remembers frame 0 and is shown its picture: the same answer as with the notes of frame 0 handed over."""
+    both = inputs(batch=2)
+    links = Links(torch.zeros(2, CONFIG.memory_frames, dtype=torch.int64), torch.zeros(2, dtype=torch.int64))
+    linked = policy(both, links=links)
+    shown = policy(both._replace(ranges_valid=torch.zeros_like(both.ranges_valid))).notes[:1, CONFIG.memory_tokens :]
+    memory = linked.notes[:1, : CONFIG.memory_tokens].expand(2, CONFIG.memory_frames, -1, -1)
+    handed = policy(both._replace(memory=memory, goal=shown.expand(2, -1, -1)))
+    torch.testing.assert_close(linked.cells, handed.cells, atol=1e-5, rtol=1e-4)
+
+
+def test_late_fusion_hears_words_and_sensors_apart() -> None:
+    """What a cell shows cannot depend on the scan, and the words' query cannot depend on the picture."""
+    torch.manual_seed(0)
+    late = CrossModalPolicy(replace(CONFIG, fusion="late")).eval()
+    first, other = inputs(), inputs(seed=1)
+    scanned = late(first._replace(ranges=other.ranges))
+    torch.testing.assert_close(late(first).cells, scanned.cells)
+    assert (late(first).waypoints - scanned.waypoints).abs().max() > 1e-5
+    full = CrossModalPolicy(CONFIG).eval()
+    assert (full(first).cells - full(first._replace(ranges=other.ranges)).cells).abs().max() > 1e-4
+
+
+def test_a_size_with_a_backbone_begins_as_the_one_without(policy: CrossModalPolicy) -> None:
+    torch.manual_seed(1)
+    larger = CrossModalPolicy(replace(CONFIG, backbone="efficientnet_lite0")).eval()
+    take_over(larger, policy)
+    torch.testing.assert_close(larger(inputs()).cells, policy(inputs()).cells, atol=1e-5, rtol=1e-4)
+    with pytest.raises(ConfigError, match="does not fit"):
+        take_over(CrossModalPolicy(replace(CONFIG, width=64)), policy)
 
 
 def test_perfect_logits_have_the_lowest_loss(policy: CrossModalPolicy) -> None:
@@ -89,6 +135,8 @@ def test_perfect_logits_have_the_lowest_loss(policy: CrossModalPolicy) -> None:
 def test_the_config_refuses_sizes_that_do_not_divide() -> None:
     with pytest.raises(ConfigError, match="multiple of the patch"):
         PolicyConfig(image_width=100)
+    with pytest.raises(ConfigError, match="cross_attention or late"):
+        PolicyConfig(fusion="early")
     with pytest.raises(ConfigError, match="unknown policy settings"):
         PolicyConfig.from_dict({"depth": 3})
     assert PolicyConfig.from_dict(CONFIG.to_dict()) == CONFIG
