@@ -25,7 +25,7 @@ from mm_nav.observation import CameraImage
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.robot import RobotConfig
 from mm_nav.runtime.preprocess import Preprocessor, pixel_rays, preprocessing_fingerprint
-from mm_nav.sim.generator import EXTRA_STYLES, GeneratedWorld, generate_world
+from mm_nav.sim.generator import GeneratedWorld, generate_world
 from mm_nav.sim.ground_truth import GroundTruthMap
 from mm_nav.sim.objects import SceneObject, scene_objects
 from mm_nav.sim.scene import Scene
@@ -38,6 +38,7 @@ MAX_OBJECTS = 32
 RANGE_STRIDE = 2  # distances are kept of every second pixel: they change slowly
 # The network's image is drawn at twice its size and averaged down, as a real camera's is.
 SUPERSAMPLE = 2
+_OTHER_STYLES = ("warehouse", "maze", "storeroom")
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class CollectConfig:
 
     first_seed, worlds: world seeds first_seed .. first_seed + worlds - 1, all below 10 000. frames: per world.
     resolution_m: of the expert's map. min_fov, max_fov: horizontal camera field of view, rad, drawn per world. textured:
-    share of worlds whose surfaces have textures; extra_styles: share of warehouses, mazes and store rooms; shadows: share
-    of worlds that are drawn with them. Objects whose pair of category and colour is held out (`mm_nav.sim.splits`) are
+    share of worlds whose surfaces have textures; extra_styles: share of warehouses, mazes and store rooms; showrooms: share of
+    rooms full of things; shadows: share of worlds that are drawn with them. Objects whose pair of category and colour is held out (`mm_nav.sim.splits`) are
     taken out of every world.
     """
 
@@ -59,11 +60,12 @@ class CollectConfig:
     max_fov: float = 1.7
     textured: float = 0.25
     extra_styles: float = 0.1
+    showrooms: float = 0.0
     shadows: float = 0.3
     worlds_per_shard: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("textured", "extra_styles", "shadows"):
+        for name in ("textured", "extra_styles", "showrooms", "shadows"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"collect: {name} is {getattr(self, name)}: give a share from 0 to 1")
         if self.first_seed < 0 or self.first_seed + self.worlds > FIRST_HELD_OUT_SEED:
@@ -83,7 +85,9 @@ class WorldFrames(NamedTuple):
 def training_world(seed: int, config: CollectConfig) -> tuple[GeneratedWorld, World]:
     """Return the training world of a seed, without the objects that training must not see."""
     rng = np.random.default_rng([seed, 8])
-    style = str(rng.choice(EXTRA_STYLES)) if rng.random() < config.extra_styles else None
+    style = str(rng.choice(_OTHER_STYLES)) if rng.random() < config.extra_styles else None
+    if np.random.default_rng([seed, 15]).random() < config.showrooms:
+        style = "showroom"
     generated = generate_world(seed, style, "textured" if rng.random() < config.textured else "plain")
     world = parse_world(generated.sdf)
     hidden = {item.name for item in held_out(scene_objects(world))}

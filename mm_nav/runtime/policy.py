@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -126,8 +126,11 @@ class OnnxPolicy:
         )
 
     def _run(self, **feed: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
-        given = self._session.run(list(OUTPUTS), feed)
-        return {name: np.asarray(value) for name, value in zip(OUTPUTS, given, strict=True)}
+        return {name: np.asarray(value) for name, value in zip(OUTPUTS, self._outputs(feed), strict=True)}
+
+    def _outputs(self, feed: dict[str, npt.NDArray[np.float32]]) -> Sequence[npt.NDArray[np.float32]]:
+        given: Sequence[npt.NDArray[np.float32]] = self._session.run(list(OUTPUTS), feed)
+        return given
 
     def _begin(self, goal: PolicyGoal) -> None:
         """Forget what was seen for another goal; the steps of one goal share what is remembered."""

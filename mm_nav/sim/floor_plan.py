@@ -77,6 +77,9 @@ def make_floor_plan(rng: np.random.Generator, style: str) -> FloorPlan:
     elif style == "storeroom":
         width, height = rng.uniform(6.0, 9.0), rng.uniform(5.5, 8.0)
         rooms = [Room(-width / 2, -height / 2, width / 2, height / 2)]
+    elif style == "showroom":
+        width, height = rng.uniform(6.5, 9.5), rng.uniform(6.0, 9.0)
+        rooms = [Room(-width / 2, -height / 2, width / 2, height / 2)]
     elif style == "room":
         width, height = rng.uniform(5.0, 8.5), rng.uniform(4.5, 7.5)
         rooms = [Room(-width / 2, -height / 2, width / 2, height / 2)]

@@ -27,7 +27,7 @@ __all__ = ["ALL_STYLES", "CLEARANCE", "LOOKS", "STYLES", "GeneratedWorld", "gene
 # Those that a seed alone draws from; training data and published numbers come from these.
 STYLES = ("room", "apartment", "office", "cluttered")
 # Those that are made when they are named.
-EXTRA_STYLES = ("warehouse", "maze", "storeroom")
+EXTRA_STYLES = ("warehouse", "maze", "storeroom", "showroom")
 ALL_STYLES = (*STYLES, *EXTRA_STYLES)
 LOOKS = ("plain", "textured")
 _ATTEMPTS = 20

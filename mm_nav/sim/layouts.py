@@ -1,4 +1,4 @@
-"""How warehouses, mazes and store rooms are furnished."""
+"""How warehouses, mazes, store rooms and show rooms are furnished."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from mm_nav.geometry import Pose2D
 from mm_nav.sim import catalogue
 from mm_nav.sim.catalogue import sample_colour
-from mm_nav.sim.catalogue_extra import build, rack
+from mm_nav.sim.catalogue_extra import ALL_CATEGORIES, build, rack
 from mm_nav.sim.cladding import Tile
 from mm_nav.sim.floor_plan import WALL_THICKNESS, MazeCell, Room
 from mm_nav.sim.furniture import Furniture
@@ -24,13 +24,15 @@ _OFFICE = ("table", "chair", "chair", "cabinet", "shelf", "plant", "bin", "lamp"
 
 
 def furnish(items: Furniture, style: str) -> None:
-    """Furnish a plan of one of the styles warehouse, maze and storeroom."""
+    """Furnish a plan of one of the styles warehouse, maze, storeroom and showroom."""
     if style == "maze":
         _furnish_maze(items)
         return
     for room in items.plan.rooms:
         if room.kind == "hall":
             _furnish_hall(items, room)
+        elif style == "showroom":
+            _furnish_showroom(items, room)
         elif style == "warehouse":
             for category in items.rng.choice(_OFFICE, int(items.rng.integers(3, 6)), replace=False):
                 items.try_add(str(category), room)
@@ -161,6 +163,15 @@ def _furnish_storeroom(items: Furniture, room: Room) -> None:
             _beside_another(items, str(category))
         else:
             items.try_add(str(category), room, 6)
+
+
+def _furnish_showroom(items: Furniture, room: Room) -> None:
+    """One room full of things of every kind, as many of each: much to be told apart in every view."""
+    most = int(items.rng.integers(18, 28))
+    for _ in range(3):
+        for category in items.rng.permutation(list(ALL_CATEGORIES)):
+            if len(items.objects) < most:
+                items.try_add(str(category), room, 6)
 
 
 def _beside_another(items: Furniture, category: str) -> bool:
