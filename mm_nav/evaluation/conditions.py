@@ -48,7 +48,9 @@ CONDITIONS: Mapping[str, Condition] = {
     "no_dagger": Condition("a network trained on the expert's frames only", "own"),
     "classical": Condition("no network: colour segmentation, and sizes from LiDAR and camera geometry", ""),
     "oracle": Condition("perfect perception in place of the policy: the upper bound of the navigator", ""),
-    "expert": Condition("knows map, pose and target, and drives the shortest way: the upper bound of any stack", ""),
+    "expert": Condition(
+        "knows map, pose and target, and drives a short and safe way: the upper bound of any stack", ""
+    ),
 }
 
 # Words that fit every object: an empty phrase would stop the policy from looking at all, which no model could survive.
