@@ -82,7 +82,7 @@ def missing(condition: str, model: Path | None, variants: Mapping[str, str]) -> 
 def has_memory(model: Path | None) -> bool:
     """Return whether a model judges a view with what it saw before. Raises ModelError by the model."""
     supported = "memory" in inspect.signature(OnnxPolicy).parameters
-    return supported and bool(getattr(_loaded(model), "has_memory", False))
+    return supported and bool(getattr(_loaded(model, True), "has_memory", False))
 
 
 def policy_factory(condition: str, model: Path | None = None) -> PolicyFactory:
@@ -189,7 +189,7 @@ def _aligned(episode: Episode) -> list[tuple[str, ...]]:
 
 
 @lru_cache(maxsize=4)
-def _loaded(model: Path | None, memory: bool = True) -> OnnxPolicy:
+def _loaded(model: Path | None, memory: bool) -> OnnxPolicy:
     # Only a model with a memory can do without it (see `missing`), and only such are asked to.
     options = {} if memory else {"memory": False}
     return OnnxPolicy(model, provider="cpu", threads=1, **options)
