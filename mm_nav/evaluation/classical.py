@@ -62,7 +62,7 @@ SHAPES: dict[str, Shape] = {
 # How far beyond its span a measure still may lie (one standard deviation): share of the width, metres of height.
 _WIDTH_SIGMA, _HEIGHT_SIGMA, _FILL_SIGMA = 0.15, 0.07, 0.12
 # Prior odds of the named category against each other one, for a region of the colour that was named, and without a colour.
-_ODDS = {True: 20.0, False: 4.0}
+_ODDS = {True: 20.0, False: 10.0}
 _ANY_SCORE = 0.8
 # Something else stands before a thing less often than not; legs let beams through, though.
 _FARTHER = 0.8
@@ -185,6 +185,7 @@ def _ground(phrase: str, regions: list[Region], bearings: npt.NDArray[np.float32
             rank = 0 if shape is None else max(range(len(distances)), key=lambda k: _plausible(region, shape, k))
             ranges[better] = region.range_of(distances[rank])
             visible = max(visible, score)
+    weights = weights**2  # the likelier region is to hold most of the distribution, or two faint ones hide it
     total = float(weights.sum())
     probs = weights / total if total > 0 else np.full(len(bearings), 1.0 / len(bearings))
     return Grounding(bearings, probs.astype(np.float32), ranges, visible)
