@@ -185,9 +185,12 @@ def model_files(config: SuiteConfig) -> dict[str, str]:
     return {**files, **{name: file for name, file in config.variants if name in config.conditions}}
 
 
-def calibration(config: SuiteConfig) -> Mapping[str, Any] | None:
-    """Return `metrics["calibration"]` of the main model's manifest; None where it has none."""
+def calibration(config: SuiteConfig) -> dict[str, Mapping[str, Any]]:
+    """Return `metrics["calibration"]` of the main model's manifest: per confidence ("visible", "arrived") the tables "before"
+    and "after" of {confidence, frequency, count}, ece_before, ece_after and temperature. Empty where it has none."""
     if not config.model:
-        return None
+        return {}
     found = load_manifest(Path(config.model))[0].metrics.get("calibration")
-    return found if isinstance(found, Mapping) and found.get("after") else None
+    if not isinstance(found, Mapping):
+        return {}
+    return {name: values for name, values in found.items() if isinstance(values, Mapping) and values.get("after")}

@@ -106,25 +106,25 @@ def wins_and_losses(path: Path, comparisons: Sequence[Comparison], main: str) ->
     save(plt, figure, path)
 
 
-def reliability(path: Path, calibration: Mapping[str, Any]) -> None:
-    """Draw how often a thing was in view against how sure the network was. calibration: of the model's manifest."""
+def reliability(path: Path, calibration: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draw how often something was so against how sure the network was, per confidence of the model's manifest."""
     plt = pyplot()
-    figure, axes = plt.subplots(figsize=(4.2, 4.0))
-    axes.plot([0, 1], [0, 1], color="#999999", lw=1, ls="--")
-    for key, colour in (("before", _LOSS), ("after", _MAIN)):
-        bins = [b for b in calibration.get(key) or () if b["count"]]
-        if not bins:
-            continue
-        most = max(b["count"] for b in bins)
-        x, y = [b["confidence"] for b in bins], [b["frequency"] for b in bins]
-        ece = calibration.get(f"ece_{key}")
-        label = f"{key} scaling" + ("" if ece is None else f", ECE {ece:.3f}")
-        axes.plot(x, y, color=colour, lw=1.2, label=label)
-        axes.scatter(x, y, [12 + 60 * b["count"] / most for b in bins], color=colour)
-    axes.set_xlabel("confidence that the thing is in view")
-    axes.set_ylabel("how often it was")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    figure, panels = plt.subplots(1, len(calibration), figsize=(4.4 * len(calibration), 4.0), squeeze=False)
+    for axes, (name, values) in zip(panels[0], calibration.items(), strict=True):
+        axes.plot([0, 1], [0, 1], color="#999999", lw=1, ls="--")
+        for key, colour in (("before", _LOSS), ("after", _MAIN)):
+            bins = values.get(key) or ()
+            most = max((b["count"] for b in bins), default=1)
+            x, y = [b["confidence"] for b in bins], [b["frequency"] for b in bins]
+            ece = values.get(f"ece_{key}")
+            axes.plot(x, y, color=colour, lw=1.2, label=f"{key} scaling" + ("" if ece is None else f", ECE {ece:.3f}"))
+            axes.scatter(x, y, [12 + 60 * b["count"] / most for b in bins], color=colour)
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("how often it was so")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
     save(plt, figure, path)

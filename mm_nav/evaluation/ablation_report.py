@@ -187,14 +187,15 @@ def _failures(run: SuiteRun) -> dict[str, Any]:
 
 def _calibration(folder: Path, runs: Sequence[SuiteRun]) -> dict[str, Any] | None:
     found = calibration(runs[0].config)
-    if found is None:
+    if not found:
         return None
     draw.reliability(folder / "reliability.png", found)
-    values = [("temperature", "temperature"), ("ece_before", "ECE before"), ("ece_after", "ECE after")]
-    return {
-        "picture_name": "reliability.png",
-        "rows": [[label, f"{float(found[key]):.3f}"] for key, label in values if found.get(key) is not None],
-    }
+    keys = ("temperature", "ece_before", "ece_after")
+    rows = [
+        [name, *("-" if values.get(key) is None else f"{float(values[key]):.3f}" for key in keys)]
+        for name, values in found.items()
+    ]
+    return {"picture_name": "reliability.png", "rows": rows}
 
 
 def _models(runs: Sequence[SuiteRun]) -> Rows:

@@ -82,7 +82,7 @@ def missing(condition: str, model: Path | None, variants: Mapping[str, str]) -> 
 def has_memory(model: Path | None) -> bool:
     """Return whether a model judges a view with what it saw before. Raises ModelError by the model."""
     supported = "memory" in inspect.signature(OnnxPolicy).parameters
-    return supported and bool(getattr(_loaded(model, True), "has_memory", False))
+    return supported and int(getattr(_loaded(model, True).config, "memory_frames", 0)) > 0
 
 
 def policy_factory(condition: str, model: Path | None = None) -> PolicyFactory:

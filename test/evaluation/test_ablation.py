@@ -153,7 +153,7 @@ def test_page_shows_the_calibration_that_the_model_brings(tmp_path, monkeypatch)
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
     bins = [{"confidence": 0.1, "frequency": 0.2, "count": 30}, {"confidence": 0.9, "frequency": 0.8, "count": 10}]
-    found = {"before": bins, "after": bins, "ece_before": 0.125, "ece_after": 0.031, "temperature": 1.5}
+    found = {"visible": {"before": bins, "after": bins, "ece_before": 0.125, "ece_after": 0.031, "temperature": 1.5}}
     manifest, config = ablation.load_manifest(default_model())
     with_calibration = dataclasses.replace(manifest, metrics={**manifest.metrics, "calibration": found})
     monkeypatch.setattr(ablation, "load_manifest", lambda path: (with_calibration, config))

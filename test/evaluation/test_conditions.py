@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_no_memory_runs_only_where_there_is_a_memory(monkeypatch):
 
     class Model:
         def __init__(self, model=None, provider="auto", threads=1, memory=True):
-            self.has_memory = model.name == "new.onnx"
+            self.config = SimpleNamespace(memory_frames=3) if model.name == "new.onnx" else SimpleNamespace()
             made.append((model.name, memory))
 
     monkeypatch.setattr(conditions, "OnnxPolicy", Model)
