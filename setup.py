@@ -30,7 +30,7 @@ setup(
     version=ElementTree.parse("package.xml").getroot().findtext("version"),
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed"]},
+    package_data={PACKAGE: ["py.typed", "evaluation/templates/*.j2"]},
     data_files=shared_files(),
     entry_points={
         "console_scripts": [

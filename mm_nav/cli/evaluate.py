@@ -1,4 +1,4 @@
-"""`mm-nav evaluate`: success, SPL and collisions on held-out worlds; and whether the sentence decides where it ends."""
+"""`mm-nav evaluate`: success, SPL and collisions on held-out worlds; ablations; whether the sentence decides where it ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mm_nav.cli.output import add_json_option, progress_bar, require_writable, write_json
+from mm_nav.cli import evaluate_ablation
+from mm_nav.cli.output import progress_bar, require_writable, write_json
+from mm_nav.cli.run_options import (
+    Tally,
+    add_run_options,
+    check_run_options,
+    check_runnable,
+    names,
+    size,
+    warn_of_seen_seeds,
+)
 from mm_nav.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,6 +27,7 @@ if TYPE_CHECKING:
 
 NAME = "evaluate"
 HELP = "measure the stack on held-out worlds"
+_REPORT = "write a Markdown report with pictures there"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="train",
         help="sentence forms of training, or others; without a suite",
     )
-    _add_run_options(language, "full,no_language,random_goal; with a suite: full")
+    add_run_options(language, "full,no_language,random_goal; with a suite: full", _REPORT)
     swap = measures.add_parser(
         "swap",
         help="same world and start, two things, one sentence for each",
@@ -71,47 +82,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     swap.add_argument(
         "--pairs", type=int, default=50, metavar="N", help="seeds to run, two episodes each (default: 50)"
     )
-    _add_run_options(swap, "full")
-
-
-def _add_run_options(parser: argparse.ArgumentParser, conditions: str) -> None:
-    parser.add_argument(
-        "--seed", type=int, default=10_000, metavar="S", help="first seed (default: 10000, the first held out)"
-    )
-    parser.add_argument(
-        "--conditions",
-        metavar="LIST",
-        help=f"comma-separated: full, no_language, random_goal, oracle (default: {conditions})",
-    )
-    parser.add_argument("--model", type=Path, metavar="FILE", help="exported policy (default: the committed one)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
-    parser.add_argument("--time-limit", type=float, default=120.0, metavar="S", help="simulated seconds (default: 120)")
-    parser.add_argument("--camera", default="192x144", metavar="WxH", help="camera pixels (default: 192x144)")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="write a Markdown report with pictures there")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same --json file")
-    add_json_option(parser)
+    add_run_options(swap, "full", _REPORT)
+    evaluate_ablation.add_arguments(measures)
 
 
 def _config(args: argparse.Namespace) -> SuiteConfig:
-    from mm_nav.evaluation.language import DEFAULT_CONDITIONS, SuiteConfig, resolve_model, suite_config
+    from mm_nav.evaluation.language import (
+        DEFAULT_CONDITIONS,
+        SuiteConfig,
+        resolve_model,
+        resolve_variants,
+        suite_config,
+    )
     from mm_nav.evaluation.phrasings import read_phrases
     from mm_nav.sim.instructions import KINDS
 
     swap = args.measure == "swap"
     phrases = () if swap or args.phrases is None else read_phrases(args.phrases)
     suite = "swap" if swap else args.suite or ("seen" if phrases else "")
-    given = () if args.conditions is None else _names(args.conditions)
+    given = () if args.conditions is None else names(args.conditions)
     conditions = given if args.conditions is not None else ("full",) if suite else DEFAULT_CONDITIONS
     settings: dict[str, Any] = {
         "seed": args.seed,
         "episodes": args.pairs if swap else args.episodes,
         "conditions": conditions,
         "time_limit_s": args.time_limit,
-        "camera": _size(args.camera),
+        "camera": size(args.camera),
         "model": resolve_model(args.model, conditions),
+        "variants": resolve_variants(args.variant),
     }
     if not suite:
-        kinds = _names(args.kinds) if args.kinds else KINDS
+        kinds = names(args.kinds) if args.kinds else KINDS
         return SuiteConfig(kinds=kinds, phrasing=args.phrasing, **settings)
     if not swap and args.suite == "swap":
         raise ConfigError("the swap counts pairs: run `mm-nav evaluate swap --pairs N`")
@@ -122,28 +123,24 @@ def _config(args: argparse.Namespace) -> SuiteConfig:
 
 def run(args: argparse.Namespace) -> int:
     """Run the suite."""
+    if args.measure == "ablation":
+        return evaluate_ablation.run(args)
     from rich.console import Console
 
     from mm_nav.evaluation.language import run_suite, summarise_suite
-    from mm_nav.learning import FIRST_HELD_OUT_SEED
 
     config = _config(args)
     conditions = config.conditions
-    if args.workers is not None and args.workers < 1:
-        raise ConfigError(f"--workers is {args.workers}: give 1 or more")
+    check_run_options(args)
+    check_runnable(config)
     log = _log_path(args)
-    if args.resume and log is None:
-        raise ConfigError("--resume goes on with the run of a --json file: give --json too")
     require_writable(args.json)
     errors = Console(stderr=True, soft_wrap=True)
-    if args.seed < FIRST_HELD_OUT_SEED:
-        errors.print(
-            f"warning: seeds below {FIRST_HELD_OUT_SEED} may have been trained on; these numbers are not held out"
-        )
+    warn_of_seen_seeds(args.seed, errors)
     started = time.monotonic()
     with progress_bar() as bar:
         task = bar.add_task("episodes", total=config.episodes * config.turns * len(conditions))
-        tally = _Tally()
+        tally = Tally()
 
         def on_record(record: Record) -> None:
             tally.add(record)
@@ -178,21 +175,6 @@ def run(args: argparse.Namespace) -> int:
 
         print(f"report: {write_report(args.report, records, summary, config)}")
     return 0
-
-
-class _Tally:
-    """Running success per condition, for the progress line."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, list[int]] = {}
-
-    def add(self, record: Record) -> None:
-        count = self._counts.setdefault(record.condition, [0, 0])
-        count[0] += record.result.success
-        count[1] += 1
-
-    def text(self) -> str:
-        return ", ".join(f"{name} {won}/{run}" for name, (won, run) in self._counts.items())
 
 
 def _table(summary: dict[str, Any], config: SuiteConfig) -> Table:
@@ -234,15 +216,3 @@ def _rate(summary: dict[str, Any], key: str, scale: float, unit: str) -> str:
 def _log_path(args: argparse.Namespace) -> Path | None:
     json_file: Path | None = args.json
     return None if json_file is None else json_file.with_name(json_file.name + ".episodes.jsonl")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        width, height = (int(part) for part in text.lower().split("x"))
-    except ValueError as error:
-        raise ConfigError(f"--camera is '{text}': give width and height in pixels, such as 192x144") from error
-    return width, height

@@ -1,17 +1,21 @@
-"""What drives an evaluation episode: the whole stack, the stack with something taken away, or the oracle."""
+"""What drives an evaluation episode: the whole stack, the stack with something taken away, or something that knows more."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from mm_nav.command import PolicyOutput
 from mm_nav.errors import ConfigError, GoalError
-from mm_nav.evaluation.episodes import EpisodeContext, PolicyFactory
+from mm_nav.evaluation.classical import ClassicalPolicy
+from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeContext, PilotFactory, PolicyFactory
+from mm_nav.evaluation.expert_pilot import ExpertPilot
 from mm_nav.evaluation.oracle import OraclePolicy
 from mm_nav.goal import PolicyGoal
 from mm_nav.language import Reference, parse_instruction
@@ -22,11 +26,31 @@ from mm_nav.sim.episode import Episode
 from mm_nav.sim.instructions import described_objects, other_description
 from mm_nav.sim.objects import SceneObject
 
-CONDITIONS: Mapping[str, str] = {
-    "full": "the stack as it is: camera, LiDAR and the sentence",
-    "no_language": "the policy is told to look for a thing, but not for which",
-    "random_goal": "the policy is told to look for something else, drawn from the catalogue",
-    "oracle": "perfect perception in place of the policy: the upper bound of the navigator",
+
+@dataclass(frozen=True)
+class Condition:
+    """text: what drives. model: the policy that it needs: "main" (the one under test), "own" (another one, of a file given
+    for this condition), "" (none)."""
+
+    text: str
+    model: Literal["main", "own", ""] = "main"
+
+
+CONDITIONS: Mapping[str, Condition] = {
+    "full": Condition("the stack as it is: camera, LiDAR and the sentence"),
+    "camera_only": Condition("the network is told that there is no LiDAR; navigator and guard keep the scan"),
+    "lidar_only": Condition("the network is told that there is no picture; it can name nothing that it sees"),
+    "no_language": Condition("the policy is told to look for a thing, but not for which"),
+    "random_goal": Condition("the policy is told to look for something else, drawn from the catalogue"),
+    "late_fusion": Condition("a network that joins camera, LiDAR and words only at its end", "own"),
+    "no_memory": Condition("the network's short memory is switched off: it judges each view alone"),
+    "no_belief_map": Condition("the navigator believes the last view in full and remembers no earlier one"),
+    "no_dagger": Condition("a network trained on the expert's frames only", "own"),
+    "classical": Condition("no network: colour segmentation, and sizes from LiDAR and camera geometry", ""),
+    "oracle": Condition("perfect perception in place of the policy: the upper bound of the navigator", ""),
+    "expert": Condition(
+        "knows map, pose and target, and drives a short and safe way: the upper bound of any stack", ""
+    ),
 }
 
 # Words that fit every object: an empty phrase would stop the policy from looking at all, which no model could survive.
@@ -34,16 +58,50 @@ _ANY = "the thing"
 _CANONICAL = Knowledge(encoder=None)
 
 
-def policy_factory(condition: str, model: Path | None = None) -> PolicyFactory:
-    """Return what makes the policy of a condition. Raises ConfigError for an unknown condition, ModelError by the
-    model."""
-    if condition not in CONDITIONS:
-        raise ConfigError(f"condition '{condition}' is not known: give some of {', '.join(CONDITIONS)}")
+def check_conditions(names: Sequence[str]) -> None:
+    """Raise ConfigError when one of the names is no condition, or there is none."""
+    unknown = [name for name in names if name not in CONDITIONS]
+    if unknown or not names:
+        raise ConfigError(
+            f"conditions {', '.join(unknown) or '(none)'} are not known: give some of {', '.join(CONDITIONS)}"
+        )
 
-    def make(context: EpisodeContext) -> PolicySource:
+
+def missing(condition: str, model: Path | None, variants: Mapping[str, str]) -> str:
+    """Return why a condition cannot run with a model and with the files of other models; "" when it can.
+
+    variants: model file by condition. Raises ModelError by the model.
+    """
+    if CONDITIONS[condition].model == "own" and condition not in variants:
+        return f"it runs another model: give --variant {condition}=FILE"
+    if condition == "no_memory" and not has_memory(model):
+        return "the model keeps no memory that could be switched off"
+    return ""
+
+
+def has_memory(model: Path | None) -> bool:
+    """Return whether a model judges a view with what it saw before. Raises ModelError by the model."""
+    supported = "memory" in inspect.signature(OnnxPolicy).parameters
+    return supported and int(getattr(_loaded(model, True).config, "memory_frames", 0)) > 0
+
+
+def policy_factory(condition: str, model: Path | None = None) -> PolicyFactory:
+    """Return what makes the policy of a condition; "expert" has none. Raises ConfigError for an unknown condition,
+    ModelError by the model."""
+    check_conditions((condition,))
+
+    def make(context: EpisodeContext) -> PolicySource | None:
         if condition == "oracle":
             return OraclePolicy(context.simulator, phrase_targets(context.episode, context.task.objects))
-        policy = _loaded(model)
+        if condition == "expert":
+            return None
+        if condition == "classical":
+            return ClassicalPolicy()
+        policy = _loaded(model, condition != "no_memory")
+        if condition == "camera_only":
+            return _Without(policy, "scan")
+        if condition == "lidar_only":
+            return _Without(policy, "image")
         if condition == "no_language":
             return _Reworded(policy, {}, _ANY)
         if condition == "random_goal":
@@ -51,6 +109,19 @@ def policy_factory(condition: str, model: Path | None = None) -> PolicyFactory:
         return policy
 
     return make
+
+
+def pilot_factory(condition: str) -> PilotFactory | None:
+    """Return what drives in place of the navigator; None = the navigator drives."""
+    return ExpertPilot if condition == "expert" else None
+
+
+def condition_config(condition: str, config: EpisodeConfig) -> EpisodeConfig:
+    """Return how a condition's episodes are run, where `config` is how those of the whole stack are."""
+    if condition != "no_belief_map":
+        return config
+    belief = replace(config.navigator.belief, over_time=False)
+    return replace(config, navigator=replace(config.navigator, belief=belief))
 
 
 def phrase_targets(episode: Episode, objects: Sequence[SceneObject]) -> dict[str, tuple[str, ...]]:
@@ -81,6 +152,19 @@ class _Reworded:
         return self._policy(observation, replace(goal, phrase=phrase, others=others))
 
 
+class _Without:
+    """A policy that is told that a sensor is missing. What else the policy offers (its words, its memory) stays."""
+
+    def __init__(self, policy: OnnxPolicy, sensor: Literal["scan", "image"]) -> None:
+        self._policy, self._sensor = policy, sensor
+        self.knowledge = policy.knowledge
+
+    def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput | None:
+        if self._sensor == "image":
+            return self._policy(replace(observation, image=None), goal)
+        return self._policy(replace(observation, scan=None, cloud=None), goal)
+
+
 def _other_phrases(context: EpisodeContext) -> dict[str, str]:
     rng = np.random.default_rng([context.episode.seed, 13])
     said = [name for step in context.episode.steps for name in step]
@@ -104,6 +188,8 @@ def _aligned(episode: Episode) -> list[tuple[str, ...]]:
     return padded[-len(asked) :] if asked else []
 
 
-@lru_cache(maxsize=2)
-def _loaded(model: Path | None) -> OnnxPolicy:
-    return OnnxPolicy(model, provider="cpu", threads=1)
+@lru_cache(maxsize=4)
+def _loaded(model: Path | None, memory: bool) -> OnnxPolicy:
+    # Only a model with a memory can do without it (see `missing`), and only such are asked to.
+    options = {} if memory else {"memory": False}
+    return OnnxPolicy(model, provider="cpu", threads=1, **options)

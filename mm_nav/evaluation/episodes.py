@@ -7,7 +7,7 @@ import math
 import struct
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +57,19 @@ class EpisodeContext:
 
 
 PolicyFactory = Callable[[EpisodeContext], PolicySource | None]
+
+
+class Pilot(Protocol):
+    """What drives to a goal: the Navigator, or something that stands in its place."""
+
+    def set_goal(self, goal: Goal) -> None:
+        """Start on a goal."""
+
+    def step(self, observation: Observation) -> Command:
+        """Return the command for one observation."""
+
+
+PilotFactory = Callable[[EpisodeContext], Pilot]
 
 
 @dataclass(frozen=True)
@@ -131,16 +144,18 @@ def run_episode(
     policy: PolicyFactory,
     config: EpisodeConfig | None = None,
     on_step: Callable[[StepRecord], None] | None = None,
+    pilot: PilotFactory | None = None,
 ) -> EpisodeResult:
     """Drive one episode: observe, Navigator.step, Guard.filter, simulate, every dt_s; end at success, failure or limit.
 
-    policy: called once, before the first step. on_step: sees every step, for recording and pictures.
+    policy: called once, before the first step. on_step: sees every step, for recording and pictures. pilot: makes what
+    drives in place of the Navigator, without the policy.
     """
     config = config or EpisodeConfig()
     robot = config.sim.robot
     simulator = Simulator(task.scene, config.sim, seed=episode.seed, start=episode.start)
-    source = policy(EpisodeContext(episode, task, simulator))
-    navigator = Navigator(robot, config.navigator, source)
+    context = EpisodeContext(episode, task, simulator)
+    navigator: Pilot = Navigator(robot, config.navigator, policy(context)) if pilot is None else pilot(context)
     guard = Guard(robot, config.guard)
     navigator.set_goal(
         Goal(

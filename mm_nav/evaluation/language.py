@@ -22,7 +22,14 @@ import cv2
 
 from mm_nav.command import ErrorCode
 from mm_nav.errors import ConfigError, MmNavError
-from mm_nav.evaluation.conditions import CONDITIONS, policy_factory
+from mm_nav.evaluation.conditions import (
+    CONDITIONS,
+    check_conditions,
+    condition_config,
+    missing,
+    pilot_factory,
+    policy_factory,
+)
 from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeResult, run_episode
 from mm_nav.evaluation.metrics import mcnemar_exact, summarise
 from mm_nav.evaluation.suites import Tasks, suite_episodes, suite_of
@@ -45,7 +52,8 @@ class SuiteConfig:
     phrasing: "train" = the sentence forms that training used, "held_out" = others. kinds: of
     mm_nav.sim.instructions.KINDS or EXTRA_KINDS, taken in turn by seed. camera: width, height in pixels. suite: one of
     mm_nav.evaluation.suites.SUITES, which then decides phrasing and kinds (see `suite_config`); "" = by phrasing and
-    kinds. phrases: templates of other people for suite "seen". Raises ConfigError for values that cannot work.
+    kinds. phrases: templates of other people for suite "seen". variants: (condition, model file) of conditions that run
+    another model. Raises ConfigError for values that cannot work.
     """
 
     seed: int = 10_000
@@ -58,17 +66,14 @@ class SuiteConfig:
     model: str = ""
     suite: str = ""
     phrases: tuple[str, ...] = ()
+    variants: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.seed < 0 or self.episodes < 1:
             raise ConfigError(
                 f"seed {self.seed} and {self.episodes} episodes: give a seed of 0 or above, and 1 episode or more"
             )
-        unknown = [name for name in self.conditions if name not in CONDITIONS]
-        if unknown or not self.conditions:
-            raise ConfigError(
-                f"conditions {', '.join(unknown) or '(none)'} are not known: give some of {', '.join(CONDITIONS)}"
-            )
+        check_conditions(self.conditions)
         if self.phrases and self.suite != "seen":
             raise ConfigError(
                 f"phrases are for suite 'seen', not for '{self.suite or 'language'}': leave the suite out, or the phrases"
@@ -79,6 +84,11 @@ class SuiteConfig:
             raise ConfigError(f"kinds {', '.join(wrong) or '(none)'} are not known: give some of {', '.join(known)}")
         if not self.time_limit_s > 0:
             raise ConfigError(f"the time limit is {self.time_limit_s} s: it must be above 0")
+
+    def model_of(self, condition: str) -> Path | None:
+        """Return the model file that a condition runs; None = the default."""
+        name = dict(self.variants).get(condition, self.model)
+        return Path(name) if name else None
 
     def kind(self, seed: int) -> str:
         """Return the kind of sentence of a seed, where no suite decides it."""
@@ -128,14 +138,14 @@ class Record:
 
 def run_seed(config: SuiteConfig, seed: int, conditions: Sequence[str]) -> list[Record]:
     """Run one seed's episodes under each condition. An episode that crashes is a failure with error INTERNAL."""
-    model = Path(config.model) if config.model else None
     episodes, task = tasks_of(config, seed)
     episode_config = _episode_config(config)
     records = []
     for condition, episode in itertools.product(conditions, episodes):
-        factory = policy_factory(condition, model)
+        factory = policy_factory(condition, config.model_of(condition))
+        settings = condition_config(condition, episode_config)
         try:
-            result = run_episode(episode, task, factory, episode_config)
+            result = run_episode(episode, task, factory, settings, None, pilot_factory(condition))
         except MmNavError:
             raise
         except Exception:
@@ -238,7 +248,8 @@ def _numbers(results: Sequence[EpisodeResult], seed: int) -> dict[str, Any]:
 
 def resolve_model(model: Path | None, conditions: Sequence[str]) -> str:
     """Return the model's path as the suite's setting; "" when no condition needs one. Raises when it is missing."""
-    if all(name == "oracle" for name in conditions):
+    check_conditions(conditions)
+    if all(CONDITIONS[name].model != "main" for name in conditions):
         return ""
     path = model or default_model()
     if not path.is_file():
@@ -246,27 +257,54 @@ def resolve_model(model: Path | None, conditions: Sequence[str]) -> str:
     return str(path)
 
 
+def resolve_variants(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return (condition, model file) of each NAME=FILE. Raises ConfigError when there is no such condition or file."""
+    found: dict[str, str] = {}
+    own = [name for name, condition in CONDITIONS.items() if condition.model == "own"]
+    for text in given:
+        name, _, file = text.partition("=")
+        if name not in own or not file:
+            raise ConfigError(f"--variant is '{text}': give NAME=FILE, where NAME is one of {', '.join(own)}")
+        if not Path(file).is_file():
+            raise ConfigError(f"model {file} does not exist: give the path of an .onnx file made by `mm-nav export`")
+        found[name] = file
+    return tuple(found.items())
+
+
+def runnable(conditions: Sequence[str], model: str, variants: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return for each condition why it cannot run; "" = it can. Raises ModelError by the model."""
+    path = Path(model) if model else None
+    return {name: missing(name, path, dict(variants)) for name in conditions}
+
+
 def _key(record: Record) -> tuple[int, str, str]:
     return record.result.seed, record.condition, record.result.kind
+
+
+# The number of episodes may grow, and conditions be added, from one run to the next.
+_FREE = ("seed", "episodes", "conditions", "model", "variants")
 
 
 def _open_log(config: SuiteConfig, log: Path | None, resume: bool) -> dict[tuple[int, str, str], Record]:
     if log is None:
         return {}
-    # The number of episodes may grow, and conditions be added, from one run to the next.
-    settings = {k: v for k, v in asdict(config).items() if k not in ("seed", "episodes", "conditions", "model")}
+    settings = {k: v for k, v in asdict(config).items() if k not in _FREE}
     # Runs without a suite have the header that they had before there were suites.
     settings = {k: v for k, v in settings.items() if v or k not in ("suite", "phrases")}
     # Another model under the same name is another model; the same one elsewhere is the same.
     settings["model_sha256"] = file_sha256(Path(config.model)) if config.model else ""
-    header = json.dumps({"settings": settings}, sort_keys=True)
+    settings = json.loads(json.dumps(settings))
+    variants = {name: file_sha256(Path(file)) for name, file in config.variants}
     done: dict[tuple[int, str, str], Record] = {}
     if resume and log.exists():
         lines = log.read_text(encoding="utf-8").split("\n")
-        if lines and lines[0] != header:
+        before = _header_of(lines[0])
+        known = before.get("variants", {})
+        if before.get("settings") != settings or any(known.get(k, v) != v for k, v in variants.items()):
             raise ConfigError(
                 f"{log} was written with other settings: run without --resume, or give another --json file"
             )
+        variants = {**known, **variants}
         for line in lines[1:-1]:  # what follows the last newline was cut off while it was written
             record = Record.from_line(line)
             seed = record.result.seed
@@ -275,12 +313,24 @@ def _open_log(config: SuiteConfig, log: Path | None, resume: bool) -> dict[tuple
         # Half a pair is no pair: both are run again.
         counts = Counter((seed, condition) for seed, condition, _ in done)
         done = {key: record for key, record in done.items() if counts[key[:2]] == config.turns}
-        kept = [header, *(line for line in lines[1:-1])]
+        kept = [_header(settings, variants), *(line for line in lines[1:-1])]
         log.write_text("\n".join(kept) + "\n", encoding="utf-8")
     else:
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(header + "\n", encoding="utf-8")
+        log.write_text(_header(settings, variants) + "\n", encoding="utf-8")
     return done
+
+
+def _header(settings: Mapping[str, Any], variants: Mapping[str, str]) -> str:
+    return json.dumps({"settings": settings, **({"variants": variants} if variants else {})}, sort_keys=True)
+
+
+def _header_of(line: str) -> dict[str, Any]:
+    try:
+        header = json.loads(line)
+    except ValueError:
+        return {}
+    return header if isinstance(header, dict) else {}
 
 
 def _run_jobs(config: SuiteConfig, jobs: Mapping[int, Sequence[str]], workers: int) -> Iterator[Record]:

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 
 from mm_nav import __version__
-from mm_nav.command import ErrorCode
 from mm_nav.evaluation import plots
 from mm_nav.evaluation.conditions import CONDITIONS
+from mm_nav.evaluation.endings import ending
 from mm_nav.evaluation.episodes import EpisodeResult
 from mm_nav.evaluation.language import Record, SuiteConfig, tasks_of
 from mm_nav.evaluation.phrasings import phrasing_of
 from mm_nav.evaluation.suites import suite_of
 from mm_nav.learning import FIRST_HELD_OUT_SEED
-from mm_nav.sim.objects import name_parts
 
 _MAPS = 6
 
@@ -69,7 +68,7 @@ def _lines(
             if summary[f"{key}episodes"]:
                 cells = (_cell(summary, f"{key}{what}") for what in ("success_rate", "spl", "collision_rate"))
                 lines.append(f"| {name} | {kind or '**all**'} | {summary[f'{key}episodes']} | {' | '.join(cells)} |")
-    lines += ["", *(f"- `{name}`: {CONDITIONS[name]}" for name in config.conditions), ""]
+    lines += ["", *(f"- `{name}`: {CONDITIONS[name].text}" for name in config.conditions), ""]
     lines += [
         f"- {main} against {name}: exact McNemar test on paired episodes, p = {summary[f'p_value_{name}']:.2g}"
         for name in config.conditions
@@ -83,13 +82,13 @@ def _lines(
     endings: dict[str, int] = {}
     for result in results:
         if not result.success:
-            endings[_ending(result)] = endings.get(_ending(result), 0) + 1
+            endings[ending(result)] = endings.get(ending(result), 0) + 1
     if endings:
         lines += [f"## How the failures of `{main}` ended", "", "| ending | episodes |", "|---|---|"]
         lines += [f"| {name} | {count} |" for name, count in sorted(endings.items(), key=lambda item: -item[1])]
     lines += ["", "## Episodes", "", "Green: start. Orange square: end. Yellow: what was asked for.", ""]
     for result, name in maps:
-        what = "success" if result.success else f"{_ending(result)} ({result.ended_at})"
+        what = "success" if result.success else f"{ending(result)} ({result.ended_at})"
         lost = "" if result.sensor_lost_at_s is None else f", sensor lost after {result.sensor_lost_at_s:.1f} s"
         lines += [f"**{result.seed}** “{result.instruction}”: {what}{lost}", "", f"![seed {result.seed}]({name})", ""]
     return lines
@@ -132,27 +131,6 @@ def _phrase_table(results: Sequence[EpisodeResult], config: SuiteConfig) -> list
     rows = sorted(counts.items(), key=lambda item: (item[1][0] / item[1][1], item[0]))
     lines = ["", "| template | successes | episodes |", "|---|---|---|"]
     return lines + [f"| {template.replace('|', chr(92) + '|')} | {won} | {run} |" for template, (won, run) in rows]
-
-
-def _ending(result: EpisodeResult) -> str:
-    if result.collided:
-        return "collision"
-    if result.stage == "succeeded":
-        return f"stopped at {_mistake(result)}"
-    return ErrorCode(result.error_code).name.lower().replace("_", " ")
-
-
-def _mistake(result: EpisodeResult) -> str:
-    """What the object that the robot stopped at shares with what was asked for."""
-    category, colour = name_parts(result.ended_at)
-    asked = [name_parts(name) for name in result.targets]
-    if result.ended_at in result.targets:
-        return "the right object, but too far away, moving, or out of order"
-    if category in {kind for kind, _ in asked}:
-        return "an object of the right category and another colour"
-    if colour in {shade for _, shade in asked}:
-        return "an object of the right colour and another category"
-    return "an object of another category and colour"
 
 
 def _cell(summary: Mapping[str, Any], key: str) -> str:

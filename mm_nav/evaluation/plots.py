@@ -43,7 +43,7 @@ def rate_bars(path: Path, groups: Sequence[str], series: Mapping[str, Sequence[t
     axes.set_ylabel("success, % (95 % interval)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, ncols=len(series), loc="upper center", bbox_to_anchor=(0.5, 1.16))
-    _save(plt, figure, path)
+    save(plt, figure, path)
 
 
 def episode_map(
@@ -76,7 +76,7 @@ def episode_map(
     axes.set_xlabel("x, m")
     axes.set_ylabel("y, m")
     axes.set_aspect("equal")
-    _save(plt, figure, path)
+    save(plt, figure, path)
 
 
 def replay_plots(
@@ -107,10 +107,11 @@ def replay_plots(
             axes.legend(frameon=False, fontsize=7)
         if row == len(curves) - 1:
             axes.set_xlabel("message time, s")
-    _save(plt, figure, path)
+    save(plt, figure, path)
 
 
-def _save(plt: Any, figure: Any, path: Path) -> None:
+def save(plt: Any, figure: Any, path: Path) -> None:
+    """Write a figure to a PNG file and close it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130, bbox_inches="tight")
     plt.close(figure)

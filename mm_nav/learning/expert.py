@@ -18,6 +18,12 @@ APPROACH_M = 0.6
 COMFORT_M = 0.35
 
 
+def comfort_cost(truth: GroundTruthMap) -> npt.NDArray[np.float64]:
+    """Return the cost (H, W) of crossing each cell of a true map, as scikit-image's MCP takes it; -1 = cannot be crossed."""
+    comfort = 1.0 + 4.0 * np.clip(1.0 - (truth.clearance - 0.2) / COMFORT_M, 0.0, 1.0) ** 2
+    return np.asarray(np.where(truth.traversable, comfort, -1.0), np.float64)
+
+
 class Expert:
     """Paths to every object of one world.
 
@@ -27,10 +33,8 @@ class Expert:
     def __init__(self, truth: GroundTruthMap, objects: Sequence[SceneObject]) -> None:
         self.truth = truth
         self.objects = tuple(objects)
-        free = truth.traversable
-        comfort = 1.0 + 4.0 * np.clip(1.0 - (truth.clearance - 0.2) / COMFORT_M, 0.0, 1.0) ** 2
-        self._cost = np.where(free, comfort, -1.0)
-        self._free = free
+        self._cost = comfort_cost(truth)
+        self._free = truth.traversable
         self._surface = [self._distance_to_surface(item) for item in self.objects]
         self._fields = [self._field(surface) for surface in self._surface]
 

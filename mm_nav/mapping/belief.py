@@ -68,13 +68,25 @@ class BeliefConfig:
     """gain: share of a view's log-odds that is believed, 0 to 1, since views of the same place are not independent.
 
     loss: the same for not seeing it. min_visible: views below this probability make no new hypothesis. max_range: metres,
-    beyond which not seeing says nothing.
+    beyond which not seeing says nothing. over_time: False = nothing is kept from one view to the next, and each is believed
+    in full: what the belief is compared with.
     """
 
     gain: float = 0.45
     loss: float = 0.35
     min_visible: float = 0.35
     max_range: float = 5.0
+    over_time: bool = True
+
+    def evidence(self, visible: float, mass: float) -> float:
+        """Return the log-odds that one view lends to a place. visible, mass: of the view and of the place in it."""
+        odds = math.log(visible / (1.0 - visible)) + math.log(min(1.0, mass + 0.3))
+        return self.gain * odds if self.over_time else odds
+
+    @property
+    def first_evidence(self) -> float:
+        """The most that a place is believed, in log-odds, when it is seen for the first time."""
+        return 1.0 if self.over_time else MAX_EVIDENCE
 
 
 class TargetBelief:
@@ -113,6 +125,8 @@ class TargetBelief:
 
     def update(self, output: Sighting, pose: Pose2D, grid: OccupancyGrid, horizontal_fov: float) -> None:
         """Fuse one view taken from `pose` (map frame)."""
+        if not self.config.over_time:
+            self.reset()
         seen: list[int] = []
         visible = min(max(output.visible, CLIP), 1.0 - CLIP)
         for bearing, reach, mass in _peaks(output):
@@ -124,10 +138,10 @@ class TargetBelief:
                 continue
             variance = (0.10 * reach + 0.05) ** 2
             index = self._nearest(x, y, 0.45 + 0.25 * reach)
-            evidence = self.config.gain * (math.log(visible / (1.0 - visible)) + math.log(min(1.0, mass + 0.3)))
+            evidence = self.config.evidence(visible, mass)
             if index is None:
                 if visible >= self.config.min_visible:
-                    self.hypotheses.append(Hypothesis(x, y, min(evidence, 1.0), variance, 1))
+                    self.hypotheses.append(Hypothesis(x, y, min(evidence, self.config.first_evidence), variance, 1))
                     seen.append(len(self.hypotheses) - 1)
                 continue
             old = self.hypotheses[index]

@@ -95,6 +95,8 @@ class InstanceBelief(TargetBelief):
 
     def update(self, output: Sighting, pose: Pose2D, grid: OccupancyGrid, horizontal_fov: float) -> None:
         """Fuse one view taken from `pose` (map frame)."""
+        if not self.config.over_time:
+            self.reset()
         visible = min(max(output.visible, CLIP), 1.0 - CLIP)
         segments = _segments(output, pose) if visible >= 0.5 * self.config.min_visible else []
         seen: list[int] = []
@@ -102,14 +104,14 @@ class InstanceBelief(TargetBelief):
         for segment in sorted(segments, key=lambda s: -s.mass):
             if any(np.hypot(segment.x - p[0], segment.y - p[1]) < _REJECTED_M for p in self._rejected):
                 continue
-            evidence = self.config.gain * (math.log(visible / (1.0 - visible)) + math.log(min(1.0, segment.mass + 0.3)))
+            evidence = self.config.evidence(visible, segment.mass)
             index = self._match(segment, pose, seen)
             if index is None:
                 if visible < self.config.min_visible or evidence <= 0.0:
                     continue
                 self.hypotheses.append(
                     Instance(
-                        segment.x, segment.y, min(evidence, 1.0), (0.10 * segment.reach + 0.05) ** 2, 1,
+                        segment.x, segment.y, min(evidence, self.config.first_evidence), (0.10 * segment.reach + 0.05) ** 2, 1,
                         _cells({}, segment), self._next_key,
                     )
                 )  # fmt: skip

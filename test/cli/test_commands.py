@@ -56,6 +56,14 @@ def test_world_that_lacks_a_model_is_status_1(tmp_path, capsys):
         ["evaluate", "language", "--conditions", "oracle", "--suite", "seen", "--kinds", "colour"],
         ["evaluate", "language", "--conditions", "oracle", "--phrases", "nowhere.txt"],
         ["evaluate", "swap", "--conditions", "oracle", "--pairs", "0"],
+        ["evaluate", "language", "--conditions", "late_fusion", "--episodes", "1"],
+        ["evaluate", "language", "--conditions", "oracle", "--variant", "late_fusion=nowhere.onnx"],
+        ["evaluate", "ablation", "--conditions", "telepathy"],
+        ["evaluate", "ablation", "--conditions", "late_fusion"],
+        ["evaluate", "ablation", "--conditions", "oracle", "--suites", "swap"],
+        ["evaluate", "ablation", "--conditions", "oracle", "--suites", "seen,telepathy"],
+        ["evaluate", "ablation", "--conditions", "oracle", "--resume"],
+        ["evaluate", "ablation", "--model", "nowhere.onnx"],
         ["replay", "nowhere.bag", "--topic", "scan"],
         ["replay", "nowhere.bag", "--goal-pose", "here"],
         ["collect", "--config", "nowhere.yaml"],
@@ -114,6 +122,24 @@ def test_evaluate_swap(tmp_path, capsys):
     assert data["suite"] == "swap" and data["swap_rate"] == 0.0 and len(data["swap_rate_ci95"]) == 2
     assert data["pairs"] == 1 and data["episodes"] == 2
     assert "of 1 pairs" in capsys.readouterr().out
+
+
+def test_evaluate_ablation(tmp_path, capsys):
+    pytest.importorskip("jinja2")
+    out, report = tmp_path / "a.json", tmp_path / "report"
+    arguments = ["evaluate", "ablation", "--conditions", "oracle,expert,no_dagger", "--episodes", "1", "--seed", "5000"]
+    arguments += ["--suites", "seen,sequence", "--time-limit", "1", "--camera", "32x24", "--workers", "1"]
+    arguments += ["--json", str(out), "--report", str(report)]
+    assert main(arguments) == 0
+    data = load(out)
+    assert data["condition"] == "oracle" and data["conditions"] == ["oracle", "expert"]
+    assert data["not_run"] == ["no_dagger"] and data["comparisons"] == 2
+    assert data["expert_episodes"] == data["sequence_expert_episodes"] == 1 and data["p_holm_expert"] == 1.0
+    shown = capsys.readouterr()
+    assert "suite sequence, 1 episodes" in shown.out and "not run: no_dagger" in shown.err
+    assert "sequence" in (report / "ablation.html").read_text() and (report / "ablation.md").exists()
+    assert main([*arguments, "--resume"]) == 0
+    assert {**load(out), "wall_s": 0} == {**data, "wall_s": 0}
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,9 @@ def test_every_subcommand_explains_itself(name, capsys):
     assert "--json" in text or "ACTION" in text or "SUITE" in text
 
 
-@pytest.mark.parametrize("words", [("world", "check"), ("world", "generate"), ("evaluate", "language")])
+@pytest.mark.parametrize(
+    "words", [("world", "check"), ("world", "generate"), ("evaluate", "language"), ("evaluate", "ablation")]
+)
 def test_nested_commands_explain_themselves(words, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*words, "--help"])

@@ -16,8 +16,9 @@ import pytest
 
 from mm_nav.command import ErrorCode
 from mm_nav.errors import ConfigError
-from mm_nav.evaluation import conditions, language, language_report
+from mm_nav.evaluation import conditions, language
 from mm_nav.evaluation.conditions import phrase_targets, policy_factory
+from mm_nav.evaluation.endings import ending
 from mm_nav.evaluation.episodes import EpisodeContext, EpisodeResult
 from mm_nav.evaluation.language import Record, SuiteConfig, run_suite, summarise_suite
 from mm_nav.evaluation.language_report import write_report
@@ -48,7 +49,7 @@ class Echo:
 @pytest.fixture
 def asked(monkeypatch):
     echo = Echo()
-    monkeypatch.setattr(conditions, "_loaded", lambda model: echo)
+    monkeypatch.setattr(conditions, "_loaded", lambda model, memory=True: echo)
 
     def ask(condition, seed=10_003, kind="sequence"):
         episode, task = make_episode(seed, kind)
@@ -197,7 +198,7 @@ def test_report_names_failures_first(tmp_path):
 )
 def test_mistakes_are_sorted_by_what_was_confused(ended_at, words):
     stopped = dataclasses.replace(result(10_000, False), stage="succeeded", ended_at=ended_at)
-    assert words in language_report._ending(stopped)
+    assert words in ending(stopped)
 
 
 def test_log_lines_are_plain_json():

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mm_nav.errors import ConfigError
-from mm_nav.evaluation.metrics import Outcome, bootstrap_interval, mcnemar_exact, spl, summarise, wilson_interval
+from mm_nav.evaluation.metrics import (
+    Outcome,
+    bootstrap_interval,
+    holm,
+    mcnemar_exact,
+    paired_bootstrap,
+    paired_rate_difference,
+    spl,
+    summarise,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -109,3 +119,60 @@ def test_summary_by_hand():
 
 def test_summary_of_nothing_is_nan():
     assert math.isnan(summarise([])["success_rate"]) and summarise([])["episodes"] == 0
+
+
+def test_holm_against_values_worked_out_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.2]) == [0.2] and holm([]) == []
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=8))
+def test_holm_keeps_the_order_and_never_helps(p_values):
+    adjusted = holm(p_values)
+    assert all(p <= q <= 1.0 for p, q in zip(p_values, adjusted, strict=True))
+    by_raw = [q for _, q in sorted(zip(p_values, adjusted, strict=True))]
+    assert by_raw == sorted(by_raw)
+
+
+def test_difference_of_paired_rates_covers_the_truth_about_95_percent_of_the_time():
+    rng = np.random.default_rng(3)
+    hits = 0
+    for _ in range(1500):
+        common = rng.random(60)
+        first, second = 0.6 * common + 0.4 * rng.random(60) < 0.55, 0.6 * common + 0.4 * rng.random(60) < 0.35
+        low, high = paired_rate_difference(list(first), list(second))[1]
+        hits += low <= uniform_sum(0.35) - uniform_sum(0.55) <= high
+    assert 0.93 <= hits / 1500 <= 0.99
+
+
+def uniform_sum(level):
+    """P(0.6 u + 0.4 v < level) for independent uniform u, v and 0.4 <= level <= 0.6, or below 0.4."""
+    if level < 0.4:
+        return level**2 / (2 * 0.6 * 0.4)
+    return (level - 0.2) / 0.6
+
+
+def test_difference_of_paired_rates_has_a_sign_and_a_width():
+    first, second = [True, True, True, False], [True, False, False, False]
+    difference, (low, high) = paired_rate_difference(first, second)
+    mirrored, (low_too, high_too) = paired_rate_difference(second, first)
+    assert difference == -0.5 == -mirrored and (low, high) == pytest.approx((-high_too, -low_too))
+    same, (low, high) = paired_rate_difference([True] * 10, [True] * 10)
+    assert same == 0.0 and low < 0.0 < high
+    assert math.isnan(paired_rate_difference([], [])[0])
+    with pytest.raises(ConfigError):
+        paired_rate_difference([True], [])
+
+
+def test_paired_bootstrap_sees_what_an_unpaired_interval_does_not():
+    base = np.random.default_rng(1).random(50)
+    difference, (low, high), p_value = paired_bootstrap(list(base), list(base - 0.05), seed=4)
+    assert difference == pytest.approx(-0.05) and low == pytest.approx(-0.05) == high
+    assert p_value < 0.001
+    assert paired_bootstrap(list(base), list(base), seed=4) == (0.0, (0.0, 0.0), 1.0)
+    noisy = base + np.random.default_rng(2).normal(0.0, 0.3, 50)
+    first = paired_bootstrap(list(base), list(noisy), seed=4)
+    assert first == paired_bootstrap(list(base), list(noisy), seed=4)
+    assert first[1][0] < first[0] < first[1][1] and 0.0 < first[2] <= 1.0
+    assert math.isnan(paired_bootstrap([], [])[2])

@@ -3,10 +3,12 @@
 import math
 
 import numpy as np
+import pytest
 
 from mm_nav.command import PolicyOutput
 from mm_nav.geometry import Pose2D
-from mm_nav.mapping.belief import TargetBelief
+from mm_nav.mapping.belief import BeliefConfig, TargetBelief
+from mm_nav.mapping.instances import InstanceBelief
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 
 FOV = 1.5
@@ -58,3 +60,19 @@ def test_what_is_out_of_view_is_kept() -> None:
     for _ in range(20):
         belief.update(output(0.0, 2.0, 0.02), Pose2D(0.0, 0.0, math.pi), grid, FOV)
     assert belief.best() == before
+
+
+@pytest.mark.parametrize("kind", [TargetBelief, InstanceBelief])
+def test_without_belief_over_time_the_last_view_is_all_there_is(kind) -> None:
+    forgetful, grid = kind(BeliefConfig(over_time=False)), OccupancyGrid()
+    forgetful.update(output(0.4, 3.0, 0.95), Pose2D(), grid, FOV)
+    best = forgetful.best()
+    # One view is believed as far as the network does.
+    assert best is not None and best.views == 1 and 0.85 < best.confidence < 0.96
+    forgetful.update(output(-0.4, 2.0, 0.9), Pose2D(), grid, FOV)
+    assert len(forgetful.hypotheses) == 1 and forgetful.best().y < 0.0
+    forgetful.reject(forgetful.best().point)
+    forgetful.update(output(-0.4, 2.0, 0.9), Pose2D(), grid, FOV)
+    assert forgetful.best() is not None
+    forgetful.update(output(0.0, 3.0, 0.02), Pose2D(), grid, FOV)
+    assert forgetful.best() is None
