@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mm_nav.cli.output import add_json_option, progress_bar, require_writable, write_json
+from mm_nav.cli.output import add_json_option, add_worker_options, progress_bar, require_writable, write_json
 from mm_nav.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _add_run_options(parser: argparse.ArgumentParser, conditions: str) -> None:
         help=f"comma-separated: full, no_language, random_goal, oracle (default: {conditions})",
     )
     parser.add_argument("--model", type=Path, metavar="FILE", help="exported policy (default: the committed one)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    add_worker_options(parser)
     parser.add_argument("--time-limit", type=float, default=120.0, metavar="S", help="simulated seconds (default: 120)")
     parser.add_argument("--camera", default="192x144", metavar="WxH", help="camera pixels (default: 192x144)")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write a Markdown report with pictures there")
@@ -125,12 +125,12 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from mm_nav.evaluation.language import run_suite, summarise_suite
-    from mm_nav.learning import FIRST_HELD_OUT_SEED
+    from mm_nav.parallel import Workers
+    from mm_nav.sim.splits import FIRST_HELD_OUT_SEED
 
     config = _config(args)
     conditions = config.conditions
-    if args.workers is not None and args.workers < 1:
-        raise ConfigError(f"--workers is {args.workers}: give 1 or more")
+    workers = Workers(args.workers, args.ray)
     log = _log_path(args)
     if args.resume and log is None:
         raise ConfigError("--resume goes on with the run of a --json file: give --json too")
@@ -149,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
             tally.add(record)
             bar.update(task, advance=1, description=f"episodes ({tally.text()})")
 
-        records = run_suite(config, args.workers, log, args.resume, on_record)
+        records = run_suite(config, workers, log, args.resume, on_record)
     summary = summarise_suite(records, config)
     summary["wall_s"] = round(time.monotonic() - started, 1)
     if args.json:
