@@ -58,9 +58,10 @@ def run(args: argparse.Namespace) -> int:
     require_writable(args.json)
     out = args.out or Path(config.data)
     started = time.monotonic()
+    progress = dagger(out, config, looks, policy, args.model or default_model(), workers)
     with progress_bar() as bar:
         task = bar.add_task("worlds", total=config.worlds)
-        for done, total in dagger(out, config, looks, policy, args.model or default_model(), workers):
+        for done, total in progress:
             bar.update(task, completed=done, total=total)
     summary = summarise_dagger(out)
     seconds = round(time.monotonic() - started, 1)

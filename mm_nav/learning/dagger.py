@@ -52,6 +52,8 @@ from mm_nav.sim.task_world import TaskWorld
 SLACK_M = 0.4
 _DRIVEN_SIZE = (192, 144)  # pixels of the camera that the policy sees through, as in evaluations
 _START_CLEARANCE_M = 0.45
+# Settings of collection that say nothing of how its worlds look.
+_ONLY_COLLECT = ("first_seed", "worlds", "frames", "worlds_per_shard")
 _CATEGORIES, _COLOURS = tuple(ALL_CATEGORIES), tuple(COLOURS)
 
 
@@ -127,18 +129,21 @@ def dagger(
         "model_sha256": file_sha256(model),
     }
     claim_folder(directory, "dagger", settings)
-    jobs = [
+    jobs: list[tuple[Any, ...]] = [
         (first, count, config, collect, policy, str(model.absolute()), str(directory.absolute()))
         for first, count in shard_jobs(config.first_seed, config.worlds, config.worlds_per_shard)
     ]
+    return _run(directory, config, jobs, workers)
+
+
+def _run(
+    directory: Path, config: DaggerConfig, jobs: list[tuple[Any, ...]], workers: Workers | int | None
+) -> Iterator[tuple[int, int]]:
     done = 0
     for first, count in run_jobs(_dagger_shard, jobs, workers):
         require_shard(shard_path(directory, first))
         done += count
         yield done, config.worlds
-
-
-_ONLY_COLLECT = ("first_seed", "worlds", "frames", "worlds_per_shard")
 
 
 def summarise_dagger(directory: Path) -> dict[str, Any]:

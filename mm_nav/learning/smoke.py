@@ -21,8 +21,8 @@ from mm_nav.policy.config import PolicyConfig
 from mm_nav.runtime.policy import OnnxPolicy
 from mm_nav.sim.episode import make_episode
 
-_WORLDS, _WORLDS_PER_SHARD, _FRAMES = 4, 2, 24  # the second shard is for validation
-_BATCH, _PHRASES, _EPOCHS = 12, 4, 15  # four steps an epoch; losses are means of 20 steps
+_WORLDS, _WORLDS_PER_SHARD, _FRAMES = 4, 2, 16  # the second shard is for validation
+_BATCH, _PHRASES, _EPOCHS = 8, 4, 15  # four steps an epoch; losses are means of 20 steps
 _EPISODE_SEED, _EPISODE_S = 1, 3.0
 
 

@@ -1,13 +1,16 @@
 """DAgger: what is wrong with a policy's answer, which places are kept, and shards that training can read."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 import zarr
 
+from mm_nav.cli.main import main
 from mm_nav.command import Grounding
 from mm_nav.config_file import from_mapping
 from mm_nav.errors import ConfigError
@@ -104,6 +107,18 @@ def test_phrases_mean_what_they_describe() -> None:
 def test_settings_that_cannot_work_are_refused(wrong: dict, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         from_mapping(DaggerConfig, wrong, "dagger")
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {"episodes": 1, "frames": 3, "time_limit_s": 0.5, "worlds": 5}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({"dagger": settings, "collect": {"extra_styles": 0.0}}))
+    arguments = ["dagger", "--config", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "out"), "--json"]
+    arguments += [str(tmp_path / "d.json"), "--worlds", "1", "--seed", "2001", "--beta", "0", "--workers", "1"]
+    assert main(arguments) == 0
+    data = json.loads((tmp_path / "d.json").read_text())
+    assert data["episodes"] == data["policy_episodes"] == 1 and data["success_rate"] == 0.0
+    assert 1 <= data["frames"] <= 3 and 0.0 <= data["wrong_share"] <= data["hard_share"] <= 1.0
+    assert data["first_seed"] == 2001 and "1 episodes, 1 of them driven by the policy" in capsys.readouterr().out
 
 
 def test_shards_are_as_those_of_collect_and_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def test_smoke_learns_exports_and_drives(tmp_path: Path, root: Path) -> None:
     arguments = ["train", "--smoke", "--config", str(root / "config/train/tiny.yaml"), "--out", str(tmp_path / "run")]
     assert main([*arguments, "--json", str(tmp_path / "smoke.json")]) == EXIT_OK
     report = json.loads((tmp_path / "smoke.json").read_text())
-    assert report["steps"] == 60 and report["frames"] == 96
+    assert report["steps"] == 60 and report["frames"] == 64
     assert 0.0 < report["loss_last"] < 0.9 * report["loss_first"]
     assert math.isfinite(report["validation_total"])
     assert report["onnx_parity"] <= PARITY_TOLERANCE
