@@ -110,7 +110,7 @@ def _on_ray(function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]], wo
         # Read on import; what macOS and Windows have by default: Ray's servers listen on the loopback address alone.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
-        import ray
+        import ray.exceptions  # a folder that happens to be called ray has none
     except ImportError as error:
         raise ConfigError(f"--ray needs Ray ({error}): run pip install 'mm_nav[ray]'") from error
     ours = not ray.is_initialized()

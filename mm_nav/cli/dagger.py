@@ -65,10 +65,9 @@ def run(args: argparse.Namespace) -> int:
             bar.update(task, completed=done, total=total)
     summary = summarise_dagger(out)
     seconds = round(time.monotonic() - started, 1)
-    print(
-        f"{out}: {summary['episodes']} episodes, {summary['policy_episodes']} of them driven by the policy, "
-        f"which reached {100 * summary['success_rate']:.0f} %"
-    )
+    alone = summary["policy_episodes"]
+    reached = f", which reached {100 * summary['success_rate']:.0f} % of their goals" if alone else ""
+    print(f"{out}: {summary['episodes']} episodes, {alone} of them driven by the policy{reached}")
     print(
         f"{summary['frames']} frames, {100 * summary['hard_share']:.0f} % decisive, "
         f"{100 * summary['wrong_share']:.0f} % where the policy was wrong; {seconds} s"
