@@ -27,7 +27,7 @@ help:  ## show this text
 setup:  ## virtual environment, Python packages, ROS interfaces (cached)
 	@$(if $(BASE_PYTHON),,echo "[setup] no python3 found; run: sudo apt-get install -y python3 python3-venv" >&2; exit 1;) $(SETUP)
 
-setup-train:  ## the same with PyTorch, for training
+setup-train:  ## the same with PyTorch and Ray, for training
 	@$(SETUP) --train
 
 demo: setup  ## the simulated robot drives to a spoken goal through real ROS 2 nodes

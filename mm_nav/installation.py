@@ -1,7 +1,7 @@
 """Set up everything that `make demo` and `make test` need, from nothing but Python: standard library only.
 
 Stages, each with a stamp so that an interrupted set-up goes on where it stopped and an unchanged one costs nothing:
-system packages, virtual environment, Python packages, ROS interfaces, PyTorch (only for training and its tests).
+system packages, virtual environment, Python packages, ROS interfaces, PyTorch and Ray (only for training and its tests).
 Where a ROS 2 installation is sourced, it is used instead of the wheels.
 """
 
@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST, NEWEST = (3, 10), (3, 12)
 TORCH = "torch>=2.6,<2.14"
+RAY = "ray>=2.9,<3"
 # Changes of this file that make old environments unusable.
 REVISION = 1
 INTERFACE_PACKAGES = ("mm_nav_interfaces", "tf2_msgs")
@@ -282,6 +283,20 @@ class Setup:
         self.pip(TORCH, *extras, what="installing PyTorch")
         self.finish("torch", key)
 
+    def ray(self, force: bool) -> None:
+        """Install Ray (80 MB), for `--ray`: without it nothing else is missed, so only `force` insists."""
+        key = f"{RAY} {force}"
+        if not self.stage("ray", key) or self._imports("ray"):
+            return
+        say("Ray, for collection and evaluation on many machines")
+        try:
+            self.pip("--only-binary", "ray", RAY, what="installing Ray")
+        except SetupError as error:
+            if force:
+                raise
+            say(f"Ray is left out, its tests are skipped: {error}")
+        self.finish("ray", key)
+
     def _cpu_torch(self) -> bool:
         command = [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--dry-run",
                    "--ignore-installed", "--report", "-", TORCH]  # fmt: skip
@@ -308,8 +323,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Set up mm_nav in a virtual environment.")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="folder of the environment (default .venv)")
     parser.add_argument("--python", default=None, help="interpreter to use, 3.10 to 3.12 (default: one that is found)")
-    parser.add_argument("--train", action="store_true", help="install PyTorch, whatever its size")
-    parser.add_argument("--test", action="store_true", help="install PyTorch when a CPU build is at hand")
+    parser.add_argument("--train", action="store_true", help="install PyTorch, whatever its size, and Ray")
+    parser.add_argument("--test", action="store_true", help="install Ray, and PyTorch when a CPU build is at hand")
     options = parser.parse_args(arguments)
     started = time.monotonic()
     setup = Setup(Path(os.path.abspath(options.venv)), options.python or None)
@@ -319,6 +334,7 @@ def main(arguments: list[str] | None = None) -> int:
         setup.interfaces()
         if options.train or options.test:
             setup.torch(force=options.train)
+            setup.ray(force=options.train)
     except SetupError as error:
         sys.stderr.write(f"[setup] {error}\n")
         return 1

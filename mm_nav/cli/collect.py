@@ -7,8 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from mm_nav.cli.output import add_json_option, progress_bar, require_writable, write_json
-from mm_nav.errors import ConfigError
+from mm_nav.cli.output import add_json_option, add_worker_options, progress_bar, require_writable, write_json
 
 NAME = "collect"
 HELP = "collect training data in generated worlds"
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--worlds", type=int, metavar="N", help="worlds, instead of the config's")
     parser.add_argument("--seed", type=int, metavar="S", help="first world seed, instead of the config's")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    add_worker_options(parser)
     add_json_option(parser)
 
 
@@ -38,11 +37,11 @@ def run(args: argparse.Namespace) -> int:
     from mm_nav.cli.training_config import read_sections
     from mm_nav.config_file import from_mapping
     from mm_nav.learning.collect import CollectConfig, collect
+    from mm_nav.parallel import Workers
     from mm_nav.policy.config import PolicyConfig
     from mm_nav.resources import resource_path
 
-    if args.workers is not None and args.workers < 1:
-        raise ConfigError(f"--workers is {args.workers}: give 1 or more")
+    workers = Workers(args.workers, args.ray)
     path = args.config or resource_path("config/train/tiny.yaml")
     sections = read_sections(path)
     what = from_mapping(CollectConfig, sections["collect"], f"{path}: collect")
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     with progress_bar() as bar:
         task = bar.add_task("worlds", total=what.worlds)
-        for done, total in collect(out, what, policy, args.workers):
+        for done, total in collect(out, what, policy, workers):
             bar.update(task, completed=done, total=total)
     seconds = round(time.monotonic() - started, 1)
     shards = len(list(out.glob("*.zarr")))

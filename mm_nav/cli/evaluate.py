@@ -128,11 +128,13 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from mm_nav.evaluation.language import run_suite, summarise_suite
+    from mm_nav.parallel import Workers
 
     config = _config(args)
     conditions = config.conditions
     check_run_options(args)
     check_runnable(config)
+    workers = Workers(args.workers, args.ray)
     log = _log_path(args)
     require_writable(args.json)
     errors = Console(stderr=True, soft_wrap=True)
@@ -146,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
             tally.add(record)
             bar.update(task, advance=1, description=f"episodes ({tally.text()})")
 
-        records = run_suite(config, args.workers, log, args.resume, on_record)
+        records = run_suite(config, workers, log, args.resume, on_record)
     summary = summarise_suite(records, config)
     summary["wall_s"] = round(time.monotonic() - started, 1)
     if args.json:

@@ -59,8 +59,10 @@ def run(args: argparse.Namespace) -> int:
 
     from mm_nav.evaluation.ablation import SuiteRun, compare, provenance, summarise_ablation
     from mm_nav.evaluation.language import run_suite
+    from mm_nav.parallel import Workers
 
     check_run_options(args)
+    workers = Workers(args.workers, args.ray)
     configs, not_run = _configs(args)
     origin = provenance(configs[0], _command(args))
     require_writable(args.json)
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
                 tally.add(record)
                 bar.update(task, advance=1, description=f"{suite} ({tally.text()})")
 
-            records = run_suite(config, args.workers, _log_path(args.json, config.suite), args.resume, on_record)
+            records = run_suite(config, workers, _log_path(args.json, config.suite), args.resume, on_record)
             runs.append(SuiteRun(config, tuple(records)))
     comparisons = compare(runs)
     summary = summarise_ablation(runs, comparisons, not_run, origin)

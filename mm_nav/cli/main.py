@@ -25,6 +25,7 @@ SUBCOMMANDS = {
     "bench": "measure speeds on this machine",
     "world": "check a world file, or generate one",
     "collect": "collect training data in generated worlds",
+    "dagger": "collect more where the trained policy goes and errs",
     "train": "train the policy",
     "export": "export a trained policy to ONNX",
 }

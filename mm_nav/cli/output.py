@@ -22,6 +22,17 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE as flat JSON")
 
 
+def add_worker_options(parser: argparse.ArgumentParser) -> None:
+    """Declare --workers and --ray."""
+    parser.add_argument("--workers", type=int, metavar="N", help="jobs at once (default: one a core)")
+    parser.add_argument(
+        "--ray",
+        default="",
+        metavar="ADDRESS",
+        help="run on Ray instead of plain processes: local (one is started here), auto or host:port (a running cluster)",
+    )
+
+
 def require_writable(path: Path | None) -> None:
     """Create the folder of an output file before long work begins. Raises ConfigError when it cannot be written."""
     if path is None:

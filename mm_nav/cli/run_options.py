@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mm_nav.cli.output import add_json_option
+from mm_nav.cli.output import add_json_option, add_worker_options
 from mm_nav.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def add_run_options(parser: argparse.ArgumentParser, conditions: str, report: st
         metavar="NAME=FILE",
         help="the model of a condition that runs another one: late_fusion, no_dagger; may be given several times",
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    add_worker_options(parser)
     parser.add_argument("--time-limit", type=float, default=120.0, metavar="S", help="simulated seconds (default: 120)")
     parser.add_argument("--camera", default="192x144", metavar="WxH", help="camera pixels (default: 192x144)")
     parser.add_argument("--report", type=Path, metavar="DIR", help=report)
@@ -45,8 +45,6 @@ def add_run_options(parser: argparse.ArgumentParser, conditions: str, report: st
 
 def check_run_options(args: argparse.Namespace) -> None:
     """Raise ConfigError for options that cannot work together."""
-    if args.workers is not None and args.workers < 1:
-        raise ConfigError(f"--workers is {args.workers}: give 1 or more")
     if args.resume and args.json is None:
         raise ConfigError("--resume goes on with the run of a --json file: give --json too")
 
@@ -62,7 +60,7 @@ def check_runnable(config: SuiteConfig) -> None:
 
 def warn_of_seen_seeds(seed: int, errors: Console) -> None:
     """Say so when worlds may have been trained on."""
-    from mm_nav.learning import FIRST_HELD_OUT_SEED
+    from mm_nav.sim.splits import FIRST_HELD_OUT_SEED
 
     if seed < FIRST_HELD_OUT_SEED:
         errors.print(

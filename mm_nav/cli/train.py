@@ -11,7 +11,9 @@ from mm_nav.cli.output import add_json_option, progress_bar, require_writable, w
 from mm_nav.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mm_nav.learning.train import TrainState
+    from mm_nav.learning.collect import CollectConfig
+    from mm_nav.learning.train import TrainConfig, TrainState
+    from mm_nav.policy.config import PolicyConfig
 
 NAME = "train"
 HELP = "train the policy"
@@ -33,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--minutes", type=float, metavar="M", help="time budget, instead of the config's")
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="try everything in minutes: collect a few worlds, train some steps, export, drive (default --out: out/smoke/NAME)",
+    )
     add_json_option(parser)
 
 
@@ -40,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Train."""
     from mm_nav.cli.training_config import read_sections
     from mm_nav.config_file import from_mapping
+    from mm_nav.learning.collect import CollectConfig
     from mm_nav.policy.config import PolicyConfig
     from mm_nav.resources import resource_path
 
@@ -51,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     sections = read_sections(path)
     policy = from_mapping(PolicyConfig, sections["policy"], f"{path}: policy")
     config = from_mapping(TrainConfig, sections["train"], f"{path}: train")
+    if args.smoke:
+        return _smoke(args, from_mapping(CollectConfig, sections["collect"], f"{path}: collect"), config, policy, path)
     if args.data is not None:
         config = replace(config, data=args.data)
     if args.minutes is not None:
@@ -78,3 +88,24 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, {**metrics, "checkpoint": out / "checkpoint.pt"})
     return 0
+
+
+def _smoke(
+    args: argparse.Namespace, collect: CollectConfig, config: TrainConfig, policy: PolicyConfig, path: Path
+) -> int:
+    from mm_nav.learning.smoke import smoke
+
+    if args.data is not None or args.resume or args.minutes is not None:
+        raise ConfigError(
+            "--smoke collects its own data and always begins anew: leave out --data, --resume and --minutes"
+        )
+    require_writable(args.json)
+    with progress_bar() as bar:
+        task = bar.add_task("smoke", total=None)
+        out = args.out or Path("out/smoke") / path.stem
+        report = smoke(collect, config, policy, out, lambda text: bar.update(task, description=text))
+    for name, value in report.items():
+        print(f"{name}: {value}")
+    if args.json:
+        write_json(args.json, report)
+    return 0 if report["passed"] else 1

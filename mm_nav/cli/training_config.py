@@ -1,4 +1,4 @@
-"""Training settings from a YAML file with the sections collect, train and policy."""
+"""Training settings from a YAML file with the sections collect, dagger, train and policy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from mm_nav.config_file import read_yaml
 from mm_nav.errors import ConfigError
 
-SECTIONS = ("collect", "train", "policy")
+SECTIONS = ("collect", "dagger", "train", "policy")
 
 
 def read_sections(path: Path) -> dict[str, dict[str, Any]]:

@@ -20,8 +20,8 @@ from mm_nav.evaluation.ablation import (
 from mm_nav.evaluation.conditions import CONDITIONS
 from mm_nav.evaluation.metrics import summarise
 from mm_nav.evaluation.suites import suite_of
-from mm_nav.learning import FIRST_HELD_OUT_SEED
 from mm_nav.runtime.manifest import load_manifest
+from mm_nav.sim.splits import FIRST_HELD_OUT_SEED
 
 _TEMPLATES = Path(__file__).parent / "templates"
 Rows = list[list[str]]

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
-import multiprocessing
-import os
-import signal
-import threading
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
-
-import cv2
 
 from mm_nav.command import ErrorCode
 from mm_nav.errors import ConfigError, MmNavError
@@ -34,6 +26,7 @@ from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeResult, run_episode
 from mm_nav.evaluation.metrics import mcnemar_exact, summarise
 from mm_nav.evaluation.suites import Tasks, suite_episodes, suite_of
 from mm_nav.evaluation.swap import swap_numbers
+from mm_nav.parallel import Workers, run_jobs
 from mm_nav.runtime.manifest import file_sha256
 from mm_nav.runtime.policy import default_model
 from mm_nav.sim.episode import make_episode
@@ -141,7 +134,7 @@ def run_seed(config: SuiteConfig, seed: int, conditions: Sequence[str]) -> list[
     episodes, task = tasks_of(config, seed)
     episode_config = _episode_config(config)
     records = []
-    for condition, episode in itertools.product(conditions, episodes):
+    for condition, episode in product(conditions, episodes):
         factory = policy_factory(condition, config.model_of(condition))
         settings = condition_config(condition, episode_config)
         try:
@@ -175,12 +168,12 @@ def _episode_config(config: SuiteConfig) -> EpisodeConfig:
 
 def run_suite(
     config: SuiteConfig,
-    workers: int | None = None,
+    workers: Workers | int | None = None,
     log: Path | None = None,
     resume: bool = False,
     on_record: Callable[[Record], None] | None = None,
 ) -> list[Record]:
-    """Run the suite in worker processes and return all records, in the order of seeds and conditions.
+    """Run the suite and return all records, in the order of seeds and conditions.
 
     log: every record is appended there (JSON lines) as soon as its episode ends; with `resume`, what it holds is not
     run again. Raises ConfigError when the log belongs to other settings, and whatever a worker could not do.
@@ -190,12 +183,12 @@ def run_suite(
         if on_record is not None:
             on_record(record)
     have = {(seed, condition) for seed, condition, _ in done}
-    jobs = {
-        seed: missing
+    jobs = [
+        (config, seed, missing)
         for seed in range(config.seed, config.seed + config.episodes)
         if (missing := [c for c in config.conditions if (seed, c) not in have])
-    }
-    for record in _run_jobs(config, jobs, workers or os.cpu_count() or 1):
+    ]
+    for record in chain.from_iterable(run_jobs(run_seed, jobs, workers)):
         done[_key(record)] = record
         if log is not None:
             with log.open("a", encoding="utf-8") as file:
@@ -254,7 +247,7 @@ def resolve_model(model: Path | None, conditions: Sequence[str]) -> str:
     path = model or default_model()
     if not path.is_file():
         raise ConfigError(f"model {path} does not exist: give the path of an .onnx file made by `mm-nav export`")
-    return str(path)
+    return str(path.absolute())
 
 
 def resolve_variants(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -331,60 +324,3 @@ def _header_of(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return header if isinstance(header, dict) else {}
-
-
-def _run_jobs(config: SuiteConfig, jobs: Mapping[int, Sequence[str]], workers: int) -> Iterator[Record]:
-    if not jobs:
-        return
-    if workers == 1:
-        for seed, conditions in jobs.items():
-            yield from run_seed(config, seed, conditions)
-        return
-    # One core each: libraries that start threads of their own would take one another's. They read this as they are
-    # loaded, so it has to be in the environment that the workers are born with.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_start_worker)
-    queue = iter(jobs.items())
-    running: set[Future[list[Record]]] = set()
-    try:
-        while True:
-            # A few jobs ahead of the workers: an interrupt then has little to cancel.
-            for seed, conditions in _take(queue, 2 * workers - len(running)):
-                running.add(pool.submit(run_seed, config, seed, conditions))
-            if not running:
-                return
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield from future.result()
-    except BrokenProcessPool as error:
-        raise ConfigError(
-            "a worker process died (out of memory?): run again with --resume and fewer --workers"
-        ) from error
-    finally:
-        for process in list((getattr(pool, "_processes", None) or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _take(queue: Iterator[tuple[int, Sequence[str]]], count: int) -> Iterator[tuple[int, Sequence[str]]]:
-    for _ in range(count):
-        item = next(queue, None)
-        if item is None:
-            return
-        yield item
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this worker when the process that started it is gone, however it went."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -17,7 +17,7 @@ from mm_nav.evaluation.episodes import EpisodeResult
 from mm_nav.evaluation.language import Record, SuiteConfig, tasks_of
 from mm_nav.evaluation.phrasings import phrasing_of
 from mm_nav.evaluation.suites import suite_of
-from mm_nav.learning import FIRST_HELD_OUT_SEED
+from mm_nav.sim.splits import FIRST_HELD_OUT_SEED
 
 _MAPS = 6
 

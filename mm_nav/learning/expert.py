@@ -63,6 +63,22 @@ class Expert:
         row, column = self._cell(x, y)
         return float(self._fields[index][row, column])
 
+    def nearest_free(self, x: float, y: float, within: float) -> tuple[float, float]:
+        """Return the nearest place where the robot can stand, by the map, no farther than `within` metres; else (x, y)."""
+        row, column = self._cell(x, y)
+        reach = int(within / self.truth.resolution)
+        if reach < 1 or self._free[row, column]:
+            return x, y
+        r0, c0 = max(row - reach, 0), max(column - reach, 0)
+        window = self._free[r0 : row + reach + 1, c0 : column + reach + 1]
+        cells = np.argwhere(window) + np.array([r0, c0])
+        if not len(cells):
+            return x, y
+        points = self.truth.cell_to_world(cells)
+        gaps = np.hypot(points[:, 0] - x, points[:, 1] - y)
+        nearest = int(np.argmin(gaps))
+        return (float(points[nearest, 0]), float(points[nearest, 1])) if gaps[nearest] <= within else (x, y)
+
     def path(self, index: int, x: float, y: float, spacing: float, count: int) -> npt.NDArray[np.float64] | None:
         """Return the next `count` points (count, 2), world metres, `spacing` apart; the last repeats after arrival.
 

@@ -217,6 +217,13 @@ def sample_phrase(rng: np.random.Generator, category: str, colour: str, split: S
 
 def described_objects(phrase: str, objects: Sequence[SceneObject]) -> tuple[SceneObject, ...]:
     """Return the objects that a phrase of catalogue words describes, for judging a run; none for words it does not know."""
+    category, colour = phrase_meaning(phrase)
+    names = set(matching(objects, category, colour)) if category or colour else set()
+    return tuple(item for item in objects if item.name in names)
+
+
+def phrase_meaning(phrase: str) -> tuple[str, str]:
+    """Return the (category, colour) that a phrase of catalogue words asks for; "" = any, or a word that is not known."""
     padded = f" {' '.join(re.findall(r'[a-z]+', phrase.lower()))} "
 
     def known(table: dict[str, tuple[str, ...]]) -> str:
@@ -224,11 +231,7 @@ def described_objects(phrase: str, objects: Sequence[SceneObject]) -> tuple[Scen
         found = [(len(word), name) for name, words in table.items() for word in words if f" {word} " in padded]
         return max(found)[1] if found else ""
 
-    category, colour = known(CATEGORY_WORDS), known(COLOUR_WORDS)
-    if not category and not colour:
-        return ()
-    names = set(matching(objects, category, colour))
-    return tuple(item for item in objects if item.name in names)
+    return known(CATEGORY_WORDS), known(COLOUR_WORDS)
 
 
 def other_description(rng: np.random.Generator, objects: Sequence[SceneObject], avoid: Sequence[str]) -> str:

@@ -1,10 +1,13 @@
-"""What training never sees: pairs of category and colour that the suite `combination` asks for."""
+"""What training never sees: worlds of held-out seeds, and pairs of category and colour that the suite `combination` asks for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from mm_nav.sim.objects import SceneObject
+
+FIRST_HELD_OUT_SEED = 10_000
+"""World seeds from here on are for evaluation and are never trained on."""
 
 # Every category and every colour stays in training with most of its partners; chosen by hand before any training run.
 HELD_OUT_PAIRS: frozenset[tuple[str, str]] = frozenset(

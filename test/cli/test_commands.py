@@ -68,6 +68,11 @@ def test_world_that_lacks_a_model_is_status_1(tmp_path, capsys):
         ["replay", "nowhere.bag", "--goal-pose", "here"],
         ["collect", "--config", "nowhere.yaml"],
         ["collect", "--seed", "9999", "--worlds", "2"],
+        ["collect", "--workers", "0"],
+        ["dagger", "--seed", "9999", "--worlds", "2"],
+        ["dagger", "--model", "nowhere.onnx"],
+        ["dagger", "--beta", "2"],
+        ["evaluate", "swap", "--workers", "0"],
     ],
 )
 def test_wrong_input_is_status_2_with_a_reason(arguments, capsys, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from mm_nav.cli.training_config import read_sections
 from mm_nav.config_file import from_mapping
 from mm_nav.errors import ConfigError
 from mm_nav.learning.collect import CollectConfig
+from mm_nav.learning.dagger import DaggerConfig
 from mm_nav.policy.config import PolicyConfig
 
 
@@ -33,7 +34,9 @@ def write(tmp_path, text):
 def test_committed_config_fits():
     path = Path(__file__).parents[2] / "config/train/tiny.yaml"
     sections = read_sections(path)
-    assert from_mapping(CollectConfig, sections["collect"], "collect").worlds > 100
+    collect = from_mapping(CollectConfig, sections["collect"], "collect")
+    dagger = from_mapping(DaggerConfig, sections["dagger"], "dagger")
+    assert collect.worlds > 100 and dagger.first_seed >= collect.first_seed + collect.worlds
     assert from_mapping(PolicyConfig, sections["policy"], "policy") == PolicyConfig()
 
 
@@ -58,4 +61,4 @@ def test_wrong_files_are_refused(tmp_path, text):
 def test_missing_file_is_refused_and_an_empty_one_is_all_default(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_sections(tmp_path / "none.yaml")
-    assert read_sections(write(tmp_path, "")) == {"collect": {}, "train": {}, "policy": {}}
+    assert read_sections(write(tmp_path, "")) == {"collect": {}, "dagger": {}, "train": {}, "policy": {}}

@@ -5,11 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,30 +199,3 @@ def test_mistakes_are_sorted_by_what_was_confused(ended_at, words):
 def test_log_lines_are_plain_json():
     line = json.loads(Record("full", result(10_000)).to_line())
     assert line["condition"] == "full" and line["trace_hash"] and np.isfinite(line["spl"])
-
-
-def test_workers_end_with_their_parent(tmp_path):
-    script = tmp_path / "parent.py"
-    script.write_text(
-        "import multiprocessing, os, time\n"
-        "from concurrent.futures import ProcessPoolExecutor\n"
-        "from mm_nav.evaluation import language\n"
-        "if __name__ == '__main__':\n"
-        "    context = multiprocessing.get_context('spawn')\n"
-        "    pool = ProcessPoolExecutor(1, context, initializer=language._start_worker)\n"
-        "    print(pool.submit(os.getpid).result(), flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        worker = Path("/proc") / parent.stdout.readline().strip()
-        assert worker.exists()
-    finally:
-        parent.kill()
-        parent.wait()
-        parent.stdout.close()
-    deadline = time.monotonic() + 20
-    while worker.exists() and " Z " not in (worker / "stat").read_text() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not worker.exists() or " Z " in (worker / "stat").read_text()
