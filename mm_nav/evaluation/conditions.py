@@ -42,7 +42,8 @@ def policy_factory(condition: str, model: Path | None = None) -> PolicyFactory:
 
     def make(context: EpisodeContext) -> PolicySource:
         if condition == "oracle":
-            return OraclePolicy(context.simulator, phrase_targets(context.episode, context.task.objects))
+            targets = phrase_targets(context.episode, context.task.objects)
+            return OraclePolicy(context.simulator, targets, context.episode.target_names)
         policy = _loaded(model)
         if condition == "no_language":
             return _Reworded(policy, {}, _ANY)
