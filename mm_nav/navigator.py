@@ -129,7 +129,9 @@ class Navigator:
         if failure is not None:
             return self._finish(observation, failure, degraded)
         self._run.blind = observation.scan is None
-        if self._run.blind and not self._may_drive_blind(now):
+        # The map may stand in for the LiDAR: for a while, after scans have made one.
+        by_map = self._run.had_scan and now - self._run.last_scan <= self.config.blind_time_s
+        if self._run.blind and not by_map:
             return Command(observation.stamp_ns, Twist2D(), self.progress.stage, degraded=degraded)
 
         output = self.known.consult(observation, self.policy_goal, now)
@@ -151,11 +153,6 @@ class Navigator:
             self._leg.next_plan = now
             self._leg.viewpoint = self._leg.guess = None
         return Command(observation.stamp_ns, twist, self.progress.stage, degraded=degraded)
-
-    def _may_drive_blind(self, now: float) -> bool:
-        """Whether the map may stand in for the LiDAR: for a while, after scans have made one."""
-        last = self._run.last_scan
-        return self._run.had_scan and now - last <= self.config.blind_time_s
 
     def _failure(self, now: float) -> Outcome | None:
         assert self._goal is not None and self._run.started is not None
