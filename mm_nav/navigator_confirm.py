@@ -48,8 +48,9 @@ def confirm(
     seen = output is not None and output.visible >= config.confirm_visible
     # Without scans the guard may not let the robot turn; a target that is in view is confirmed from where it stands.
     facing = abs(bearing) <= _FACING_RAD or (run.blind and seen)
-    if facing and seen:
-        run.confirmations += 1
+    if facing:
+        # Views that do not show it count against those that do: flicker confirms nothing.
+        run.confirmations = max(0, run.confirmations + (1 if seen else -1))
     if run.confirmations >= config.confirm_views:
         return Verdict(reached=f"reached {thing}, {left:.2f} m away")
     patience = config.confirm_timeout_s if run.blind else config.confirm_timeout_s + 2.0

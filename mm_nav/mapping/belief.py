@@ -19,6 +19,8 @@ CLIP = 0.02
 # Views from one place are no independent ones: a view counts in full after this much way or turn since the one before (a step
 # of 0.1 s at full speed), and never less than _STANDING.
 _APART_M, _APART_RAD, _STANDING = 0.07, 0.13, 0.3
+# From nearer than this, in sight by the map, not seeing it counts in full: little could hide it.
+_NEAR_M = 2.0
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,8 @@ class TargetBelief:
             if not grid.line_of_sight(np.array([pose.x, pose.y]), h.point, skip=0.35):
                 continue
             strength = 1.0 if distance < 0.6 * self.config.max_range else 0.4
-            self.hypotheses[index] = _changed(h, evidence=h.evidence - self.config.loss * strength * self._weight)
+            weight = 1.0 if distance < _NEAR_M else self._weight
+            self.hypotheses[index] = _changed(h, evidence=h.evidence - self.config.loss * strength * weight)
 
     def _nearest(self, x: float, y: float, gate: float) -> int | None:
         distances = [math.hypot(h.x - x, h.y - y) for h in self.hypotheses]
