@@ -22,6 +22,7 @@ _TURN_COST = 0.2
 # Added to the cost of a look and of a drive: what is near is not worth endlessly more than what is a little farther.
 _LOOK_OFFSET, _DRIVE_OFFSET = 0.6, 1.0
 # The worth of what is seen grows more slowly than what is seen: a small room nearby comes before a hall far away.
+# SPL on 17 searches of seeds 5000-5059 with true grounding: 0.56 at 0.5, 0.67 at 0.7, 0.68 at 1.0.
 _GAIN_POWER = 0.85
 _LEAST_LOOK, _LEAST_DRIVE = 0.25, 0.25
 _HEADINGS = 24
