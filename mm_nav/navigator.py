@@ -13,23 +13,23 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.command import Command, ErrorCode, PolicyOutput, Progress, Stage
-from mm_nav.control.mppi import Mppi, ObstacleField
-from mm_nav.errors import GoalError
+from mm_nav.control.mppi import Mppi
 from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.goal import Goal, PolicyGoal
-from mm_nav.language import Step, parse_instruction
+from mm_nav.language import Step
 from mm_nav.language.knowledge import Knowledge
-from mm_nav.mapping.belief import Hypothesis
-from mm_nav.mapping.coverage import CameraCoverage
-from mm_nav.mapping.expected_scan import expected_scan
-from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.navigator_config import NavigatorConfig
+from mm_nav.navigator_confirm import confirm
+from mm_nav.navigator_drive import drive_along, length_left
+from mm_nav.navigator_goal import refusal, steps_of
+from mm_nav.navigator_guess import guess_target
 from mm_nav.navigator_motion import Drive, MotionRunner
+from mm_nav.navigator_perception import Perception
 from mm_nav.navigator_recovery import Recovery
+from mm_nav.navigator_search import next_view
 from mm_nav.navigator_state import GoalState, Outcome, StepState
-from mm_nav.navigator_targets import StepTargets, Target
+from mm_nav.navigator_targets import Target
 from mm_nav.observation import Observation
-from mm_nav.planning.exploration import Viewpoint, closer_look, find_viewpoints, stay_with
 from mm_nav.planning.grid_planner import GridPlanner
 from mm_nav.robot import RobotConfig
 from mm_nav.runtime.policy import PolicySource
@@ -42,7 +42,8 @@ class Navigator:
     """Drives to one goal at a time.
 
     policy: called once per step while words are to be grounded; None for poses and motions only. knowledge: which words can
-    be grounded at all; None = what the policy says of itself, else all that mm_nav.language has words for. Not thread-safe.
+    be grounded at all; None = what the policy says of itself, else all that mm_nav.language has words for. image_goals: whether
+    the policy understands goals that are only a picture; None = what it says of itself. Not thread-safe.
     """
 
     def __init__(
@@ -51,21 +52,20 @@ class Navigator:
         config: NavigatorConfig | None = None,
         policy: PolicySource | None = None,
         knowledge: Knowledge | None = None,
+        image_goals: bool | None = None,
     ) -> None:
         self.robot, self.config, self.policy = robot, config or NavigatorConfig(), policy
-        self.grid = OccupancyGrid()
-        self.coverage = CameraCoverage(self.grid, self.config.camera_range_m)
-        self.targets = StepTargets(self.config.belief)
+        self.known = Perception(robot, self.config, policy)
+        self.grid, self.targets = self.known.grid, self.known.targets
         self.planner = GridPlanner(robot, self.config.planner)
         self.controller = Mppi(robot, self.config.mppi)
         self.recovery = Recovery(robot, self.config.stuck_time_s)
         self.motion = MotionRunner(robot, self.grid, self.planner, self.controller, self.config.replan_period_s)
         self.plan: Path = _NO_PATH
         self.progress = Progress(Stage.IDLE)
-        self.last_policy_output: PolicyOutput | None = None
         own = getattr(policy, "knowledge", None)
         self.knowledge = knowledge or (own if isinstance(own, Knowledge) else Knowledge())
-        self._fov = self.config.default_fov_rad
+        self.image_goals = bool(getattr(policy, "image_goals", False)) if image_goals is None else image_goals
         self._goal: Goal | None = None
         self._steps: tuple[Step, ...] = ()
         self._index = 0
@@ -87,7 +87,7 @@ class Navigator:
     @property
     def needs_policy(self) -> bool:
         """Whether any step of the goal asks the policy."""
-        return any(step.phrase for step in self._steps)
+        return any(step.reference is not None for step in self._steps)
 
     @property
     def active(self) -> bool:
@@ -99,14 +99,10 @@ class Navigator:
 
         A goal whose words name nothing known ends at the next step, with UNKNOWN_TARGET.
         """
-        steps = parse_instruction(goal.instruction) if goal.instruction.strip() else ()
-        if not steps and goal.pose is None:
-            raise GoalError("goals that are only a picture are not supported yet: add an instruction or a pose")
-        if any(step.phrase for step in steps) and self.policy is None:
-            raise GoalError("no policy is loaded, so instructions cannot be followed: load a model, or give a pose")
+        steps = steps_of(goal, self.policy is not None, self.image_goals)
         self._goal, self._steps, self._index = goal, steps, 0
         self.controller.reset()
-        self._run = GoalState(refusal=self._refusal(steps))
+        self._run = GoalState(refusal=refusal(steps, self.knowledge))
         self._enter_step(None)
 
     def cancel(self) -> None:
@@ -116,15 +112,16 @@ class Navigator:
     def step(self, observation: Observation) -> Command:
         """Return the command for one observation."""
         now, pose = observation.stamp_ns * 1e-9, observation.odometry.pose
-        self._sense(observation)
+        self.known.sense(observation)
         if self._goal is None:
             return Command(observation.stamp_ns, Twist2D(), self.progress.stage)
         if self._run.refusal:
             return self._finish(observation, (Stage.FAILED, ErrorCode.UNKNOWN_TARGET, self._run.refusal), ())
         if self._run.started is None:
-            self._run.started = self._run.last_scan = self._run.last_policy = now
+            self._run.started = self._run.last_scan = now
+            self.known.begin(now)
             self._run.heard_at = pose
-            self.targets.hear(pose, self._fov, here=True)
+            self.targets.hear(pose, self.known.fov, here=True)
         degraded = () if observation.scan is not None else ("scan",)
         if observation.scan is not None:
             self._run.last_scan, self._run.had_scan = now, True
@@ -132,15 +129,17 @@ class Navigator:
         if failure is not None:
             return self._finish(observation, failure, degraded)
         self._run.blind = observation.scan is None
-        if self._run.blind and not self._may_drive_blind(now):
+        # The map may stand in for the LiDAR: for a while, after scans have made one.
+        by_map = self._run.had_scan and now - self._run.last_scan <= self.config.blind_time_s
+        if self._run.blind and not by_map:
             return Command(observation.stamp_ns, Twist2D(), self.progress.stage, degraded=degraded)
 
-        output = self._consult(observation, now)
+        output = self.known.consult(observation, self.policy_goal, now)
         if self.policy_goal is not None and output is None:
             degraded = (*degraded, "policy")
         elif output is not None and output.heatmap is None:
             degraded = (*degraded, "image")
-        hold = self.policy_goal is not None and now - self._run.last_policy > self.config.policy_slow_s
+        hold = self.policy_goal is not None and now - self.known.last_policy > self.config.policy_slow_s
         self._run.driving = False
         twist = self._behave(now, pose, observation, output)
         if twist is None:
@@ -152,41 +151,8 @@ class Navigator:
         if not hold and not self.recovery.active and self.recovery.watch(now, pose, wanted):
             self._leg.blocked.append(self._run.aim if self._run.aim is not None else np.array([pose.x, pose.y]))
             self._leg.next_plan = now
-            self._leg.viewpoint = None
+            self._leg.viewpoint = self._leg.guess = None
         return Command(observation.stamp_ns, twist, self.progress.stage, degraded=degraded)
-
-    # Sensing
-
-    def _sense(self, observation: Observation) -> None:
-        pose = observation.odometry.pose
-        if observation.scan is not None:
-            self.grid.update(observation.scan, pose)
-            self.grid.clear_footprint(pose.transform(self.robot.footprint_array()))
-
-    def _may_drive_blind(self, now: float) -> bool:
-        """Whether the map may stand in for the LiDAR: for a while, after scans have made one."""
-        last = self._run.last_scan
-        return self._run.had_scan and now - last <= self.config.blind_time_s
-
-    def _consult(self, observation: Observation, now: float) -> PolicyOutput | None:
-        goal = self.policy_goal
-        if goal is None or self.policy is None:
-            return None
-        output = self.policy(observation, goal)
-        self.last_policy_output = output
-        if output is None:
-            return None
-        self._run.last_policy = now
-        # The policy's node has the camera, this one need not: a heat map tells that there was a picture.
-        if output.heatmap is not None:
-            self._run.saw_camera = True
-            self._fov = _field_of_view(output)
-            pose = observation.odometry.pose
-            # The LiDAR's view bounds the camera's; without one, what the map expects of it.
-            scan = observation.scan or expected_scan(self.grid, pose, observation.stamp_ns)
-            self.coverage.update(pose, scan, self._fov)
-            self.targets.update(output, pose, self.grid, self._fov)
-        return output
 
     def _failure(self, now: float) -> Outcome | None:
         assert self._goal is not None and self._run.started is not None
@@ -194,8 +160,8 @@ class Navigator:
             return Stage.FAILED, ErrorCode.TIMEOUT, f"not reached within {self._goal.timeout_s:.0f} s"
         if now - self._run.last_scan > max(self.config.scan_timeout_s, self.config.blind_time_s):
             return Stage.FAILED, ErrorCode.SENSOR_LOST, f"no scan for {now - self._run.last_scan:.1f} s"
-        if self.policy_goal is not None and now - self._run.last_policy > self.config.policy_timeout_s:
-            return Stage.FAILED, ErrorCode.INFERENCE_LOST, f"no policy output for {now - self._run.last_policy:.1f} s"
+        if self.policy_goal is not None and now - self.known.last_policy > self.config.policy_timeout_s:
+            return Stage.FAILED, ErrorCode.INFERENCE_LOST, f"no policy output for {now - self.known.last_policy:.1f} s"
         if self.recovery.count > self.config.max_recoveries:
             return Stage.FAILED, ErrorCode.STUCK, f"still stuck after {self.recovery.count - 1} recoveries"
         return None
@@ -210,7 +176,7 @@ class Navigator:
             return twist
         if self._index >= len(self._steps):
             return self._follow_pose(now, pose, observation)
-        if not self._steps[self._index].phrase:
+        if self._steps[self._index].reference is None:
             return self._move(now, pose, observation)
         target = self.targets.best(now, self.grid)
         threshold = self.config.drop_confidence if self._leg.approaching else self.config.commit_confidence
@@ -255,7 +221,7 @@ class Navigator:
             self._leg.no_path = 0
             self.plan = plan
             self._run.aim = np.array([goal.x, goal.y])
-        self._report(Stage.FOLLOWING, distance=max(left, _length_left(self.plan, pose)), target=goal, confidence=1.0)
+        self._report(Stage.FOLLOWING, distance=max(left, length_left(self.plan, pose)), target=goal, confidence=1.0)
         return self._drive(pose, observation, None) if len(self.plan) else Twist2D()
 
     def _approach(
@@ -269,10 +235,17 @@ class Navigator:
         self._report(Stage.APPROACHING, distance=left, target=place, confidence=found.confidence)
         sight = self.grid.line_of_sight(np.array([pose.x, pose.y]), target.point, skip=0.35)
         if step.kind == "pass" and left <= c.pass_distance_m and sight:
-            return self._next_step(observation, f"passed {step.phrase}")
+            return self._next_step(observation, f"passed {step.thing}")
         at_end = len(self.plan) > 0 and math.hypot(*(self.plan[-1] - (pose.x, pose.y))) < 0.15
         if sight and (left <= c.stop_distance_m or (at_end and left <= c.reach_distance_m + 0.1)):
-            return self._confirm(now, bearing, left, observation, target, output)
+            verdict = confirm(
+                now, bearing, left, step.thing, found, output, self._run, self._leg, c, self.known.lost_camera(now)
+            )
+            if verdict.rejected:
+                self.targets.belief.reject(target.point)
+            if verdict.reached:
+                return self._next_step(observation, verdict.reached)
+            return self.controller.turn(verdict.turn) if verdict.turn else Twist2D()
         self._leg.arrived_at = None
         if (
             now >= self._leg.next_plan
@@ -289,38 +262,13 @@ class Navigator:
             if plan is None:
                 # What is out of reach may be a wrong guess; believing it less leads back to searching.
                 self.targets.belief.penalise(target.point, 0.7)
+                if found is self._leg.guess:
+                    self._leg.blocked.append(target.point)
+                    self._leg.guess = None
                 return Twist2D()
             self.plan = plan
         waypoints = output if output is not None and output.visible >= 0.5 else None
         return self._drive(pose, observation, waypoints)
-
-    def _confirm(
-        self,
-        now: float,
-        bearing: float,
-        left: float,
-        observation: Observation,
-        target: Hypothesis,
-        output: PolicyOutput | None,
-    ) -> Twist2D | None:
-        """Stand before the target, face it, and look twice before saying so."""
-        if self._leg.arrived_at is None:
-            self._leg.arrived_at, self._run.confirmations = now, 0
-        if abs(bearing) > 0.3:
-            if now - self._leg.arrived_at > 4 * self.config.confirm_timeout_s:
-                self.targets.belief.reject(target.point)
-            return self.controller.turn(bearing)
-        if output is not None and output.visible >= self.config.confirm_visible:
-            self._run.confirmations += 1
-        if output is not None and output.heatmap is None and target.views >= self.config.confirm_views:
-            # The camera is gone: what was seen before has to do.
-            self._run.confirmations += 1
-        if self._run.confirmations >= self.config.confirm_views:
-            return self._next_step(observation, f"reached {self._steps[self._index].phrase}, {left:.2f} m away")
-        if now - self._leg.arrived_at > self.config.confirm_timeout_s + 2.0:
-            self.targets.belief.reject(target.point)
-            self._leg.arrived_at = None
-        return Twist2D()
 
     def _search(self, now: float, pose: Pose2D, observation: Observation, target: Target | None) -> Twist2D | None:
         confidence = target.confidence if target is not None else 0.0
@@ -336,56 +284,55 @@ class Navigator:
                 self.plan = _NO_PATH if result.path is None else result.path
                 return result.twist
             self._leg.at_corridor_end = True
+        if self.known.has_camera(now):
+            self._leg.guess = None
+        if self._leg.guess is not None:
+            return self._approach(now, pose, observation, self._leg.guess, None)
         view = self._leg.viewpoint
-        done = view is not None and view.is_done(pose)
-        if now >= self._leg.next_plan or view is None or done:
-            if view is not None and view.look and done:
-                self._leg.looked.append(view.point)
+        if now >= self._leg.next_plan or view is None or view.is_done(pose):
             self._leg.next_plan = now + self.config.replan_period_s
             # Without scans nothing unknown can become known: it is neither crossed nor looked for.
             self.planner.update(self.grid, pose, allow_unknown=not self._run.blind)
-            doubt = self.targets.to_look_at(self.config.look_confidence, self.config.commit_confidence)
-            view = closer_look(*doubt, pose, self.grid, self.planner, self._leg.blocked) if doubt is not None else None
-            if view is None:
-                coverage = self.coverage if self._run.saw_camera else None
-                views = find_viewpoints(
-                    self.grid, coverage, self.planner, pose, self._leg.blocked, self._leg.looked, self.targets.hints()
-                )
-                view = stay_with(self._leg.viewpoint, views)
+            if self.known.lost_camera(now) and self._guess(now, pose):
+                return Twist2D()
+            camera = self.known.has_camera(now)
+            view = next_view(pose, self._leg, self.known, self.planner, self.config, camera)
             if view is None:
                 return self._nothing_left(now)
             self._leg.viewpoint, self._run.aim = view, view.point
-            self.plan = _NO_PATH if view.look else self._path_or_none(view)
-        if view.look:
-            turn = wrap_angle(math.atan2(view.point[1] - pose.y, view.point[0] - pose.x) - pose.yaw)
-            return self.controller.turn(turn)
+            path = None if view.look else self.planner.path_to(float(view.point[0]), float(view.point[1]))
+            self.plan = _NO_PATH if path is None else path
+        if view.heading is not None:
+            return self.controller.turn(wrap_angle(view.heading - pose.yaw))
         if len(self.plan) == 0:
             self._leg.blocked.append(view.point)
             self._leg.viewpoint = None
             return Twist2D()
         return self._drive(pose, observation, None)
 
-    def _path_or_none(self, view: Viewpoint) -> Path:
-        path = self.planner.path_to(float(view.point[0]), float(view.point[1]))
-        return _NO_PATH if path is None else path
+    def _guess(self, now: float, pose: Pose2D) -> bool:
+        """No picture will come any more: settle for the likeliest place. Return whether there is one."""
+        category = self.knowledge.category(self.targets.phrases[0])
+        least = self.config.look_confidence
+        self._leg.guess = guess_target(category, pose, self.known, self.planner, self._leg.blocked, least)
+        self._leg.next_plan = now
+        return self._leg.guess is not None
 
     def _nothing_left(self, now: float) -> Twist2D | None:
         """Everything was looked at: take what comes nearest to the words, else look once more, then say so."""
         if self.targets.settle():
             return Twist2D()
         if self._leg.rounds >= 1:
-            phrase = self._steps[self._index].phrase
-            self._run.outcome = (Stage.FAILED, ErrorCode.TARGET_NOT_FOUND, f"looked everywhere, did not find {phrase}")
+            thing = self._steps[self._index].thing
+            self._run.outcome = (Stage.FAILED, ErrorCode.TARGET_NOT_FOUND, f"looked everywhere, did not find {thing}")
             return None
         self._leg.rounds += 1
         self._leg.blocked.clear()
-        self._leg.looked.clear()
+        self._leg.tried.clear()
         self.targets.forgive()
-        self.coverage.reset()
+        self.known.coverage.reset()
         self._leg.viewpoint, self._leg.next_plan = None, now
         return Twist2D()
-
-    # Driving
 
     def _driver(self, pose: Pose2D, observation: Observation) -> Drive:
         def drive(path: Path) -> Twist2D:
@@ -395,13 +342,8 @@ class Navigator:
         return drive
 
     def _drive(self, pose: Pose2D, observation: Observation, output: PolicyOutput | None) -> Twist2D:
-        points = self.grid.to_points(np.argwhere(self.grid.occupied()))
-        if observation.scan is not None:
-            points = np.concatenate([points, pose.transform(observation.scan.points())])
-        field = ObstacleField(pose, points)
-        waypoints = output.waypoints.astype(np.float64) if output is not None else None
-        self._run.driving = _length_left(self.plan, pose) > 0.3
-        return self.controller.command(pose, observation.odometry.twist, self.plan, field, waypoints)
+        self._run.driving = length_left(self.plan, pose) > 0.3
+        return drive_along(self.plan, observation, self.grid, self.controller, output)
 
     def _settle(self, observation: Observation, message: str) -> Twist2D | None:
         """Stop first; the goal is reached once the robot stands."""
@@ -423,29 +365,21 @@ class Navigator:
     def _enter_step(self, observation: Observation | None) -> None:
         """Begin the step at `_index`. observation: the present one; None = the goal is only being set."""
         step = self._steps[self._index] if self._index < len(self._steps) else None
-        later = (other.reference for other in self._steps[self._index + 1 :] if other.phrase)
+        later = (other.reference for other in self._steps[self._index + 1 :] if other.reference is not None)
         remembered = self.targets.reset(step.reference if step is not None else None, next(later, None))
         if observation is not None:
-            self._run.last_policy = observation.stamp_ns * 1e-9
+            self.known.last_policy = observation.stamp_ns * 1e-9
             pose = observation.odometry.pose
             near = pose.distance_to(self._run.heard_at) < 0.3
-            self.targets.hear(self._run.heard_at, self._fov, near)
+            self.targets.hear(self._run.heard_at, self.known.fov, near)
         self.motion.reset()
         if not remembered:
-            self.coverage.reset()
+            self.known.coverage.reset()
         self.recovery.reset()
         self.plan = _NO_PATH
         self._leg = StepState()
         following = step is None
         self._report(Stage.FOLLOWING if following else Stage.SEARCHING if self.targets.phrases else Stage.MOVING)
-
-    def _refusal(self, steps: tuple[Step, ...]) -> str:
-        """Return why the words cannot be followed; "" when they can."""
-        for step in steps:
-            noun = self.knowledge.unknown_word(step.reference) if step.reference is not None else None
-            if noun is not None:
-                return self.knowledge.refusal(noun)
-        return ""
 
     def _report(
         self, stage: Stage, distance: float = math.nan, target: Pose2D | None = None, confidence: float = 0.0
@@ -465,16 +399,3 @@ class Navigator:
         self.plan = _NO_PATH
         self.progress = replace(self.progress, stage=stage, path=_NO_PATH)
         self._run.outcome = (stage, error, message)
-
-
-def _length_left(path: Path, pose: Pose2D) -> float:
-    if len(path) < 2:
-        return 0.0
-    nearest = int(np.argmin(np.hypot(path[:, 0] - pose.x, path[:, 1] - pose.y)))
-    return float(np.hypot(*np.diff(path[nearest:], axis=0).T).sum())
-
-
-def _field_of_view(output: PolicyOutput) -> float:
-    """Return the camera's horizontal field of view, rad: the bins' centres and half a bin on either side."""
-    spread = float(output.bearings.max() - output.bearings.min())
-    return spread * len(output.bearings) / max(1, len(output.bearings) - 1)

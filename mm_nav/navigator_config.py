@@ -19,7 +19,7 @@ def _ranged(default: float, low: float, high: float, text: str) -> Any:
 class NavigatorConfig:
     """Each field's metadata holds its range and meaning; a value outside its range raises ConfigError."""
 
-    stop_distance_m: float = _ranged(0.7, 0.3, 2.0, "distance from the target's surface at which the robot stops, m")
+    stop_distance_m: float = _ranged(0.82, 0.3, 2.0, "distance from the target's surface at which the robot stops, m")
     reach_distance_m: float = _ranged(0.95, 0.3, 3.0, "farthest distance from the surface that counts as reached, m")
     pass_distance_m: float = _ranged(1.5, 0.5, 4.0, "a thing to go past is passed within this distance, m")
     pose_tolerance_m: float = _ranged(0.25, 0.05, 2.0, "a goal pose is reached within this distance, m")
@@ -41,6 +41,9 @@ class NavigatorConfig:
         0.0,
         5.0,
         "time without policy output until the robot stops, s; below one scan period: at the first missing output",
+    )
+    camera_lost_s: float = _ranged(
+        2.0, 0.2, 60.0, "time without a picture from which the robot counts the camera as lost, s"
     )
     policy_timeout_s: float = _ranged(1.0, 0.2, 20.0, "time without policy output until the goal fails, s")
     stuck_time_s: float = _ranged(4.0, 1.0, 60.0, "time without motion that counts as stuck, s")

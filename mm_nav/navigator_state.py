@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mm_nav.command import ErrorCode, Stage
 from mm_nav.geometry import Pose2D
+from mm_nav.navigator_targets import Target
 from mm_nav.planning.exploration import Viewpoint
 
 Point = npt.NDArray[np.float64]
@@ -27,9 +28,7 @@ class GoalState:
     last_scan: float = 0.0
     had_scan: bool = False
     blind: bool = False
-    last_policy: float = 0.0
     confirmations: int = 0
-    saw_camera: bool = False
     heard_at: Pose2D = field(default_factory=Pose2D)
     driving: bool = False
     refusal: str = ""
@@ -42,16 +41,18 @@ class GoalState:
 class StepState:
     """approaching: committed to a target. arrived_at: when the robot first stood before it. blocked: places given up.
 
-    looked: places that were looked at by turning. rounds: how often everything was looked at. no_path: plans in a row that
-    found no way. at_corridor_end: nothing is left to follow, the rest is searched for.
+    tried: viewpoints that were taken. rounds: how often everything was looked at. no_path: plans in a row that
+    found no way. at_corridor_end: nothing is left to follow, the rest is searched for. guess: where the target most likely is,
+    now that the camera is lost.
     """
 
     approaching: bool = False
     arrived_at: float | None = None
     viewpoint: Viewpoint | None = None
     blocked: list[Point] = field(default_factory=list)
-    looked: list[Point] = field(default_factory=list)
+    tried: list[Viewpoint] = field(default_factory=list)
     rounds: int = 0
     no_path: int = 0
     next_plan: float = 0.0
     at_corridor_end: bool = False
+    guess: Target | None = None

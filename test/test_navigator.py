@@ -23,6 +23,8 @@ from mm_nav.sim.sensors import CameraConfig
 from mm_nav.sim.simulator import SimConfig, Simulator
 from mm_nav.sim.world import parse_world
 
+PICTURE = np.zeros((4, 4, 3), np.uint8)
+
 
 def box(name: str, x: float, y: float, size: tuple[float, float, float], colour: str = "0.8 0.8 0.8") -> str:
     geometry = f"<geometry><box><size>{size[0]} {size[1]} {size[2]}</size></box></geometry>"
@@ -57,7 +59,7 @@ def drive(
     config: NavigatorConfig | None = None,
 ) -> tuple[Simulator, Command, Navigator]:  # fmt: skip
     sim = Simulator(scene, SimConfig(camera=CameraConfig(width=96, height=72)), seed=1, start=Pose2D(-2.5, -1.0, 2.0))
-    navigator = Navigator(RobotConfig(), config, OraclePolicy(sim, targets))
+    navigator = Navigator(RobotConfig(), config, OraclePolicy(sim, targets, targets.get("", ())))
     guard = Guard(RobotConfig())
     navigator.set_goal(goal)
     command = Command(0, Twist2D(), Stage.IDLE)
@@ -107,6 +109,47 @@ def test_a_pose_that_cannot_be_reached_ends_with_no_path() -> None:
 def test_what_is_not_there_is_not_found() -> None:
     sim, command, _ = drive(two_rooms(sealed=True), Goal("go to the red box"), {"the red box": ["red_box_1"]})
     assert command.error is ErrorCode.TARGET_NOT_FOUND and "looked everywhere" in command.message
+    assert sim.collisions == 0
+
+
+def test_it_goes_to_what_a_picture_shows() -> None:
+    asked: list[str] = []
+    sim, command, navigator = drive(two_rooms(), Goal(image=PICTURE), {"": ["red_box_1"]})
+    assert command.stage is Stage.SUCCEEDED and "what the picture shows" in command.message
+    assert gap(sim, "red_box_1") < 1.0 and navigator.progress.step_text == "to what the picture shows"
+
+    class Listener:
+        image_goals = True
+
+        def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput | None:
+            asked.append(goal.phrase)
+            assert goal.image is PICTURE
+            return None
+
+    for goal in (Goal(image=PICTURE), Goal("go to the red box", image=PICTURE)):
+        listening = Navigator(RobotConfig(), None, Listener())
+        listening.set_goal(goal)
+        listening.step(sim.observe())
+    assert asked == ["", "the red box"], "where there are words they lead, and the picture goes with them"
+
+
+@pytest.mark.parametrize("seen_before", [True, False])
+def test_without_a_camera_it_goes_where_the_thing_was_seen_or_most_likely_is(seen_before: bool) -> None:
+    targets = {"the red box": ["red_box_1"]} if seen_before else {}
+    sim = Simulator(
+        two_rooms(), SimConfig(camera=CameraConfig(width=96, height=72)), seed=1, start=Pose2D(1.0, 1.3, -0.9)
+    )
+    navigator, guard = Navigator(RobotConfig(), None, OraclePolicy(sim, targets)), Guard(RobotConfig())
+    navigator.set_goal(Goal("go to the red box", timeout_s=60.0))
+    for k in range(600):
+        observation = sim.observe() if k < 5 else replace(sim.observe(), image=None)
+        command = navigator.step(observation)
+        if not navigator.active:
+            break
+        sim.step(guard.filter(command.twist, sim.twist, observation.scan, observation.stamp_ns).twist, 0.1)
+    assert command.stage is Stage.SUCCEEDED and "the camera was lost" in command.message
+    assert ("had been seen" in command.message) == seen_before and ("most likely" in command.message) != seen_before
+    assert not seen_before or gap(sim, "red_box_1") < 1.0
     assert sim.collisions == 0
 
 
@@ -160,7 +203,7 @@ def test_the_same_inputs_give_the_same_commands() -> None:
 
 @pytest.mark.parametrize(
     ("goal", "text"),
-    [(dict(instruction="", image=np.zeros((4, 4, 3), np.uint8)), "picture"), (dict(instruction="???"), "no words")],
+    [(dict(instruction="", image=PICTURE), "does not know pictures"), (dict(instruction="???"), "no words")],
 )
 def test_goals_that_cannot_be_followed_are_refused(goal: dict[str, object], text: str) -> None:
     navigator = Navigator(RobotConfig(), None, lambda o, g: None)

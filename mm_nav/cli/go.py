@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from mm_nav.cli.demo import parse_pose
 from mm_nav.cli.output import add_json_option, require_writable, write_json
-from mm_nav.errors import ConfigError
+from mm_nav.errors import ConfigError, SensorError
+from mm_nav.sensing.images import decode_compressed
 
 NAME = "go"
 HELP = "send a goal to a running stack"
@@ -17,12 +22,13 @@ HELP = "send a goal to a running stack"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = (
-        "Send a sentence or a pose to the running stack (mm-nav sim, ros2 launch, or a robot) through its action. Ctrl-C "
-        "cancels the goal and stops the robot. Exit status 0: reached, 1: not reached, 2: bad input or no stack."
+        "Send a sentence, a picture or a pose to the running stack (mm-nav sim, ros2 launch, or a robot) through its "
+        "action. Ctrl-C cancels the goal and stops the robot. Exit status 0: reached, 1: not reached, 2: bad input or no stack."
     )
     parser.epilog = "Example: mm-nav go 'go to the red chair, then to the door'"
     parser.add_argument("instruction", nargs="?", default="", help="what to do, in plain English")
     parser.add_argument("--pose", metavar="X,Y[,YAW]", help="drive to a pose: metres and rad, map frame")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="a picture of the thing to go to (PNG, JPEG)")
     parser.add_argument("--timeout", type=float, default=180.0, metavar="S", help="time for the goal, s (default 180)")
     parser.add_argument("--wait", type=float, default=10.0, metavar="S", help="wait for the stack, s (default 10)")
     add_json_option(parser)
@@ -31,8 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Send the goal."""
     pose = parse_pose(args.pose, "--pose")
-    if not args.instruction.strip() and pose is None:
-        raise ConfigError("nothing to do: give an instruction, such as 'go to the red chair', or --pose X,Y")
+    if not args.instruction.strip() and pose is None and args.image is None:
+        raise ConfigError(
+            "nothing to do: give an instruction, such as 'go to the red chair', --image FILE or --pose X,Y"
+        )
+    image = None if args.image is None else _picture(args.image)
     require_writable(args.json)
     from mm_nav.ros.process_group import prepare_environment
 
@@ -62,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
             console.print(line, highlight=False, markup=False, end="\r" if console.is_terminal else "\n")
 
         with _CtrlC() as pressed:
-            outcome = client.run(args.instruction, pose, args.timeout, feedback, cancel=lambda: pressed.seen)
+            outcome = client.run(
+                args.instruction, pose, args.timeout, feedback, cancel=lambda: pressed.seen, image=image
+            )
             canceled = pressed.seen
     finally:
         node.destroy_node()
@@ -75,6 +86,15 @@ def run(args: argparse.Namespace) -> int:
         }  # fmt: skip
         write_json(args.json, result)
     return 130 if canceled else 0 if outcome.succeeded else 1
+
+
+def _picture(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        return decode_compressed(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"the picture {path} cannot be read: {error.strerror}") from error
+    except SensorError as error:
+        raise ConfigError(f"the picture {path} cannot be read: give a PNG or JPEG file") from error
 
 
 class _CtrlC:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -67,22 +66,11 @@ def check_conditions(names: Sequence[str]) -> None:
         )
 
 
-def missing(condition: str, model: Path | None, variants: Mapping[str, str]) -> str:
-    """Return why a condition cannot run with a model and with the files of other models; "" when it can.
-
-    variants: model file by condition. Raises ModelError by the model.
-    """
+def missing(condition: str, variants: Mapping[str, str]) -> str:
+    """Return why a condition cannot run with the files of other models, by condition; "" when it can."""
     if CONDITIONS[condition].model == "own" and condition not in variants:
         return f"it runs another model: give --variant {condition}=FILE"
-    if condition == "no_memory" and not has_memory(model):
-        return "the model keeps no memory that could be switched off"
     return ""
-
-
-def has_memory(model: Path | None) -> bool:
-    """Return whether a model judges a view with what it saw before. Raises ModelError by the model."""
-    supported = "memory" in inspect.signature(OnnxPolicy).parameters
-    return supported and int(getattr(_loaded(model, True).config, "memory_frames", 0)) > 0
 
 
 def policy_factory(condition: str, model: Path | None = None) -> PolicyFactory:
@@ -92,7 +80,8 @@ def policy_factory(condition: str, model: Path | None = None) -> PolicyFactory:
 
     def make(context: EpisodeContext) -> PolicySource | None:
         if condition == "oracle":
-            return OraclePolicy(context.simulator, phrase_targets(context.episode, context.task.objects))
+            targets = phrase_targets(context.episode, context.task.objects)
+            return OraclePolicy(context.simulator, targets, context.episode.target_names)
         if condition == "expert":
             return None
         if condition == "classical":
@@ -190,6 +179,4 @@ def _aligned(episode: Episode) -> list[tuple[str, ...]]:
 
 @lru_cache(maxsize=4)
 def _loaded(model: Path | None, memory: bool) -> OnnxPolicy:
-    # Only a model with a memory can do without it (see `missing`), and only such are asked to.
-    options = {} if memory else {"memory": False}
-    return OnnxPolicy(model, provider="cpu", threads=1, **options)
+    return OnnxPolicy(model, provider="cpu", threads=1, memory=memory)

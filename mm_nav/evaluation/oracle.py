@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from mm_nav.command import Grounding, PolicyOutput
 from mm_nav.goal import PolicyGoal
@@ -20,21 +21,31 @@ _WIDTH, _HEIGHT = 96, 72
 
 
 class OraclePolicy:
-    """Callable PolicySource. targets: names of the models that satisfy each phrase."""
+    """Callable PolicySource. targets: names of the models that satisfy each phrase. pictured: of those that the goal's picture
+    shows, where a goal is only a picture."""
 
-    def __init__(self, simulator: Simulator, targets: Mapping[str, Sequence[str]]) -> None:
+    image_goals = True
+
+    def __init__(
+        self, simulator: Simulator, targets: Mapping[str, Sequence[str]], pictured: Sequence[str] = ()
+    ) -> None:
         self._simulator = simulator
         names = simulator.scene.model_names
-        self._numbers = {
-            phrase: np.array([i for i, name in enumerate(names) if name.split("::")[0] in wanted])
-            for phrase, wanted in targets.items()
-        }
+
+        def numbers(wanted: Sequence[str]) -> npt.NDArray[np.int64]:
+            return np.array([i for i, name in enumerate(names) if name.split("::")[0] in wanted], np.int64)
+
+        self._numbers = {phrase: numbers(wanted) for phrase, wanted in targets.items()}
+        self._pictured, self._nothing = numbers(pictured), numbers(())
 
     def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput:
         """Say where the pixels of the models are that each phrase wants."""
         camera = self._simulator.config.camera
         seen = self._simulator.render(_WIDTH, _HEIGHT) if camera is not None and observation.image is not None else None
-        target, *others = (self._ground(phrase, seen) for phrase in (goal.phrase, *goal.others))
+        asked = [self._numbers.get(phrase, self._nothing) for phrase in (goal.phrase, *goal.others)]
+        if goal.image is not None and not goal.phrase:
+            asked[0] = self._pictured
+        target, *others = (self._ground(wanted, seen) for wanted in asked)
         probs = target.bearing_probs
         near = float(target.bearing_ranges[probs > 0].min()) if target.visible else math.inf
         return PolicyOutput(
@@ -51,9 +62,8 @@ class OraclePolicy:
             others=tuple(others),
         )
 
-    def _ground(self, phrase: str, seen: RenderResult | None) -> Grounding:
+    def _ground(self, wanted: npt.NDArray[np.int64], seen: RenderResult | None) -> Grounding:
         camera = self._simulator.config.camera
-        wanted = self._numbers.get(phrase, np.array([], int))
         fov = camera.horizontal_fov if camera is not None else 1.5
         focal = _BINS / 2 / math.tan(fov / 2)
         bearings = np.arctan2(_BINS / 2 - 0.5 - np.arange(_BINS), focal).astype(np.float32)

@@ -92,7 +92,8 @@ class Step:
 
     kind: "go_to" stops at a thing, "pass" only goes by it, "follow" keeps to the corridor until the thing ("" = to its end);
     "turn" (amount: rad, counter-clockwise), "move" (amount: metres, forward) and "wait" (amount: seconds) need no thing.
-    phrase: the noun phrase of the thing, "" = none. text: the clause. reference: the phrase taken apart; None = no thing.
+    phrase: the noun phrase of the thing, "" = none. text: the clause. reference: the phrase taken apart; None = no thing. A
+    "go_to" without a phrase goes to what the goal's picture shows.
     """
 
     kind: StepKind
@@ -102,8 +103,19 @@ class Step:
 
     @property
     def reference(self) -> Reference | None:
-        """What the phrase refers to."""
+        """What the phrase, or the picture, refers to."""
+        if self.kind == "go_to" and not self.phrase:
+            return Reference(self.text, "")
         return parse_reference(self.phrase) if self.phrase else None
+
+    @property
+    def thing(self) -> str:
+        """What the step is about, for messages; "" = no thing."""
+        return self.phrase or ("what the picture shows" if self.kind == "go_to" else "")
+
+
+# The whole of a goal that is only a picture.
+PICTURE_STEP = Step("go_to", "", "to what the picture shows")
 
 
 def parse_instruction(text: str) -> tuple[Step, ...]:

@@ -16,6 +16,11 @@ from mm_nav.mapping.occupancy_grid import OccupancyGrid
 _PEAK_WIDTH = 0.12
 MAX_EVIDENCE, MIN_EVIDENCE = 6.0, -2.0
 CLIP = 0.02
+# Views from one place are no independent ones: a view counts in full after this much way or turn since the one before (a step
+# of 0.1 s at full speed), and never less than _STANDING.
+_APART_M, _APART_RAD, _STANDING = 0.07, 0.13, 0.3
+# From nearer than this, in sight by the map, not seeing it counts in full: little could hide it.
+_NEAR_M = 2.0
 
 
 @dataclass(frozen=True)
@@ -96,11 +101,14 @@ class TargetBelief:
         self.config = config or BeliefConfig()
         self.hypotheses: list[Hypothesis] = []
         self._rejected: list[npt.NDArray[np.float64]] = []
+        self._viewed_from: Pose2D | None = None
+        self._weight = 1.0
 
     def reset(self) -> None:
         """Forget everything: another thing is being looked for."""
         self.hypotheses = []
         self._rejected = []
+        self._viewed_from = None
 
     def reject(self, point: npt.NDArray[np.float64], radius: float = 0.7) -> None:
         """What stands within `radius` metres of a point was looked at from nearby and is not it: believe it no more."""
@@ -127,6 +135,7 @@ class TargetBelief:
         """Fuse one view taken from `pose` (map frame)."""
         if not self.config.over_time:
             self.reset()
+        self._weigh(pose)
         seen: list[int] = []
         visible = min(max(output.visible, CLIP), 1.0 - CLIP)
         for bearing, reach, mass in _peaks(output):
@@ -138,7 +147,7 @@ class TargetBelief:
                 continue
             variance = (0.10 * reach + 0.05) ** 2
             index = self._nearest(x, y, 0.45 + 0.25 * reach)
-            evidence = self.config.evidence(visible, mass)
+            evidence = self.config.evidence(visible, mass) * (1.0 if index is None else self._weight)
             if index is None:
                 if visible >= self.config.min_visible:
                     self.hypotheses.append(Hypothesis(x, y, min(evidence, self.config.first_evidence), variance, 1))
@@ -158,6 +167,15 @@ class TargetBelief:
         self._refute(seen, visible, pose, grid, horizontal_fov)
         self._prune()
 
+    def _weigh(self, pose: Pose2D) -> None:
+        """Note where the next view is from, and how much it counts beside the one before."""
+        last, self._viewed_from = self._viewed_from, pose
+        if last is None:
+            self._weight = 1.0
+            return
+        apart = max(pose.distance_to(last) / _APART_M, abs(wrap_angle(pose.yaw - last.yaw)) / _APART_RAD)
+        self._weight = min(1.0, max(_STANDING, apart))
+
     def _refute(
         self, seen: list[int], visible: float, pose: Pose2D, grid: OccupancyGrid, horizontal_fov: float
     ) -> None:
@@ -171,7 +189,8 @@ class TargetBelief:
             if not grid.line_of_sight(np.array([pose.x, pose.y]), h.point, skip=0.35):
                 continue
             strength = 1.0 if distance < 0.6 * self.config.max_range else 0.4
-            self.hypotheses[index] = _changed(h, evidence=h.evidence - self.config.loss * strength)
+            weight = 1.0 if distance < _NEAR_M else self._weight
+            self.hypotheses[index] = _changed(h, evidence=h.evidence - self.config.loss * strength * weight)
 
     def _nearest(self, x: float, y: float, gate: float) -> int | None:
         distances = [math.hypot(h.x - x, h.y - y) for h in self.hypotheses]

@@ -97,6 +97,7 @@ class InstanceBelief(TargetBelief):
         """Fuse one view taken from `pose` (map frame)."""
         if not self.config.over_time:
             self.reset()
+        self._weigh(pose)
         visible = min(max(output.visible, CLIP), 1.0 - CLIP)
         segments = _segments(output, pose) if visible >= 0.5 * self.config.min_visible else []
         seen: list[int] = []
@@ -120,6 +121,7 @@ class InstanceBelief(TargetBelief):
             elif index in seen and (other := self._to_part(index, segment, matched)) is not None:
                 index = self._part(index, segment, other)
             else:
+                evidence *= self._weight
                 self.hypotheses[index] = _fused(self.hypotheses[index], segment, evidence, index in seen)
             seen.append(index)
             h = self.hypotheses[index]

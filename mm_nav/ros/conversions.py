@@ -24,6 +24,7 @@ from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import PolicyGoal
 from mm_nav.mapping.occupancy_grid import GridExport
 from mm_nav.observation import CameraImage, ImuReading, LaserScan, Odometry, PointCloud
+from mm_nav.sensing.images import decode_image
 from mm_nav.sensing.messages import quaternion_from_matrix, quaternion_from_yaw, stamp_ns, yaw_from_quaternion
 
 Matrix = npt.NDArray[np.float64]
@@ -275,15 +276,34 @@ def policy_goal_message(goal: PolicyGoal | None) -> PolicyGoalMessage:
     if goal.pose is not None:
         message.has_pose = True
         message.pose = pose_message(goal.pose, 0, "").pose
+    if goal.image is not None:
+        message.has_image = True
+        message.image = picture_message(goal.image)
     return message
 
 
 def policy_goal_from(message: PolicyGoalMessage) -> PolicyGoal | None:
-    """Return what a mm_nav_interfaces/PolicyGoal asks for, or None."""
+    """Return what a mm_nav_interfaces/PolicyGoal asks for, or None. Raises SensorError when its picture cannot be read."""
     if not message.id:
         return None
     pose = pose_from(PoseStamped(pose=message.pose)) if message.has_pose else None
-    return PolicyGoal(message.id, message.phrase, pose, others=tuple(message.others))
+    image = picture_from(message.image) if message.has_image else None
+    return PolicyGoal(message.id, message.phrase, pose, image, tuple(message.others))
+
+
+def picture_message(rgb: npt.NDArray[np.uint8]) -> Image:
+    """Return a goal's picture (H, W, 3) uint8 as a sensor_msgs/Image without a time or a frame."""
+    height, width = rgb.shape[:2]
+    message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
+    message.data = array.array("B", rgb.tobytes())
+    return message
+
+
+def picture_from(message: Image) -> npt.NDArray[np.uint8]:
+    """Return a goal's picture (H, W, 3) uint8. Raises SensorError when it cannot be read."""
+    return decode_image(
+        message.data, message.encoding, message.height, message.width, message.step, bool(message.is_bigendian)
+    )
 
 
 def target_marker(x: float, y: float, confidence: float, nanoseconds: int, frame: str) -> Marker:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import rclpy
 from action_msgs.msg import GoalStatus
 from mm_nav_interfaces.action import NavigateTo
@@ -71,16 +73,21 @@ class GoalClient:
         on_feedback: Callable[[Feedback], None],
         on_tick: Callable[[], str] = lambda: "",
         cancel: Callable[[], bool] = lambda: False,
+        image: npt.NDArray[np.uint8] | None = None,
     ) -> GoalOutcome:
         """Send the goal and wait for its end.
 
         on_tick: called about 20 times a second; a text says that something died and why. cancel: True asks the stack to stop.
+        image: (H, W, 3) uint8, a picture of the target.
         A navigator that vanishes ends the goal with NAVIGATOR_LOST.
         """
         goal = NavigateTo.Goal(instruction=instruction, timeout=float(timeout_s))
         if pose is not None:
             goal.use_pose = True
             goal.pose = conversions.pose_message(pose, 0, frames().map)
+        if image is not None:
+            goal.use_image = True
+            goal.image = conversions.picture_message(image)
         sent = self._client.send_goal_async(goal, feedback_callback=lambda message: on_feedback(message.feedback))
         self._spin_until(sent, 10.0)
         if not sent.done():

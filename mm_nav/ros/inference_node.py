@@ -123,7 +123,11 @@ class InferenceNode(StackNode):
         self.get_logger().warning(text, throttle_duration_sec=5.0)
 
     def _receive_goal(self, message: PolicyGoalMessage) -> None:
-        self._goal = conversions.policy_goal_from(message)
+        try:
+            self._goal = conversions.policy_goal_from(message)
+        except SensorError as error:
+            self._goal = None
+            self._complain(f"the goal's picture cannot be used: {error}")
         # A new goal is answered for the newest observation at once: the navigator may be waiting for just that.
         if self._goal is not None and self._latest is not None:
             self._infer(self._latest)

@@ -40,7 +40,7 @@ from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.tf_buffer import StaticTransforms
 from mm_nav.ros.topics import frames, topics
 from mm_nav.runtime.manifest import load_manifest
-from mm_nav.runtime.policy import default_model
+from mm_nav.runtime.policy import OnnxPolicy, default_model
 from mm_nav.safety.watchdog import Watchdog
 from mm_nav.sensing.messages import odometry_from, scan_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
@@ -87,8 +87,10 @@ class NavigatorNode(StackNode):
             self.get_logger().warning(
                 f"which words the model knows cannot be read, so all are taken to be known: {error}"
             )
+        # What the inference node's policy can do; it is asked over topics.
+        pictures = bool(getattr(OnnxPolicy, "image_goals", False))
         self.navigator = Navigator(
-            RobotConfig(), replace(NavigatorConfig(), **values), self._policy_output, Knowledge(categories)
+            RobotConfig(), replace(NavigatorConfig(), **values), self._policy_output, Knowledge(categories), pictures
         )
         self._sync = ObservationSynchronizer(SyncConfig(triggers=("scan",), expect_images=False))
         self._outputs: dict[tuple[int, str], PolicyOutput] = {}
@@ -176,15 +178,14 @@ class NavigatorNode(StackNode):
         self._driven, self._last_pose = 0.0, None
         request = handle.request
         try:
-            if request.use_image:
-                raise GoalError("goals that are a picture are not supported yet: give an instruction or a pose")
             frame = request.pose.header.frame_id
             if request.use_pose and frame not in ("", frames().map, frames().odom):
                 raise GoalError(f"the goal pose is in frame '{frame}': give it in '{frames().map}'")
             timeout = float(request.timeout) if request.timeout != 0 else float(self.value("default_timeout"))
             pose = conversions.pose_from(request.pose) if request.use_pose else None
-            self.navigator.set_goal(Goal(request.instruction, pose, None, timeout))
-        except GoalError as error:
+            image = conversions.picture_from(request.image) if request.use_image else None
+            self.navigator.set_goal(Goal(request.instruction, pose, image, timeout))
+        except (GoalError, SensorError) as error:
             handle.execute()
             self._end(ErrorCode.INVALID_GOAL, str(error))
             return

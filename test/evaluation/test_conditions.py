@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,28 +73,24 @@ def test_only_no_belief_map_changes_how_episodes_are_run():
 
 
 def test_conditions_say_what_they_lack():
-    assert "late_fusion=FILE" in missing("late_fusion", None, {})
-    assert missing("late_fusion", None, {"late_fusion": "x.onnx"}) == ""
-    assert missing("classical", None, {}) == "" == missing("full", None, {})
+    assert "late_fusion=FILE" in missing("late_fusion", {})
+    assert missing("late_fusion", {"late_fusion": "x.onnx"}) == ""
+    assert missing("classical", {}) == "" == missing("full", {})
     assert runnable(("full", "no_dagger"), "", ()).keys() == {"full", "no_dagger"}
 
 
-def test_no_memory_runs_only_where_there_is_a_memory(monkeypatch):
+def test_no_memory_is_the_same_model_without_its_memory(monkeypatch):
     made = []
 
     class Model:
         def __init__(self, model=None, provider="auto", threads=1, memory=True):
-            self.config = SimpleNamespace(memory_frames=3) if model.name == "new.onnx" else SimpleNamespace()
             made.append((model.name, memory))
 
     monkeypatch.setattr(conditions, "OnnxPolicy", Model)
     conditions._loaded.cache_clear()
-    path = conditions.Path
-    assert missing("no_memory", path("new.onnx"), {}) == ""
-    assert "no memory" in missing("no_memory", path("old.onnx"), {})
-    policy_factory("no_memory", path("new.onnx"))(EpisodeContext(None, None, None))
-    policy_factory("full", path("new.onnx"))(EpisodeContext(None, None, None))
-    assert made == [("new.onnx", True), ("old.onnx", True), ("new.onnx", False)]
+    for condition in ("no_memory", "full", "no_belief_map"):
+        policy_factory(condition, conditions.Path("a.onnx"))(EpisodeContext(None, None, None))
+    assert made == [("a.onnx", False), ("a.onnx", True)]
     conditions._loaded.cache_clear()
 
 

@@ -50,8 +50,8 @@ def test_without_a_loss_all_delivers_to_the_end():
 def test_an_episode_is_the_same_until_the_sensor_is_lost(lost):
     (episode,), task = suite_episodes("seen", 5029)
     whole, steps = [], []
-    run_episode(episode, task, policy_factory("oracle"), EpisodeConfig(time_limit_s=7.0), whole.append)
-    config = EpisodeConfig(time_limit_s=7.0, lost=lost)
+    run_episode(episode, task, policy_factory("oracle"), EpisodeConfig(time_limit_s=12.0), whole.append)
+    config = EpisodeConfig(time_limit_s=12.0, lost=lost)
     result = run_episode(episode, task, policy_factory("oracle"), config, steps.append)
     missing = [s.observation.image is None if lost == "camera" else s.observation.scan is None for s in steps]
     if not lost:

@@ -44,12 +44,28 @@ def test_one_doubtful_view_is_not_enough() -> None:
 
 def test_looking_and_not_seeing_refutes() -> None:
     belief, grid = TargetBelief(), OccupancyGrid()
-    for _ in range(4):
-        belief.update(output(0.0, 2.0, 0.95), Pose2D(), grid, FOV)
+    for k in range(4):
+        belief.update(output(0.0, 2.0, 0.95), Pose2D(0.0, 0.1 * (k % 2), 0.0), grid, FOV)
     high = belief.best()
-    for _ in range(20):
-        belief.update(output(0.5, 2.0, 0.02), Pose2D(), grid, FOV)
+    for k in range(20):
+        belief.update(output(0.5, 2.0, 0.02), Pose2D(0.0, 0.1 * (k % 2), 0.0), grid, FOV)
     assert high is not None and high.confidence > 0.75 and belief.best() is None
+
+
+def test_views_from_one_place_count_less_than_views_on_the_way() -> None:
+    def left_after(step: float, reach: float = 2.5) -> float:
+        """Evidence after eight views that do not show the thing, each `step` metres beside the one before."""
+        belief, grid = TargetBelief(), OccupancyGrid()
+        for k in range(6):
+            belief.update(output(0.0, reach, 0.95), Pose2D(0.0, 0.1 * (k % 2), 0.0), grid, FOV)
+        for k in range(8):
+            belief.update(output(0.5, reach, 0.02), Pose2D(0.0, step * (k % 2), 0.0), grid, FOV)
+        best = belief.best()
+        return best.evidence if best is not None else -math.inf
+
+    assert left_after(0.0) > left_after(0.03) > left_after(0.1)
+    assert left_after(0.0) > 0.0 and left_after(0.1) == left_after(0.2)
+    assert left_after(0.0, reach=1.5) < left_after(0.0), "from nearby, not seeing it counts in full"
 
 
 def test_what_is_out_of_view_is_kept() -> None:

@@ -17,15 +17,16 @@ def test_field_of_view_and_growth() -> None:
     grid.update(scan, Pose2D())
     coverage.update(Pose2D(), scan, 1.5)
 
-    def seen(x: float, y: float) -> bool:
+    def seen(x: float, y: float) -> float:
         row, column = grid.to_cells(np.array([x, y]))
-        return bool(coverage.seen()[row, column])
+        return float(coverage.quality()[row, column])
 
-    assert seen(1.5, 0.0) and seen(1.2, 0.8) and not seen(-1.0, 0.0) and not seen(0.0, 1.0) and not seen(2.5, 0.0)
+    assert seen(1.0, 0.0) > 0.99 and seen(0.9, 0.6) > 0.9 and seen(-1.0, 0.0) == seen(0.0, 1.0) == 0.0
+    assert 0.5 < seen(2.0, 0.0) < 0.7 and 0.0 < seen(2.6, 0.0) < 0.5 and seen(3.5, 0.0) == 0.0
     grid.update(scan, Pose2D(12.0, 3.0, 0.0))
-    assert coverage.seen().shape == grid.shape and seen(1.5, 0.0) and not seen(12.0, 3.0)
+    assert coverage.quality().shape == grid.shape and seen(1.0, 0.0) > 0.99 and seen(12.0, 3.0) == 0.0
     coverage.reset()
-    assert not coverage.seen().any()
+    assert not coverage.quality().any()
 
 
 def test_surfaces_count_as_seen_where_the_camera_looked() -> None:
@@ -37,4 +38,15 @@ def test_surfaces_count_as_seen_where_the_camera_looked() -> None:
         coverage.update(Pose2D(), scan, 1.5)
     ahead, aside = (tuple(grid.to_cells(np.array(place))) for place in ((2.0, 0.0), (0.0, 2.0)))
     assert grid.occupied()[ahead] and grid.occupied()[aside]
-    assert coverage.seen()[ahead] and not coverage.seen()[aside]
+    assert coverage.quality()[ahead] > 0.8 and coverage.quality()[aside] == 0.0
+
+
+def test_a_farther_look_takes_nothing_back() -> None:
+    grid = OccupancyGrid(size_m=12.0)
+    coverage = CameraCoverage(grid, max_range=3.0)
+    scan = LaserScan(0, np.full(360, 8.0, np.float32), -math.pi, math.pi / 180, 0.1, 10.0)
+    grid.update(scan, Pose2D())
+    for x in (0.0, -2.0, -2.0, -2.0):
+        coverage.update(Pose2D(x, 0.0, 0.0), scan, 1.5)
+    row, column = grid.to_cells(np.array([1.0, 0.0]))
+    assert coverage.quality()[row, column] > 0.99

@@ -147,8 +147,8 @@ def test_what_is_not_there_any_more_is_forgotten() -> None:
     blank = Grounding(
         *(lambda g: (g.bearings, np.full(48, 1 / 48, np.float32), g.bearing_ranges))(view_of([(3.0, 0.0)], VIEW)), 0.01
     )
-    for _ in range(20):
-        belief.update(blank, VIEW, grid, 1.5)
+    for k in range(20):
+        belief.update(blank, Pose2D(VIEW.x, VIEW.y + 0.1 * (k % 2), VIEW.yaw), grid, 1.5)
     assert not belief.hypotheses
 
 

@@ -1,13 +1,12 @@
 """Paths go round walls; exploration finds what has not been looked at."""
 
-import cv2
 import numpy as np
 import pytest
 
 from mm_nav.geometry import Pose2D
 from mm_nav.mapping.coverage import CameraCoverage
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
-from mm_nav.planning.exploration import find_viewpoints
+from mm_nav.planning.exploration import Viewpoint, find_viewpoints, stay_with
 from mm_nav.planning.grid_planner import GridPlanner
 from mm_nav.robot import RobotConfig
 
@@ -55,62 +54,73 @@ def test_approach_ends_near_the_target_in_sight_of_it(rooms: OccupancyGrid) -> N
     assert path[-1][0] > 0.1, "the near side of the wall is closer, but the target cannot be seen from there"
 
 
+FOV = 1.5
+
+
 def test_unseen_space_is_what_is_explored(rooms: OccupancyGrid) -> None:
     coverage, planner, pose = CameraCoverage(rooms), GridPlanner(RobotConfig()), Pose2D(-1.5, 0.0, 0.0)
     planner.update(rooms, pose)
-    coverage.seen()[:, :78] = True
-    views = find_viewpoints(rooms, coverage, planner, pose, [])
-    assert views and all(view.point[0] > -0.3 for view in views)
-    coverage.seen()[:] = True
-    assert find_viewpoints(rooms, coverage, planner, pose, []) == []
+    coverage.quality()[:, :78] = 1.0
+    drives = [view for view in find_viewpoints(coverage, planner, pose, FOV, []) if not view.look]
+    assert drives and drives[0].point[0] > -0.8 and drives[0].point[1] > 0.5, "the doorway shows the other room"
+    coverage.quality()[:] = 1.0
+    assert find_viewpoints(coverage, planner, pose, FOV, []) == []
+
+
+def test_what_turning_shows_is_looked_at_before_driving(rooms: OccupancyGrid) -> None:
+    coverage, planner, pose = CameraCoverage(rooms), GridPlanner(RobotConfig()), Pose2D(-1.5, 0.0, 0.0)
+    planner.update(rooms, pose)
+    coverage.quality()[:] = 1.0
+    coverage.quality()[60:100, 18:26] = 0.0  # the wall behind the robot
+    first = find_viewpoints(coverage, planner, pose, FOV, [])[0]
+    assert first.look and first.heading is not None and abs(abs(first.heading) - np.pi) < 0.6
+    assert not first.is_done(pose) and first.is_done(Pose2D(pose.x, pose.y, first.heading))
+    views = find_viewpoints(coverage, planner, pose, FOV, [], [first])
+    assert all(v.gain < 0.5 * first.gain for v in views), "what a look did not show, it will not"
 
 
 def test_places_that_were_given_up_are_left_out(rooms: OccupancyGrid) -> None:
     coverage, planner, pose = CameraCoverage(rooms), GridPlanner(RobotConfig()), Pose2D(-1.5, 0.0, 0.0)
     planner.update(rooms, pose)
-    coverage.seen()[:, :78] = True
-    first = find_viewpoints(rooms, coverage, planner, pose, [])[0]
-    assert all(
-        np.hypot(*(v.point - first.point)) >= 0.6
-        for v in find_viewpoints(rooms, coverage, planner, pose, [first.point])
-    )
+    coverage.quality()[:, :78] = 1.0
+    drives = [view for view in find_viewpoints(coverage, planner, pose, FOV, []) if not view.look]
+    given_up = drives[0].point
+    left = [view for view in find_viewpoints(coverage, planner, pose, FOV, [given_up]) if not view.look]
+    assert 0 < len(left) < len(drives) and all(np.hypot(*(v.point - given_up)) >= 0.6 for v in left)
 
 
 def test_edges_of_the_unknown_are_left_alone_where_ways_may_not_cross_it() -> None:
     grid, pose, planner = OccupancyGrid(), Pose2D(), GridPlanner(RobotConfig())
     grid.log_odds[40:120, 40:120] = -2.0  # known free, with the unknown all round
     coverage = CameraCoverage(grid)
-    coverage.seen()[:] = True
+    coverage.quality()[40:120, 40:120] = 1.0
     planner.update(grid, pose)
-    assert find_viewpoints(grid, coverage, planner, pose, [])
+    assert find_viewpoints(coverage, planner, pose, FOV, [])
+    assert find_viewpoints(coverage, planner, pose, FOV, [], camera=False), "the LiDAR can explore it alone"
     planner.update(grid, pose, allow_unknown=False)
-    assert find_viewpoints(grid, coverage, planner, pose, []) == []
-    coverage.seen()[40:80] = False
-    assert find_viewpoints(grid, coverage, planner, pose, []), "known floor that was not looked at is still wanted"
+    assert find_viewpoints(coverage, planner, pose, FOV, []) == []
+    assert find_viewpoints(coverage, planner, pose, FOV, [], camera=False) == []
+    coverage.quality()[:] = 0.0
+    assert find_viewpoints(coverage, planner, pose, FOV, []), "low things may lie on floor that was not looked at"
 
 
-def test_near_a_hint_is_looked_first_and_beside_what_no_camera_saw(rooms: OccupancyGrid) -> None:
-    coverage, planner, pose = CameraCoverage(rooms), GridPlanner(RobotConfig()), Pose2D(-1.5, 0.0, 0.0)
+def test_near_a_hint_is_looked_first(rooms: OccupancyGrid) -> None:
+    coverage, planner, pose = CameraCoverage(rooms), GridPlanner(RobotConfig()), Pose2D(-1.5, 0.0, 1.57)
     planner.update(rooms, pose)
-    coverage.seen()[:] = True
-    coverage.seen()[45:80, 24:38] = False  # on the robot's left ...
-    coverage.seen()[50:75, 68:74] = False  # ... and a little less on its right
-    plain = find_viewpoints(rooms, coverage, planner, pose, [])
-    hinted = find_viewpoints(rooms, coverage, planner, pose, [], hints=[np.array([-0.5, -1.0])])
-    assert plain[0].point[0] < -2.0 and hinted[0].point[0] > -1.0 and hinted[0].interest > 1.0
-    coverage.seen()[:] = True
-    assert not find_viewpoints(rooms, coverage, planner, pose, [])
-    coverage.seen()[cv2.dilate(rooms.occupied().astype(np.uint8), np.ones((3, 3), np.uint8)) > 0] = False
-    assert not find_viewpoints(rooms, coverage, planner, pose, [])
-    assert find_viewpoints(rooms, coverage, planner, pose, [], hints=[np.array([2.5, -1.0])])
+    coverage.quality()[:] = 1.0
+    coverage.quality()[60:90, 17:24] = 0.0  # the wall on the left of the room ...
+    coverage.quality()[65:85, 76:82] = 0.0  # ... and less of the one on its right
+    plain = find_viewpoints(coverage, planner, pose, FOV, [])[0]
+    hinted = find_viewpoints(coverage, planner, pose, FOV, [], hints=[np.array([0.0, -0.3])])[0]
+    assert plain.heading is not None and abs(plain.heading) > 2.0
+    assert hinted.heading is not None and abs((hinted.heading + 1.0) % (2 * np.pi) - 1.0) < 1.0
 
 
-def test_a_place_that_turning_does_not_show_is_driven_to(rooms: OccupancyGrid) -> None:
-    coverage, planner, pose = CameraCoverage(rooms), GridPlanner(RobotConfig()), Pose2D(-1.5, 0.0, 0.0)
-    planner.update(rooms, pose)
-    coverage.seen()[:] = True
-    coverage.seen()[80:95, 25:35] = False
-    (view,) = find_viewpoints(rooms, coverage, planner, pose, [])
-    assert view.look
-    (view,) = find_viewpoints(rooms, coverage, planner, pose, [], [view.point, view.point])
-    assert not view.look
+def test_the_present_viewpoint_is_kept_unless_another_is_clearly_better() -> None:
+    here = np.zeros(2)
+    old, near, better = (
+        Viewpoint(np.array([x, 0.0]), None, 1.0, gain) for x, gain in ((2.0, 2.0), (4.0, 2.6), (5.0, 9.0))
+    )
+    assert stay_with(old, [near, old]) is old and stay_with(old, [better, old]) is better
+    assert stay_with(old, []) is None and stay_with(None, [near]) is near
+    assert stay_with(Viewpoint(here, 0.5, 0.1, 2.0), [near, Viewpoint(here, 0.6, 0.1, 2.0)]).look  # type: ignore[union-attr]

@@ -94,6 +94,17 @@ def test_policy_goals() -> None:
     assert conversions.policy_goal_from(conversions.policy_goal_message(None)) is None
 
 
+def test_the_picture_of_a_goal_travels_with_it() -> None:
+    picture = np.random.default_rng(3).integers(0, 255, (6, 8, 3)).astype(np.uint8)
+    back = conversions.policy_goal_from(conversions.policy_goal_message(PolicyGoal("id/0", image=picture)))
+    assert back is not None and back.phrase == "" and back.image is not None
+    np.testing.assert_array_equal(back.image, picture)
+    message = conversions.policy_goal_message(PolicyGoal("id/0", image=picture))
+    message.image.encoding = "smell8"
+    with pytest.raises(SensorError, match="smell8"):
+        conversions.policy_goal_from(message)
+
+
 def test_transforms_and_maps() -> None:
     message = conversions.transform_message(OPTICAL, 3, "base_link", "camera")
     from mm_nav.sensing.messages import transform_matrix

@@ -1,0 +1,34 @@
+"""Driving along a path among what the map and the newest scan hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mm_nav.command import PolicyOutput
+from mm_nav.control.mppi import Mppi, ObstacleField
+from mm_nav.geometry import Pose2D, Twist2D
+from mm_nav.mapping.occupancy_grid import OccupancyGrid
+from mm_nav.observation import Observation
+
+Path = npt.NDArray[np.float64]
+
+
+def drive_along(
+    path: Path, observation: Observation, grid: OccupancyGrid, controller: Mppi, output: PolicyOutput | None
+) -> Twist2D:
+    """Return the twist along a path (N, 2), map frame, metres. output: whose waypoints are candidates; None = none."""
+    pose = observation.odometry.pose
+    points = grid.to_points(np.argwhere(grid.occupied()))
+    if observation.scan is not None:
+        points = np.concatenate([points, pose.transform(observation.scan.points())])
+    waypoints = output.waypoints.astype(np.float64) if output is not None else None
+    return controller.command(pose, observation.odometry.twist, path, ObstacleField(pose, points), waypoints)
+
+
+def length_left(path: Path, pose: Pose2D) -> float:
+    """Return how much of a path (N, 2) is left from the point that is nearest to `pose`, metres."""
+    if len(path) < 2:
+        return 0.0
+    nearest = int(np.argmin(np.hypot(path[:, 0] - pose.x, path[:, 1] - pose.y)))
+    return float(np.hypot(*np.diff(path[nearest:], axis=0).T).sum())

@@ -1,0 +1,34 @@
+"""What a goal asks for, step by step, and whether it can be followed."""
+
+from __future__ import annotations
+
+from mm_nav.errors import GoalError
+from mm_nav.goal import Goal
+from mm_nav.language import PICTURE_STEP, Step, parse_instruction
+from mm_nav.language.knowledge import Knowledge
+
+
+def steps_of(goal: Goal, has_policy: bool, image_goals: bool) -> tuple[Step, ...]:
+    """Return the steps of a goal; () = its pose alone. Where there are words they lead, and a picture goes with them.
+
+    image_goals: whether the policy understands goals that are only a picture. Raises GoalError when they cannot be followed.
+    """
+    steps = parse_instruction(goal.instruction) if goal.instruction.strip() else ()
+    if not steps and goal.pose is None:
+        if has_policy and not image_goals:
+            raise GoalError(
+                "the loaded model does not know pictures as goals: add an instruction or a pose, or load another model"
+            )
+        steps = (PICTURE_STEP,)
+    if any(step.reference is not None for step in steps) and not has_policy:
+        raise GoalError("no policy is loaded, so only poses and motions can be followed: load a model, or give a pose")
+    return steps
+
+
+def refusal(steps: tuple[Step, ...], knowledge: Knowledge) -> str:
+    """Return why the words of the steps cannot be followed; "" when they can."""
+    for step in steps:
+        noun = knowledge.unknown_word(step.reference) if step.reference is not None else None
+        if noun is not None:
+            return knowledge.refusal(noun)
+    return ""
