@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
 import os
@@ -106,9 +107,6 @@ def _end_with_parent() -> None:
 
 def _on_ray(function: Callable[..., Result], jobs: Sequence[tuple[Any, ...]], workers: Workers) -> Iterator[Result]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # Ray sends nothing to its makers
-    if workers.ray == "local":
-        # Read on import; what macOS and Windows have by default: Ray's servers listen on the loopback address alone.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
         import ray.exceptions  # a folder that happens to be called ray has none
     except ImportError as error:
@@ -142,14 +140,20 @@ def _connect(ray: Any, workers: Workers) -> None:
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     if workers.ray == "local":
         os.environ.update(_ONE_THREAD)
-        ray.init(
-            address="local",
-            num_cpus=workers.count or os.cpu_count() or 1,
-            include_dashboard=False,
-            object_store_memory=_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-            **quiet,
-        )
+        # What macOS and Windows have by default: Ray's servers listen on the loopback address alone.
+        constants: Any = importlib.import_module("ray._private.ray_constants")
+        before, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
+        try:
+            ray.init(
+                address="local",
+                num_cpus=workers.count or os.cpu_count() or 1,
+                include_dashboard=False,
+                object_store_memory=_STORE_BYTES,
+                _node_ip_address="127.0.0.1",
+                **quiet,
+            )
+        finally:
+            constants.ENABLE_RAY_CLUSTER = before
         return
     try:
         if workers.ray != "auto":
