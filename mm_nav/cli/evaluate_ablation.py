@@ -114,7 +114,7 @@ def _configs(args: argparse.Namespace) -> tuple[list[SuiteConfig], dict[str, str
     check_suites(suites)
     wanted = ABLATIONS if args.conditions is None else names(args.conditions)
     model, variants = resolve_model(args.model, wanted), resolve_variants(args.variant)
-    not_run = {name: why for name, why in runnable(wanted, model, variants).items() if why}
+    not_run = {name: why for name, why in runnable(wanted, variants).items() if why}
     conditions = tuple(name for name in wanted if name not in not_run)
     if not conditions:
         raise ConfigError("none of the conditions can run: " + "; ".join(f"{k}: {v}" for k, v in not_run.items()))

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mm_nav.cli.output import add_json_option, require_writable, write_json
+from mm_nav.cli.output import add_json_option, add_worker_options, progress_bar, require_writable, write_json
 from mm_nav.errors import ConfigError
 
 NAME = "export"
@@ -18,24 +18,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = (
         "Export a checkpoint of `mm-nav train` to ONNX with its manifest. ONNX Runtime's outputs are compared with\n"
-        "PyTorch's; a model that differs is not written. Needs PyTorch: pip install 'mm_nav[train]'."
+        "PyTorch's; a model that differs is not written. With --episodes both also drive the same episodes, and their\n"
+        "success is compared. Needs PyTorch: pip install 'mm_nav[train]'."
     )
-    parser.epilog = "Example: mm-nav export out/train/tiny/checkpoint.pt --out models/tiny.onnx"
+    parser.epilog = "Example: mm-nav export out/train/tiny/checkpoint.pt --out models/tiny.onnx --episodes 100"
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="checkpoint.pt of a training run")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="ONNX file (default: policy.onnx beside the checkpoint)"
     )
+    parser.add_argument(
+        "--episodes", type=int, default=0, metavar="N", help="episodes that both drive (default: 0, none)"
+    )
+    parser.add_argument("--seed", type=int, default=5_000, metavar="S", help="first seed of these (default: 5000)")
+    add_worker_options(parser)
     add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Export."""
     try:
+        from mm_nav.learning.closed_loop import compare_closed_loop
         from mm_nav.learning.export import export_policy
         from mm_nav.learning.train import load_policy
     except ImportError as error:
         raise ConfigError(f"export needs PyTorch ({error}): run pip install 'mm_nav[train]'") from error
+    from mm_nav.parallel import Workers
 
+    if args.episodes < 0 or args.seed < 0:
+        raise ConfigError(f"--episodes {args.episodes} and --seed {args.seed}: give 0 or more")
+    workers = Workers(args.workers, args.ray)
     out = args.out or args.checkpoint.with_name("policy.onnx")
     require_writable(out)
     require_writable(args.json)
@@ -44,8 +55,23 @@ def run(args: argparse.Namespace) -> int:
     difference = export_policy(policy, out, summary.get("train"), _metrics(summary))
     size = out.stat().st_size / 1e6
     print(f"{out}: {size:.1f} MB, differs from PyTorch by {difference:.1e} at most")
+    result: dict[str, Any] = {"model": out, "size_mb": round(size, 3), "onnx_parity": difference}
+    if args.episodes:
+        with progress_bar() as bar:
+            task = bar.add_task("episodes", total=args.episodes)
+
+            def progress(done: int, of: int) -> None:
+                bar.update(task, completed=done, total=of)
+
+            found = compare_closed_loop(args.checkpoint, out, args.seed, args.episodes, workers, progress)
+        print(
+            f"suite {found['suite']}, seeds {args.seed} to {args.seed + args.episodes - 1}: success "
+            f"{found['success_rate']:.0%} in ONNX Runtime, {found['torch_success_rate']:.0%} in PyTorch, "
+            f"p = {found['p_value']:.2g}; {found['same_endings']:.0%} of the episodes end alike"
+        )
+        result |= found
     if args.json:
-        write_json(args.json, {"model": out, "size_mb": round(size, 3), "onnx_parity": difference})
+        write_json(args.json, result)
     return 0
 
 

@@ -53,7 +53,7 @@ def check_runnable(config: SuiteConfig) -> None:
     """Raise ConfigError when a condition lacks what it needs."""
     from mm_nav.evaluation.language import runnable
 
-    for name, why in runnable(config.conditions, config.model, config.variants).items():
+    for name, why in runnable(config.conditions, config.variants).items():
         if why:
             raise ConfigError(f"condition '{name}' cannot run: {why}")
 

@@ -13,9 +13,9 @@ from mm_nav.control.mppi import Mppi, ObstacleField
 from mm_nav.evaluation.episodes import EpisodeContext
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal
-from mm_nav.learning.expert import comfort_cost
 from mm_nav.observation import Observation
 from mm_nav.sim.episode import is_stopped, step_radii
+from mm_nav.sim.expert import comfort_cost
 
 # Nearer than what counts, metres: where its way leads, and where a step is done. The controller stops short of the end of
 # a way, and map cells are not exact.

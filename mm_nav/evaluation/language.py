@@ -264,10 +264,9 @@ def resolve_variants(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
-def runnable(conditions: Sequence[str], model: str, variants: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return for each condition why it cannot run; "" = it can. Raises ModelError by the model."""
-    path = Path(model) if model else None
-    return {name: missing(name, path, dict(variants)) for name in conditions}
+def runnable(conditions: Sequence[str], variants: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return for each condition why it cannot run; "" = it can."""
+    return {name: missing(name, dict(variants)) for name in conditions}
 
 
 def _key(record: Record) -> tuple[int, str, str]:

@@ -1,1 +1,1 @@
-"""Learning: the privileged expert, data collection in generated worlds, DAgger, training and export."""
+"""Learning: data collection in generated worlds, DAgger, training and export."""

@@ -12,10 +12,8 @@ import numpy.typing as npt
 
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D
-from mm_nav.learning.expert import Expert
-from mm_nav.learning.frames import MAX_OBJECTS as MAX_OBJECTS
-from mm_nav.learning.frames import RANGE_STRIDE as RANGE_STRIDE
 from mm_nav.learning.frames import (
+    MAX_OBJECTS,
     FrameMaker,
     WorldFrames,
     claim_folder,
@@ -28,6 +26,7 @@ from mm_nav.learning.frames import (
 from mm_nav.parallel import Workers, run_jobs
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.runtime.preprocess import preprocessing_fingerprint
+from mm_nav.sim.expert import Expert
 from mm_nav.sim.generator import GeneratedWorld, generate_world
 from mm_nav.sim.ground_truth import GroundTruthMap
 from mm_nav.sim.objects import scene_objects

@@ -24,6 +24,7 @@ from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeContext, run_episod
 from mm_nav.geometry import Pose2D
 from mm_nav.learning.collect import CollectConfig, require_training_seeds, training_camera, training_world
 from mm_nav.learning.frames import (
+    ASKED,
     Frame,
     FrameMaker,
     WorldFrames,
@@ -34,7 +35,7 @@ from mm_nav.learning.frames import (
     stack_frames,
     write_worlds,
 )
-from mm_nav.learning.visits import ASKED, Reason, Visit, Watch, choose, mark_ending
+from mm_nav.learning.visits import Reason, Visit, Watch, choose, mark_ending
 from mm_nav.parallel import Workers, run_jobs
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.runtime.manifest import file_sha256

@@ -16,11 +16,11 @@ import zarr
 
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D
-from mm_nav.learning.expert import Expert
 from mm_nav.observation import CameraImage
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.robot import RobotConfig
 from mm_nav.runtime.preprocess import Preprocessor, pixel_rays
+from mm_nav.sim.expert import Expert
 from mm_nav.sim.ground_truth import GroundTruthMap
 from mm_nav.sim.objects import SceneObject
 from mm_nav.sim.scene import Scene
@@ -28,6 +28,7 @@ from mm_nav.sim.sensors import RenderResult
 from mm_nav.sim.simulator import CameraConfig, SimConfig, Simulator
 
 MAX_OBJECTS = 32
+ASKED = 4  # phrases of a driving policy that are kept with a frame, at most
 RANGE_STRIDE = 2  # distances are kept of every second pixel: they change slowly
 # The network's image is drawn at twice its size and averaged down, as a real camera's is.
 SUPERSAMPLE = 2

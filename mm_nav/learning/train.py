@@ -18,7 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mm_nav.errors import ConfigError
 from mm_nav.language.encoder import TextEncoder
-from mm_nav.learning.dataset import BatchSampler, FrameDataset, Progress, channels_last, find_shards
+from mm_nav.learning.batches import BatchSampler, channels_last
+from mm_nav.learning.dataset import FrameDataset, Progress, find_shards
 from mm_nav.learning.validation import validate
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.losses import policy_losses

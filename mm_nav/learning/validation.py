@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from mm_nav.language.encoder import TextEncoder
+from mm_nav.learning.batches import BatchSampler, channels_last
 from mm_nav.learning.calibration import calibrate, fit_temperature
-from mm_nav.learning.dataset import BatchSampler, FrameDataset, channels_last
+from mm_nav.learning.dataset import FrameDataset
 from mm_nav.policy.losses import PolicyTargets, grounding_metrics, policy_losses
 from mm_nav.policy.model import CrossModalPolicy, PolicyLogits, Temperatures
 

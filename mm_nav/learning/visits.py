@@ -18,7 +18,6 @@ from mm_nav.observation import Observation
 from mm_nav.runtime.policy import PolicySource
 from mm_nav.sim.simulator import Simulator
 
-ASKED = 4  # phrases that are kept with a frame, at most
 # The peak of the grounding may lie this far, rad, beside what the phrase names: two of the network's columns.
 PEAK_RAD = 0.1
 _VISIBLE = 0.5

@@ -76,7 +76,7 @@ def test_conditions_say_what_they_lack():
     assert "late_fusion=FILE" in missing("late_fusion", {})
     assert missing("late_fusion", {"late_fusion": "x.onnx"}) == ""
     assert missing("classical", {}) == "" == missing("full", {})
-    assert runnable(("full", "no_dagger"), "", ()).keys() == {"full", "no_dagger"}
+    assert runnable(("full", "no_dagger"), ()).keys() == {"full", "no_dagger"}
 
 
 def test_no_memory_is_the_same_model_without_its_memory(monkeypatch):
