@@ -19,10 +19,9 @@ from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.language import Step
 from mm_nav.language.knowledge import Knowledge
 from mm_nav.navigator_config import NavigatorConfig
-from mm_nav.navigator_confirm import confirm
+from mm_nav.navigator_confirm import confirm, last_resort, watch
 from mm_nav.navigator_drive import drive_along, length_left
 from mm_nav.navigator_goal import refusal, steps_of
-from mm_nav.navigator_guess import guess_target
 from mm_nav.navigator_motion import Drive, MotionRunner
 from mm_nav.navigator_perception import Perception
 from mm_nav.navigator_recovery import Recovery
@@ -151,7 +150,7 @@ class Navigator:
         if not hold and not self.recovery.active and self.recovery.watch(now, pose, wanted):
             self._leg.blocked.append(self._run.aim if self._run.aim is not None else np.array([pose.x, pose.y]))
             self._leg.next_plan = now
-            self._leg.viewpoint = self._leg.guess = None
+            self._leg.viewpoint = self._leg.last_resort = None
         return Command(observation.stamp_ns, twist, self.progress.stage, degraded=degraded)
 
     def _failure(self, now: float) -> Outcome | None:
@@ -233,13 +232,14 @@ class Navigator:
         bearing = wrap_angle(math.atan2(target.y - pose.y, target.x - pose.x) - pose.yaw)
         place = Pose2D(target.x, target.y)
         self._report(Stage.APPROACHING, distance=left, target=place, confidence=found.confidence)
+        watch(bearing, left, target, output, self._leg)
         sight = self.grid.line_of_sight(np.array([pose.x, pose.y]), target.point, skip=0.35)
         if step.kind == "pass" and left <= c.pass_distance_m and sight:
             return self._next_step(observation, f"passed {step.thing}")
         at_end = len(self.plan) > 0 and math.hypot(*(self.plan[-1] - (pose.x, pose.y))) < 0.15
-        if sight and (left <= c.stop_distance_m or (at_end and left <= c.reach_distance_m + 0.1)):
+        if sight and (left <= c.stop_distance_m or (at_end and left <= c.reach_distance_m)):
             verdict = confirm(
-                now, bearing, left, step.thing, found, output, self._run, self._leg, c, self.known.lost_camera(now)
+                now, bearing, left, step.thing, found, self._run, self._leg, c, self.known.lost_camera(now)
             )
             if verdict.rejected:
                 self.targets.belief.reject(target.point)
@@ -260,11 +260,11 @@ class Navigator:
             if plan is None:
                 plan = self.planner.approach(target.point, c.reach_distance_m - 0.05, self.grid)
             if plan is None:
-                # What is out of reach may be a wrong guess; believing it less leads back to searching.
+                # What is out of reach may be a mistake; believing it less leads back to searching.
                 self.targets.belief.penalise(target.point, 0.7)
-                if found is self._leg.guess:
-                    self._leg.blocked.append(target.point)
-                    self._leg.guess = None
+                if found is self._leg.last_resort:
+                    self._leg.doubts = [d for d in self._leg.doubts if np.hypot(*(d.point - target.point)) > 0.1]
+                    self._leg.last_resort = None
                 return Twist2D()
             self.plan = plan
         waypoints = output if output is not None and output.visible >= 0.5 else None
@@ -284,17 +284,16 @@ class Navigator:
                 self.plan = _NO_PATH if result.path is None else result.path
                 return result.twist
             self._leg.at_corridor_end = True
-        if self.known.has_camera(now):
-            self._leg.guess = None
-        if self._leg.guess is not None:
-            return self._approach(now, pose, observation, self._leg.guess, None)
+        if self._leg.last_resort is None and self._must_settle(now):
+            self._leg.last_resort = last_resort(self.targets.belief.hypotheses, self._leg, self.config)
+            self._leg.next_plan = now
+        if self._leg.last_resort is not None:
+            return self._approach(now, pose, observation, self._leg.last_resort, None)
         view = self._leg.viewpoint
         if now >= self._leg.next_plan or view is None or view.is_done(pose):
             self._leg.next_plan = now + self.config.replan_period_s
             # Without scans nothing unknown can become known: it is neither crossed nor looked for.
             self.planner.update(self.grid, pose, allow_unknown=not self._run.blind)
-            if self.known.lost_camera(now) and self._guess(now, pose):
-                return Twist2D()
             camera = self.known.has_camera(now)
             view = next_view(pose, self._leg, self.known, self.planner, self.config, camera)
             if view is None:
@@ -310,17 +309,18 @@ class Navigator:
             return Twist2D()
         return self._drive(pose, observation, None)
 
-    def _guess(self, now: float, pose: Pose2D) -> bool:
-        """No picture will come any more: settle for the likeliest place. Return whether there is one."""
-        category = self.knowledge.category(self.targets.phrases[0])
-        least = self.config.look_confidence
-        self._leg.guess = guess_target(category, pose, self.known, self.planner, self._leg.blocked, least)
-        self._leg.next_plan = now
-        return self._leg.guess is not None
+    def _must_settle(self, now: float) -> bool:
+        """Whether no better target can be hoped for: no picture will come any more, or the time runs out."""
+        assert self._goal is not None and self._run.started is not None
+        late = now - self._run.started > self.config.settle_share * self._goal.timeout_s
+        return self.known.lost_camera(now) or late
 
     def _nothing_left(self, now: float) -> Twist2D | None:
         """Everything was looked at: take what comes nearest to the words, else look once more, then say so."""
         if self.targets.settle():
+            return Twist2D()
+        if self._leg.doubts:
+            self._leg.last_resort = last_resort([], self._leg, self.config)
             return Twist2D()
         if self._leg.rounds >= 1:
             thing = self._steps[self._index].thing

@@ -26,9 +26,11 @@ class NavigatorConfig:
     commit_confidence: float = _ranged(0.75, 0.5, 0.99, "belief from which the robot drives to the target")
     drop_confidence: float = _ranged(0.45, 0.05, 0.9, "belief below which it searches again")
     look_confidence: float = _ranged(0.2, 0.01, 0.9, "belief from which a doubtful target is looked at more closely")
-    confirm_visible: float = _ranged(0.5, 0.0, 1.0, "visibility that confirms the target at the end")
-    confirm_views: float = _ranged(3, 1, 20, "confirming views wanted at the end")
-    confirm_timeout_s: float = _ranged(3.0, 0.5, 30.0, "time to get them before the target is doubted, s")
+    confirm_visible: float = _ranged(0.8, 0.0, 1.0, "what views from nearby must say together to confirm the target")
+    confirm_views: float = _ranged(5, 1, 20, "views from nearby that it takes")
+    confirm_timeout_s: float = _ranged(1.5, 0.5, 30.0, "time to get there before the target is set aside, s")
+    doubt_visible: float = _ranged(0.4, 0.0, 1.0, "what views must say of a target that is set aside, not forgotten")
+    settle_share: float = _ranged(0.6, 0.1, 1.0, "share of a goal's time after which the likeliest has to do")
     replan_period_s: float = _ranged(1.0, 0.1, 10.0, "time between global plans, s")
     scan_timeout_s: float = _ranged(
         1.0, 0.1, 10.0, "time without a scan until the goal fails, s (the robot stops at once)"

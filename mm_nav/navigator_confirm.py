@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from mm_nav.command import PolicyOutput
+from mm_nav.mapping.belief import Hypothesis
 from mm_nav.navigator_config import NavigatorConfig
-from mm_nav.navigator_state import GoalState, StepState
+from mm_nav.navigator_state import Doubt, GoalState, StepState
 from mm_nav.navigator_targets import Target
 
 _FACING_RAD = 0.3
+_LOOK_M, _LOOK_RAD = 2.0, 0.5  # from nearer than this, and this far to either side at most, looks at a target count
+_MOST_LOOKS = 20
+_SAME_M = 0.7  # a target that moved by more is another one
+_CLIP = 0.02
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """turn: rad to turn by before it can be told. reached: how the target was reached, for people. rejected: it is not it."""
+    """turn: rad to turn by before it can be told. reached: how the target was reached, for people. rejected: it is not it, or
+    not surely: another one is looked for first."""
 
     turn: float = 0.0
     reached: str = ""
     rejected: bool = False
+
+
+def watch(bearing: float, left: float, target: Hypothesis, output: PolicyOutput | None, leg: StepState) -> None:
+    """Note in leg.looks what the policy says of a target while the robot comes near. bearing: rad in base_link; left: m."""
+    if leg.looked_at is None or math.hypot(target.x - leg.looked_at[0], target.y - leg.looked_at[1]) > _SAME_M:
+        leg.looks.clear()
+    leg.looked_at = target.point
+    if output is not None and output.heatmap is not None and left <= _LOOK_M and abs(bearing) <= _LOOK_RAD:
+        leg.looks.append(output.visible)
+        del leg.looks[:-_MOST_LOOKS]
 
 
 def confirm(
@@ -27,39 +47,55 @@ def confirm(
     left: float,
     thing: str,
     found: Target,
-    output: PolicyOutput | None,
     run: GoalState,
     leg: StepState,
     config: NavigatorConfig,
     camera_lost: bool,
 ) -> Verdict:
-    """Face the target and see it some times before saying so; without a sensor, say what was not confirmed.
+    """Face the target and look at it long enough to be sure. One that stays doubtful is set aside: there may be a better one.
 
-    bearing: of the target, rad in base_link. left: metres to its surface. thing: its name. run, leg: their counts are kept here.
+    bearing: of the target, rad in base_link. left: metres to its surface. thing: its name. run, leg: what is noted is kept there.
     """
-    if found is leg.guess:
-        text = f"the camera was lost: stopped where {thing} most likely is ({found.confidence:.0%}), not confirmed"
-        return Verdict(reached=text)
+    if found is leg.last_resort:
+        why = "the camera was lost" if camera_lost else "nothing fits better"
+        return Verdict(reached=f"{why}: stopped {left:.2f} m from what most likely is {thing} ({found.confidence:.0%})")
     if camera_lost:
         return Verdict(reached=f"the camera was lost: stopped {left:.2f} m from where {thing} had been seen")
     if leg.arrived_at is None:
-        leg.arrived_at, run.confirmations = now, 0
+        leg.arrived_at = now
     waited = now - leg.arrived_at
-    seen = output is not None and output.visible >= config.confirm_visible
+    sure = belief_of(leg.looks)
     # Without scans the guard may not let the robot turn; a target that is in view is confirmed from where it stands.
-    facing = abs(bearing) <= _FACING_RAD or (run.blind and seen)
-    if facing:
-        # Views that do not show it count against those that do: flicker confirms nothing.
-        run.confirmations = max(0, run.confirmations + (1 if seen else -1))
-    if run.confirmations >= config.confirm_views:
+    facing = abs(bearing) <= _FACING_RAD or (run.blind and sure >= config.confirm_visible)
+    if facing and len(leg.looks) >= config.confirm_views and sure >= config.confirm_visible:
         return Verdict(reached=f"reached {thing}, {left:.2f} m away")
-    patience = config.confirm_timeout_s if run.blind else config.confirm_timeout_s + 2.0
-    if waited > (patience if facing else 4 * config.confirm_timeout_s):
-        if run.blind and found.hypothesis.views >= config.confirm_views:
-            # Without scans there is no second search.
-            return Verdict(
-                reached=f"the LiDAR was lost: stopped {left:.2f} m from where {thing} had been seen, not confirmed"
-            )
-        leg.arrived_at = None
-        return Verdict(rejected=True)
-    return Verdict() if facing else Verdict(turn=bearing)
+    if waited <= (config.confirm_timeout_s if facing else 4 * config.confirm_timeout_s):
+        return Verdict() if facing else Verdict(turn=bearing)
+    leg.arrived_at = None
+    if run.blind and found.hypothesis.views >= config.confirm_views:
+        # Without scans there is no second search.
+        return Verdict(
+            reached=f"the LiDAR was lost: stopped {left:.2f} m from where {thing} had been seen, not confirmed"
+        )
+    if sure >= config.doubt_visible:
+        leg.doubts.append(Doubt(found.hypothesis.point, sure))
+    return Verdict(rejected=True)
+
+
+def last_resort(known: list[Hypothesis], leg: StepState, config: NavigatorConfig) -> Target | None:
+    """Return the likeliest of what was set aside, and of what is still believed; None = there is nothing."""
+    places = [(doubt.confidence, doubt.point) for doubt in leg.doubts]
+    places += [(h.confidence, h.point) for h in known if h.confidence >= config.look_confidence]
+    if not places:
+        return None
+    confidence, point = max(places, key=lambda place: place[0])
+    evidence = math.log(confidence / (1.0 - confidence))
+    return Target(Hypothesis(float(point[0]), float(point[1]), evidence, 0.04, 0), confidence)
+
+
+def belief_of(looks: list[float]) -> float:
+    """Return what looks from nearby say together, 0 to 1: the mean of their log-odds, for they are too much alike to add up."""
+    if not looks:
+        return 0.0
+    clipped: npt.NDArray[np.float64] = np.clip(np.asarray(looks, float), _CLIP, 1.0 - _CLIP)
+    return float(1.0 / (1.0 + np.exp(-np.log(clipped / (1.0 - clipped)).mean())))

@@ -16,6 +16,14 @@ Point = npt.NDArray[np.float64]
 Outcome = tuple[Stage, ErrorCode, str]
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """A thing that was looked at from nearby and may be what is wanted. point: map frame, m. confidence: 0 to 1."""
+
+    point: Point
+    confidence: float
+
+
 @dataclass
 class GoalState:
     """Times are stamps in seconds; started is None until the first observation. aim: where the robot is heading, map frame.
@@ -28,7 +36,6 @@ class GoalState:
     last_scan: float = 0.0
     had_scan: bool = False
     blind: bool = False
-    confirmations: int = 0
     heard_at: Pose2D = field(default_factory=Pose2D)
     driving: bool = False
     refusal: str = ""
@@ -42,8 +49,9 @@ class StepState:
     """approaching: committed to a target. arrived_at: when the robot first stood before it. blocked: places given up.
 
     tried: viewpoints that were taken. rounds: how often everything was looked at. no_path: plans in a row that
-    found no way. at_corridor_end: nothing is left to follow, the rest is searched for. guess: where the target most likely is,
-    now that the camera is lost.
+    found no way. at_corridor_end: nothing is left to follow, the rest is searched for. looks: probabilities that the last views
+    from nearby gave to what is at looked_at. doubts: what was set aside. last_resort: the likeliest of them, once nothing better
+    can be found.
     """
 
     approaching: bool = False
@@ -55,4 +63,7 @@ class StepState:
     no_path: int = 0
     next_plan: float = 0.0
     at_corridor_end: bool = False
-    guess: Target | None = None
+    looks: list[float] = field(default_factory=list)
+    looked_at: Point | None = None
+    doubts: list[Doubt] = field(default_factory=list)
+    last_resort: Target | None = None

@@ -82,14 +82,6 @@ class Knowledge:
             return noun
         return None if self._similar(noun) or self._similar(" ".join(words[-2:])) else noun
 
-    def category(self, phrase: str) -> str | None:
-        """Return the category that a plain phrase names, or None."""
-        for noun in _nouns(_head_words(phrase)):
-            found = self._category_of.get(noun) or self._category_of.get(singular(noun))
-            if found is not None:
-                return found
-        return None
-
     def canonical(self, phrase: str) -> str:
         """Return the phrase with the category's plain word for one that no network is taught ("wastebin" -> bin)."""
         words = _head_words(phrase)
