@@ -161,6 +161,7 @@ def run_episode(
         Goal(
             instruction=episode.instruction,
             pose=episode.pose,
+            image=_picture(episode, task, config.sim),
             timeout_s=config.time_limit_s,
             id=f"episode-{episode.seed}-{episode.kind}",
         )
@@ -224,6 +225,13 @@ def run_episode(
         ended_at=task.faced_object(simulator.pose),
         sensor_lost_at_s=None if loss.lost_at_ns is None else 1e-9 * loss.lost_at_ns,
     )
+
+
+def _picture(episode: Episode, task: TaskWorld, sim: SimConfig) -> npt.NDArray[np.uint8] | None:
+    """Return what the robot's camera would show from where the goal's picture is taken."""
+    if episode.picture_from is None:
+        return None
+    return Simulator(task.scene, sim, seed=episode.seed, start=episode.picture_from).render().rgb
 
 
 class _Trace:

@@ -15,6 +15,7 @@ import numpy as np
 
 from mm_nav.errors import ConfigError
 from mm_nav.evaluation.phrasings import HELD_OUT_FORMS, HELD_OUT_PHRASINGS, fill, phrasing_of
+from mm_nav.evaluation.pictures import picture_pose
 from mm_nav.evaluation.sensor_loss import LostSensor
 from mm_nav.geometry import Pose2D
 from mm_nav.sim.episode import PASSING_RADIUS_M, SUCCESS_RADIUS_M, Episode, step_radii
@@ -158,6 +159,19 @@ def _phrasing(seed: int) -> Tasks:
     return (replace(episode, instruction=fill(template, phrase), phrases=(phrase,)),), task
 
 
+def _picture(seed: int) -> Tasks:
+    """The worlds of suite "seen"; instead of words, a picture of the target from nearby."""
+    (episode,), task = _seen(seed)
+    rng = np.random.default_rng([seed, zlib.crc32(b"picture")])
+    asked = [item for item in task.objects if item.name in episode.target_names]
+    for item in (*_shuffled(rng, asked), *_shuffled(rng, task.objects)):
+        names = matching(task.objects, item.category, item.colour)
+        pose = None if held_out((item,)) else picture_pose(task, item, rng)
+        if pose is not None and task.shortest_path(episode.start, (names,), step_radii(1)) > 0.0:
+            return (Episode(seed, "picture", "", (names,), ("",), episode.start, picture_from=pose),), task
+    raise ConfigError(f"nothing in the world of seed {seed} can be taken a picture of: use another seed")
+
+
 def _relation(seed: int) -> Tasks:
     def sentences(rng: np.random.Generator, task: TaskWorld, start: Pose2D) -> Iterator[tuple[Instruction, ...]]:
         walls = scene_walls(task.world)
@@ -232,6 +246,9 @@ SUITES: Mapping[str, Suite] = {
             "relations and negation, with something of the same category that does not fit",
             ("relation",),
             _relation,
+        ),
+        Suite(
+            "picture", "the worlds of `seen`; the goal is a picture of a thing, and no words", ("picture",), _picture
         ),
         Suite("sequence", "two things, one after the other", ("sequence",), _sequence),
         Suite(

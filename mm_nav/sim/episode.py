@@ -29,7 +29,8 @@ class Episode:
 
     seed: of the world, the sentence and the sensors' noise. kind: one of mm_nav.sim.instructions.KINDS or EXTRA_KINDS, or "pose".
     steps: per step of the sentence, the names of the objects that satisfy it. phrases: the noun phrase of each step.
-    start: world frame. pose: the goal of kind "pose", world frame.
+    start: world frame. pose: the goal of kind "pose", world frame. picture_from: where the picture that is the goal is taken,
+    world frame; None = there is none.
     """
 
     seed: int
@@ -39,6 +40,7 @@ class Episode:
     phrases: tuple[str, ...]
     start: Pose2D
     pose: Pose2D | None = None
+    picture_from: Pose2D | None = None
 
     @property
     def target_names(self) -> tuple[str, ...]:
