@@ -166,8 +166,11 @@ def _picture(seed: int) -> Tasks:
     asked = [item for item in task.objects if item.name in episode.target_names]
     for item in (*_shuffled(rng, asked), *_shuffled(rng, task.objects)):
         names = matching(task.objects, item.category, item.colour)
-        pose = None if held_out((item,)) else picture_pose(task, item, rng)
-        if pose is not None and task.shortest_path(episode.start, (names,), step_radii(1)) > 0.0:
+        length = task.shortest_path(episode.start, (names,), step_radii(1))
+        if held_out((item,)) or not MIN_DISTANCE_M <= length < math.inf:
+            continue
+        pose = picture_pose(task, item, rng)
+        if pose is not None:
             return (Episode(seed, "picture", "", (names,), ("",), episode.start, picture_from=pose),), task
     raise ConfigError(f"nothing in the world of seed {seed} can be taken a picture of: use another seed")
 

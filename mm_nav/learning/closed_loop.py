@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mm_nav.evaluation.conditions import policy_factory
-from mm_nav.evaluation.episodes import EpisodeResult, PolicyFactory, run_episode
+from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeResult, PolicyFactory, run_episode
 from mm_nav.evaluation.metrics import mcnemar_exact, wilson_interval
 from mm_nav.evaluation.suites import suite_episodes
 from mm_nav.learning.torch_policy import TorchPolicy
@@ -24,13 +24,15 @@ def compare_closed_loop(
     episodes: int,
     workers: Workers | int | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    time_limit_s: float = 120.0,
 ) -> dict[str, Any]:
-    """Drive suite "seen" from `seed` on with PyTorch and with ONNX Runtime; return flat plain values.
+    """Drive suite "seen" from `seed` on with PyTorch and with ONNX Runtime; return flat plain values. time_limit_s: simulated.
 
     success_rate is ONNX Runtime's, torch_success_rate PyTorch's; p_value: exact McNemar test on the pairs; same_endings: share
     of pairs that end in the same way, at the same thing. Raises ModelError when the two files are of different networks.
     """
-    jobs = [(str(checkpoint.absolute()), str(model.absolute()), one) for one in range(seed, seed + episodes)]
+    files = str(checkpoint.absolute()), str(model.absolute())
+    jobs = [(*files, one, time_limit_s) for one in range(seed, seed + episodes)]
     pairs: list[Pair] = []
     for pair in run_jobs(_drive_both, jobs, workers):
         pairs.append(pair)
@@ -50,9 +52,10 @@ def compare_closed_loop(
     }
 
 
-def _drive_both(checkpoint: str, model: str, seed: int) -> Pair:
+def _drive_both(checkpoint: str, model: str, seed: int, time_limit_s: float) -> Pair:
     (episode, *_), task = suite_episodes(SUITE, seed)
     twin = TorchPolicy(Path(checkpoint), Path(model))
     factories: tuple[PolicyFactory, PolicyFactory] = (policy_factory("full", Path(model)), lambda context: twin)
-    exported, trained = (run_episode(episode, task, factory) for factory in factories)
+    config = EpisodeConfig(time_limit_s=time_limit_s)
+    exported, trained = (run_episode(episode, task, factory, config) for factory in factories)
     return exported, trained

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from functools import lru_cache
 
+import numpy as np
 import pytest
 
 from mm_nav.errors import ConfigError
@@ -15,6 +16,7 @@ from mm_nav.evaluation.phrasings import HELD_OUT_FORMS, HELD_OUT_PHRASINGS
 from mm_nav.evaluation.suites import MIN_DISTANCE_M, SUITES, suite_episodes
 from mm_nav.sim.episode import PASSING_RADIUS_M, SUCCESS_RADIUS_M, make_episode, step_radii
 from mm_nav.sim.instructions import TRAIN_TEMPLATES
+from mm_nav.sim.simulator import SimConfig, Simulator
 from mm_nav.sim.splits import HELD_OUT_PAIRS, held_out
 
 SEEDS = (5000, 5001)
@@ -40,13 +42,24 @@ def test_name_and_seed_decide_the_episode(name):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_only_combination_asks_for_pairs_that_training_lacks(seed):
-    for name in ("seen", "relation", "sequence", "swap"):
+    for name in ("seen", "picture", "relation", "sequence", "swap"):
         episodes, task = drawn(name, seed)
         unseen = {item.name for item in held_out(task.objects)}
         assert not unseen & {name for episode in episodes for step in episode.steps for name in step}
     (episode,), task = drawn("combination", seed)
     pairs = {(item.category, item.colour) for item in task.objects if item.name in episode.target_names}
     assert len(pairs) == 1 and pairs <= HELD_OUT_PAIRS
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_picture_shows_its_target_large_and_in_the_middle(seed):
+    (episode,), task = drawn("picture", seed)
+    assert episode.instruction == "" and episode.picture_from is not None
+    view = Simulator(task.scene, SimConfig(), start=episode.picture_from).render(64, 48).model_index
+    numbers = [task.scene.model_names.index(name) for name in episode.target_names]
+    shown = np.isin(view, numbers)
+    assert shown.mean() >= 0.03 and shown[:, 16:48].sum() > 0.5 * shown.sum()
+    assert not task.is_near(episode.target_names, episode.start.x, episode.start.y, SUCCESS_RADIUS_M)
 
 
 def test_combination_takes_what_can_be_mistaken():

@@ -14,6 +14,7 @@ from mm_nav.learning.collect import CollectConfig, collect, collect_world, train
 from mm_nav.learning.frames import MAX_OBJECTS, RANGE_STRIDE
 from mm_nav.learning.phrases import PhraseBank
 from mm_nav.policy.config import PolicyConfig
+from mm_nav.resources import resource_path
 from mm_nav.runtime.policy import OnnxPolicy
 from mm_nav.sim.generator import generate_world
 from mm_nav.sim.objects import scene_objects
@@ -98,7 +99,9 @@ def test_train_export_run(data: Path, tmp_path: Path) -> None:
     """With a frozen backbone; `mm-nav train --smoke` goes the same way with one that is trained."""
     torch = pytest.importorskip("torch", reason="torch is not installed (make setup-train)")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed (make setup-train)")
+    from mm_nav.learning.closed_loop import compare_closed_loop
     from mm_nav.learning.export import PARITY_TOLERANCE, export_policy
+    from mm_nav.learning.torch_policy import TorchPolicy
     from mm_nav.learning.train import TrainConfig, load_policy, train
 
     torch.set_num_threads(2)
@@ -129,6 +132,11 @@ def test_train_export_run(data: Path, tmp_path: Path) -> None:
     assert shown.visible > 0.0 and shown.heatmap is not None
     blind = policy(simulator.observe(image=False), PolicyGoal("g", "the red chair"))
     assert blind.visible == 0.0 and blind.heatmap is None
+
+    both_drive = compare_closed_loop(tmp_path / "checkpoint.pt", model, 5000, 1, workers=1, time_limit_s=2.0)
+    assert both_drive["same_endings"] == 1.0 and both_drive["p_value"] == 1.0
+    with pytest.raises(ModelError, match="different networks"):
+        TorchPolicy(tmp_path / "checkpoint.pt", resource_path("models/tiny.onnx"))
 
     manifest = json.loads(model.with_suffix(".json").read_text())
     model.with_suffix(".json").write_text(json.dumps({**manifest, "preprocessing": "other"}))
