@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generate.add_argument(
         "--style",
         metavar="NAME",
-        help="room, apartment, office, cluttered, warehouse, maze or storeroom; default: one of the first four, drawn "
+        help="room, apartment, office, cluttered, warehouse, maze, storeroom or showroom; default: one of the first four, drawn "
         "from the seed",
     )
     generate.add_argument("--plain", action="store_true", help="flat colours, no textures (as in training)")

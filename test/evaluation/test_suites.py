@@ -132,7 +132,7 @@ def test_without_a_suite_the_episodes_are_what_they_were():
 def test_lost_suites_run_the_episodes_of_seen(name, lost, monkeypatch):
     seen = []
     result = run_seed(suite_config("seen", conditions=("oracle",), time_limit_s=0.2), 5000, ("oracle",))[0].result
-    monkeypatch.setattr(language, "run_episode", lambda e, t, p, c: seen.append((e, c)) or result)
+    monkeypatch.setattr(language, "run_episode", lambda e, t, p, c, *_: seen.append((e, c)) or result)
     run_seed(suite_config(name, conditions=("oracle",)), 5000, ("oracle",))
     ((episode, config),) = seen
     assert episode == drawn("seen", 5000)[0][0] and config.lost == lost

@@ -17,7 +17,8 @@ from mm_nav.sim.world import parse_world
 
 @pytest.fixture(scope="module")
 def policy() -> OnnxPolicy:
-    return OnnxPolicy(resource_path("models/tiny.onnx"), provider="cpu")
+    # Without memory: every view is judged alone, so the order of the tests does not matter.
+    return OnnxPolicy(resource_path("models/tiny.onnx"), provider="cpu", memory=False)
 
 
 def drum(name: str, y: float, colour: str) -> str:
@@ -57,9 +58,10 @@ def test_other_phrases_are_grounded_as_if_they_were_asked_alone(policy: OnnxPoli
     assert len(both.others) == 2 and not policy(observation, PolicyGoal("g", "the barrel")).others
     for phrase, grounding in zip(("the red barrel", "the blue barrel"), both.others, strict=True):
         alone = policy(observation, PolicyGoal("g", phrase))
-        np.testing.assert_array_equal(grounding.bearing_probs, alone.bearing_probs)
-        np.testing.assert_array_equal(grounding.bearing_ranges, alone.bearing_ranges)
-        assert grounding.visible == alone.visible
+        # Not bit for bit: matrices of another size are multiplied in another order.
+        np.testing.assert_allclose(grounding.bearing_probs, alone.bearing_probs, atol=1e-5)
+        np.testing.assert_allclose(grounding.bearing_ranges, alone.bearing_ranges, rtol=1e-4)
+        assert grounding.visible == pytest.approx(alone.visible, abs=1e-5)
 
 
 def test_a_manifest_says_what_its_model_knows(policy: OnnxPolicy) -> None:
