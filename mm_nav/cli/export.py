@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     require_writable(args.json)
     policy = load_policy(args.checkpoint)
     summary = _summary(args.checkpoint.with_name("training.json"))
-    difference = export_policy(policy, out, summary.get("train"), _metrics(summary))
+    difference = export_policy(policy, out, _training(summary), _metrics(summary))
     size = out.stat().st_size / 1e6
     print(f"{out}: {size:.1f} MB, differs from PyTorch by {difference:.1e} at most")
     result: dict[str, Any] = {"model": out, "size_mb": round(size, 3), "onnx_parity": difference}
@@ -73,6 +73,15 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(args.json, result)
     return 0
+
+
+def _training(summary: dict[str, Any]) -> dict[str, Any]:
+    """Return how it was trained; of folders and files their names, for a manifest travels to other machines."""
+    given = dict(summary.get("train") or {})
+    for name in ("data", "init"):
+        given[name] = Path(given[name]).name if given.get(name) else ""
+    given["more"] = [Path(folder).name for folder in given.get("more") or ()]
+    return {**given, "steps": summary.get("steps"), "seconds": summary.get("seconds")} if summary else {}
 
 
 def _metrics(summary: dict[str, Any]) -> dict[str, Any]:

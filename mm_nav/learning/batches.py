@@ -152,11 +152,11 @@ class BatchSampler:
             elif visible and slot % 2 == 0:
                 item = objects[visible[rng.integers(len(visible))]]
                 choices.append(self._choice(bank.describe(rng, item), objects))
-            elif visible and kind < 0.6:
+            elif visible and kind < 0.75:
                 # A near miss: something in view, with one attribute swapped.
                 item = objects[visible[rng.integers(len(visible))]]
                 choices.append(self._choice(bank.near_miss(rng, item), objects))
-            elif objects and kind < 0.85:
+            elif objects and kind < 0.9:
                 choices.append(self._choice(bank.describe(rng, objects[rng.integers(len(objects))]), objects))
             else:
                 choices.append(self._choice(bank.anything(rng), objects))

@@ -15,6 +15,14 @@ from mm_nav.sim.splits import is_held_out
 Drawn = tuple[str, str, str]
 # A fixed number of wordings per (category, colour) keeps the encoder's cache small; all come from the train split.
 WORDINGS = 40
+# Kinds that trained networks took for one another from nearby, on frames that they were not trained on.
+ALIKE = (
+    ("chair", "stool", "table", "bench", "lamp"),
+    ("sofa", "box", "bed", "cabinet", "pallet", "suitcase"),
+    ("bin", "barrel", "box", "cone", "suitcase"),
+    ("door", "shelf", "cabinet", "ladder"),
+)
+_ALIKE_SHARE = 0.7
 
 
 class PhraseBank:
@@ -41,10 +49,16 @@ class PhraseBank:
         return self.phrase(rng, category, colour)
 
     def near_miss(self, rng: np.random.Generator, item: dict[str, Any]) -> Drawn:
-        """Return a phrase that shares the category or the colour with `item`, and seldom fits it."""
+        """Return a phrase that shares the category or the colour with `item`, and seldom fits it.
+
+        Another category is mostly one that looks alike: only there is it hard to say no.
+        """
         if rng.random() < 0.5:
             return self.phrase(rng, item["category"], str(rng.choice(known_colours(item["category"]))))
         fitting = [name for name in ALL_CATEGORIES if item["colour"] in known_colours(name)]
+        alike = {name for group in ALIKE if item["category"] in group for name in group} - {item["category"]}
+        if rng.random() < _ALIKE_SHARE:
+            fitting = [name for name in fitting if name in alike] or fitting
         return self.phrase(rng, str(rng.choice(fitting)), item["colour"])
 
     def anything(self, rng: np.random.Generator) -> Drawn:
