@@ -119,9 +119,12 @@ def test_all_conditions_of_the_study_are_known():
     assert {"no_dagger", "expert", "classical"} <= set(ABLATIONS)
 
 
-def test_page_is_one_file_that_says_everything(tmp_path):
+def test_page_is_one_file_that_says_everything(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
+    manifest, config = ablation.load_manifest(default_model())
+    bare = dataclasses.replace(manifest, metrics={})
+    monkeypatch.setattr(ablation, "load_manifest", lambda path: (bare, config))
     runs = study(model=str(default_model()))
     comparisons, data = summary_of(runs)
     page = write_ablation_report(tmp_path, runs, comparisons, data)
