@@ -237,8 +237,9 @@ class Navigator:
         if step.kind == "pass" and left <= c.pass_distance_m and sight:
             return self._next_step(observation, f"passed {step.thing}")
         at_end = len(self.plan) > 0 and math.hypot(*(self.plan[-1] - (pose.x, pose.y))) < 0.15
-        near = c.stop_distance_m - (0.15 if found is self._leg.last_resort else 0.0)
-        if sight and (left <= near or (at_end and left <= c.reach_distance_m)):
+        # Where a last resort stands is known less exactly.
+        stop = c.stop_distance_m - (0.15 if found is self._leg.last_resort else 0.0)
+        if sight and (left <= stop or (at_end and left <= c.reach_distance_m)):
             verdict = confirm(
                 now, bearing, left, step.thing, found, self._run, self._leg, c, self.known.lost_camera(now)
             )
@@ -257,9 +258,7 @@ class Navigator:
             self._run.planned_for = target.point
             self._run.aim = target.point
             self.planner.update(self.grid, pose)
-            # Where a last resort stands is known less exactly.
-            nearer = 0.2 if found is self._leg.last_resort else 0.05
-            plan = self.planner.approach(target.point, c.stop_distance_m - nearer, self.grid)
+            plan = self.planner.approach(target.point, stop - 0.05, self.grid)
             if plan is None:
                 plan = self.planner.approach(target.point, c.reach_distance_m - 0.05, self.grid)
             if plan is None:

@@ -14,6 +14,7 @@ from mm_nav.cli.run_options import (
     add_run_options,
     check_run_options,
     check_runnable,
+    count_crashes,
     names,
     size,
     warn_of_seen_seeds,
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     language.add_argument(
         "--suite",
         metavar="NAME",
-        help="one suite: seen, combination, phrasing, relation, sequence, camera_lost, lidar_lost (default: by --kinds)",
+        help="one suite: seen, combination, phrasing, picture, relation, sequence, camera_lost, lidar_lost (default: by --kinds)",
     )
     language.add_argument(
         "--phrases",
@@ -167,7 +168,7 @@ def run(args: argparse.Namespace) -> int:
                 f"{summary['condition']} against {name}, paired on {summary['episodes']} episodes: "
                 f"p = {summary[f'p_value_{name}']:.2g}"
             )
-    crashes = sum(value for key, value in summary.items() if key in ("crashes", *(f"{c}_crashes" for c in conditions)))
+    crashes = count_crashes(records)
     if crashes:
         errors.print(
             f"warning: the stack crashed in {crashes} episodes, which count as failures; see {log or 'a --json run'}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +119,7 @@ def collect_world(seed: int, config: CollectConfig, policy: PolicyConfig) -> Wor
 def _poses(rng: np.random.Generator, expert: Expert, start: Pose2D, count: int) -> Iterator[Pose2D]:
     """Yield poses: some anywhere, some along the expert's paths, some facing an object from nearby."""
     truth = expert.truth
-    reachable = truth.traversable & np.isfinite(_reach(truth, start))
+    reachable = truth.traversable & np.isfinite(reach(truth, start))
     cells = np.argwhere(reachable)
     if len(cells) == 0 or not expert.objects:
         return
@@ -150,7 +151,8 @@ def _poses(rng: np.random.Generator, expert: Expert, start: Pose2D, count: int) 
             count -= 1
 
 
-def _reach(truth: GroundTruthMap, start: Pose2D) -> npt.NDArray[np.float32]:
+def reach(truth: GroundTruthMap, start: Pose2D) -> npt.NDArray[np.float32]:
+    """Return how far each cell (H, W) of a true map is from `start` on the way, metres; inf = out of reach."""
     target = np.zeros(truth.traversable.shape, bool)
     row, column = truth.world_to_cell((start.x, start.y))
     target[row, column] = True
@@ -174,11 +176,22 @@ def collect(
         (first, count, config, policy, str(directory.absolute()))
         for first, count in shard_jobs(config.first_seed, config.worlds, config.worlds_per_shard)
     ]
+    yield from run_shards(_collect_shard, directory, jobs, config.worlds, workers)
+
+
+def run_shards(
+    make: Callable[..., tuple[int, int]],
+    directory: Path,
+    jobs: Sequence[tuple[Any, ...]],
+    worlds: int,
+    workers: Workers | int | None,
+) -> Iterator[tuple[int, int]]:
+    """Yield (worlds done, worlds in all) as shards are finished. make: writes a job's shard, returns its first seed and worlds."""
     done = 0
-    for first, count in run_jobs(_collect_shard, jobs, workers):
+    for first, count in run_jobs(make, jobs, workers):
         require_shard(shard_path(directory, first))
         done += count
-        yield done, config.worlds
+        yield done, worlds
 
 
 def _collect_shard(

@@ -22,21 +22,27 @@ from mm_nav.errors import ConfigError
 from mm_nav.evaluation.conditions import phrase_targets, policy_factory
 from mm_nav.evaluation.episodes import EpisodeConfig, EpisodeContext, run_episode
 from mm_nav.geometry import Pose2D
-from mm_nav.learning.collect import CollectConfig, require_training_seeds, training_camera, training_world
+from mm_nav.learning.collect import (
+    CollectConfig,
+    reach,
+    require_training_seeds,
+    run_shards,
+    training_camera,
+    training_world,
+)
 from mm_nav.learning.frames import (
     ASKED,
     Frame,
     FrameMaker,
     WorldFrames,
     claim_folder,
-    require_shard,
     shard_jobs,
     shard_path,
     stack_frames,
     write_worlds,
 )
 from mm_nav.learning.visits import Reason, Visit, Watch, choose, mark_ending
-from mm_nav.parallel import Workers, run_jobs
+from mm_nav.parallel import Workers
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.runtime.manifest import file_sha256
 from mm_nav.runtime.policy import PolicySource
@@ -134,17 +140,7 @@ def dagger(
         (first, count, config, collect, policy, str(model.absolute()), str(directory.absolute()))
         for first, count in shard_jobs(config.first_seed, config.worlds, config.worlds_per_shard)
     ]
-    return _run(directory, config, jobs, workers)
-
-
-def _run(
-    directory: Path, config: DaggerConfig, jobs: list[tuple[Any, ...]], workers: Workers | int | None
-) -> Iterator[tuple[int, int]]:
-    done = 0
-    for first, count in run_jobs(_dagger_shard, jobs, workers):
-        require_shard(shard_path(directory, first))
-        done += count
-        yield done, config.worlds
+    return run_shards(_dagger_shard, directory, jobs, config.worlds, workers)
 
 
 def summarise_dagger(directory: Path) -> dict[str, Any]:
@@ -245,9 +241,7 @@ def _episode(task: TaskWorld, start: Pose2D, seed: int, rng: np.random.Generator
 def _other_start(rng: np.random.Generator, task: TaskWorld, start: Pose2D) -> Pose2D:
     """Return another place to start from, connected with the world's own."""
     truth = task.truth
-    target = np.zeros(truth.shape, bool)
-    target[tuple(truth.world_to_cell((start.x, start.y)))] = True
-    free = truth.traversable & np.isfinite(truth.distance_field(target)) & (truth.clearance > _START_CLEARANCE_M)
+    free = truth.traversable & np.isfinite(reach(truth, start)) & (truth.clearance > _START_CLEARANCE_M)
     cells = np.argwhere(free)
     if not len(cells):
         return start

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from mm_nav.command import Grounding, PolicyOutput
 from mm_nav.errors import ModelError
-from mm_nav.geometry import Pose2D
 from mm_nav.goal import PolicyGoal
 from mm_nav.language.encoder import TextEncoder
 from mm_nav.language.knowledge import Knowledge
@@ -58,6 +57,11 @@ class OnnxPolicy:
         names = tuple(item.name for item in self._session.get_inputs())
         if set(names) != set(INPUTS):
             raise ModelError(f"{self.path} reads {sorted(names)}, a policy reads {sorted(INPUTS)}: export it again")
+        # Nothing sensed, remembered or asked for, as one phrase; the one axis without a size is the phrases'.
+        self._nothing = {
+            item.name: np.zeros([size if isinstance(size, int) else 1 for size in item.shape], np.float32)
+            for item in self._session.get_inputs()
+        }
         self._preprocess = Preprocessor(self.config)
         self._encoder = TextEncoder(self.config.language_tokens)
         self._remembers, self._memory = memory, FrameMemory(self.config)
@@ -148,26 +152,8 @@ class OnnxPolicy:
         if goal.image is None or goal.phrase:
             return None
         if self._portrait is None or self._portrait[0] != goal.id:
-            c = self.config
-            empty = FrameMemory(c).recall(0, Pose2D())
-            words, known = self._encoder.encode("")
-            goals, goal_present = self._no_goal(1)
             image, geometry = self._preprocess.picture(goal.image)
-            ranges, valid = self._preprocess.scan(None)
-            out = self._run(
-                image=image,
-                image_present=np.ones((1, 1), np.float32),
-                rays=geometry.rays[None],
-                ranges=ranges,
-                ranges_valid=valid,
-                memory=empty[0],
-                memory_pose=empty[1],
-                memory_present=empty[2],
-                language=words[None],
-                language_mask=known[None],
-                pose=np.zeros((1, 3), np.float32),
-                goal=goals,
-                goal_present=goal_present,
-            )
-            self._portrait = goal.id, out["notes"][0, c.memory_tokens :].copy()
+            shown = {"image": image, "image_present": np.ones((1, 1), np.float32), "rays": geometry.rays[None]}
+            out = self._run(**{**self._nothing, **shown})
+            self._portrait = goal.id, out["notes"][0, self.config.memory_tokens :].copy()
         return self._portrait[1]
