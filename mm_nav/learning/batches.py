@@ -12,25 +12,27 @@ import numpy.typing as npt
 import torch
 
 from mm_nav.language.encoder import TextEncoder
-from mm_nav.learning.dataset import Floats, FrameDataset, recolour
-from mm_nav.learning.frames import MAX_OBJECTS, RANGE_STRIDE
+from mm_nav.learning.dataset import Floats, FrameDataset
+from mm_nav.learning.labels import (
+    COLOURS,
+    KINDS,
+    NUMBERS,
+    cell_ranges,
+    min_pixels,
+    mirror_rays,
+    pictures,
+    semantics,
+)
 from mm_nav.learning.phrases import PhraseBank
 from mm_nav.policy.backbones import Features
-from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.losses import PolicyTargets
 from mm_nav.policy.model import Links, PolicyInputs
-from mm_nav.sim.catalogue import COLOURS
-from mm_nav.sim.catalogue_extra import ALL_CATEGORIES
 
-# Fewer of the network's pixels than this share are not called visible, nor invisible: those pairs teach nothing.
-MIN_SHARE = 1 / 900
 ARRIVED_M = 0.9
 _SCATTER_M = 3.0  # of the frames that remember one another
 _GOAL_SHARE = 0.6  # of frames that are given a picture as a goal
 _GOAL_PIXELS = 0.06  # of a picture's middle that shows what it is the picture of
 _ASKED_SHARE = 0.7  # of the phrases that a driving policy was asked, those that are asked again
-_KINDS, _COLOURS = tuple(ALL_CATEGORIES), tuple(COLOURS)
-_NUMBERS = MAX_OBJECTS + 1  # of objects, and 0 for everything else
 
 
 class Batch(NamedTuple):
@@ -84,11 +86,12 @@ class BatchSampler:
         self._rng = np.random.default_rng([seed, 11, part[0]])
         self._bank = PhraseBank()
         c = dataset.config
+        self._min_pixels = min_pixels(c)
         self.group = c.memory_frames + 1
         self.batch = max(1, batch // self.group) * self.group
         rows = np.arange(c.image_height) // (c.image_height // c.grid_rows)
         columns = np.arange(c.image_width) // (c.image_width // c.grid_columns)
-        self._cell_of = (rows[:, None] * c.grid_columns + columns).astype(np.int64) * _NUMBERS
+        self._cell_of = (rows[:, None] * c.grid_columns + columns).astype(np.int64) * NUMBERS
 
     def epoch(self) -> Iterator[Batch]:
         """Yield batches over all frames once, in random order; a world's last few frames may be left out."""
@@ -134,7 +137,7 @@ class BatchSampler:
         objects = self.dataset.objects[self.dataset.arrays["world"][frame]]
         visible = [i for i in range(len(objects)) if counts[i + 1] >= self._min_pixels]
         asked = [
-            (_KINDS[kind] if kind >= 0 else "", _COLOURS[colour] if colour >= 0 else "")
+            (KINDS[kind] if kind >= 0 else "", COLOURS[colour] if colour >= 0 else "")
             for kind, colour in self.dataset.arrays["asked"][frame]
             if max(kind, colour) >= 0
         ]
@@ -168,7 +171,7 @@ class BatchSampler:
         middle = self.dataset.arrays["numbers"][frames][:, :, round(0.3 * c.image_width) : round(0.7 * c.image_width)]
         goals = []
         for f, frame in enumerate(frames):
-            counts = np.bincount(middle[f].ravel(), minlength=_NUMBERS)
+            counts = np.bincount(middle[f].ravel(), minlength=NUMBERS)
             number = 1 + int(counts[1:].argmax())
             if present[f] > 0 and counts[number] >= _GOAL_PIXELS * middle[f].size:
                 item = self.dataset.objects[self.dataset.arrays["world"][frame]][number - 1]
@@ -183,10 +186,6 @@ class BatchSampler:
             if (not colour or item["colour"] == colour) and (not category or item["category"] == category)
         )
         return Choice(phrase, found)
-
-    @property
-    def _min_pixels(self) -> float:
-        return MIN_SHARE * self.dataset.config.image_height * self.dataset.config.image_width
 
     # Batches
 
@@ -209,7 +208,7 @@ class BatchSampler:
         for f, frame in enumerate(frames):
             # Pixels of each object in each cell: every phrase's mask is a sum of these.
             shares = np.bincount((self._cell_of + numbers[f]).ravel(), minlength=self._cell_count)
-            shares = shares.reshape(-1, _NUMBERS)
+            shares = shares.reshape(-1, NUMBERS)
             counts = shares.sum(axis=0)
             group = f // self.group
             # Mostly a picture from the same world; one from another shows what is seldom here.
@@ -238,8 +237,8 @@ class BatchSampler:
                     nearest = min(reachable, key=lambda i: float(a["cost"][frame][i]))
                     waypoints[k] = a["paths"][frame][nearest]
                     has_path[k] = 1.0
-        kind, colour = self._semantics(frames, numbers)
-        log_range = _cell_ranges(a["planar"][frames], c)
+        kind, colour = semantics(self.dataset, frames)
+        log_range = cell_ranges(a["planar"][frames], c)
         rays = a["rays"][frames].copy()
         memory, memory_pose, memory_present = self._memory(frames)
         mirrored = np.zeros(len(frames), bool)
@@ -248,7 +247,7 @@ class BatchSampler:
             mirrored = np.repeat(rng.random(len(frames) // self.group) < 0.5, self.group)
             flip = np.flatnonzero(mirrored)
             pairs = (flip[:, None] * g + np.arange(g)).ravel()
-            rays[flip] = _mirror_rays(rays[flip], c)
+            rays[flip] = mirror_rays(rays[flip], c)
             ranges[flip], valid[flip] = ranges[flip, ::-1], valid[flip, ::-1]
             for labels in (log_range, kind, colour):
                 labels[flip] = labels[flip, :, ::-1]
@@ -256,7 +255,7 @@ class BatchSampler:
             waypoints[pairs, :, 1] *= -1
             pose[pairs, 2] *= -1
             memory_pose[flip, :, 1:] *= -1
-        image, frozen = self._pictures(frames, mirrored)
+        image, frozen = pictures(self.dataset, frames, mirrored, rng if self.augment else None)
         has_image = present[:, 0].copy()
         has_grounding *= np.repeat(has_image, g)
         kind[has_image == 0], colour[has_image == 0] = -1, -1
@@ -303,7 +302,7 @@ class BatchSampler:
 
     @property
     def _cell_count(self) -> int:
-        return self.dataset.config.grid_rows * self.dataset.config.grid_columns * _NUMBERS
+        return self.dataset.config.grid_rows * self.dataset.config.grid_columns * NUMBERS
 
     def _drop_out(self, present: Floats, ranges: Floats, valid: Floats) -> None:
         """Take away cameras and (parts of) LiDARs, in place: the network learns to do without, and is told."""
@@ -319,24 +318,6 @@ class BatchSampler:
                 behind = np.abs(np.arange(bins) - bins / 2) > rng.uniform(0.25, 0.4) * bins
                 ranges[f][behind], valid[f][behind] = 0.0, 0.0
 
-    def _pictures(
-        self, frames: npt.NDArray[np.int64], mirrored: npt.NDArray[np.bool_]
-    ) -> tuple[Floats, Features | None]:
-        image = self.dataset.arrays["image"][frames].transpose(0, 3, 1, 2).astype(np.float32) / 255.0
-        if self.augment:
-            image = recolour(image, self._rng)
-            image[mirrored] = image[mirrored, :, :, ::-1]
-        features = self.dataset.features
-        if not features:
-            return image, None
-        rows = torch.from_numpy(frames)
-        taken = [part[rows] for part in features[0]]
-        if mirrored.any():
-            flip = torch.from_numpy(np.flatnonzero(mirrored))
-            for mine, other in zip(taken, features[1], strict=True):
-                mine[flip] = other[rows[flip]]
-        return image, Features(*(part.float() for part in taken))
-
     def _words(self, phrases: list[str]) -> tuple[Floats, Floats]:
         """Return embeddings (N, L, 384) and mask (N, L), cut to the longest of the phrases."""
         encoded = [self._encoder.encode(phrase) for phrase in phrases]
@@ -344,40 +325,12 @@ class BatchSampler:
         longest = max(int(mask.sum(axis=1).max()), 1)
         return np.stack([e[0][:longest] for e in encoded]), mask[:, :longest]
 
-    def _semantics(
-        self, frames: npt.NDArray[np.int64], numbers: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return the kind and the colour of what stands at the middle of each grounding cell, (B, rows, columns) each."""
-        c = self.dataset.config
-        down, across = c.image_height // c.grid_rows, c.image_width // c.grid_columns
-        middle = numbers[:, down // 2 :: down, across // 2 :: across]
-        kind, colour = np.zeros(middle.shape, np.int64), np.full(middle.shape, -1, np.int64)
-        for f, frame in enumerate(frames):
-            objects = self.dataset.objects[self.dataset.arrays["world"][frame]]
-            kinds = np.array([0, *(1 + _KINDS.index(item["category"]) for item in objects)])
-            colours = np.array([-1, *(_COLOURS.index(item["colour"]) if item["colour"] else -1 for item in objects)])
-            kind[f], colour[f] = kinds[middle[f]], colours[middle[f]]
-        return kind, colour
-
     def _pose_of(self, frame: np.int64, index: int) -> Floats:
         item = self.dataset.objects[self.dataset.arrays["world"][frame]][index]
         x, y, yaw = self.dataset.arrays["pose"][frame]
         dx, dy = item["center"][0] - x, item["center"][1] - y
         cos, sin = np.cos(yaw), np.sin(yaw)
         return np.array([1.0, cos * dx + sin * dy, -sin * dx + cos * dy], np.float32)
-
-
-def _cell_ranges(planar: npt.NDArray[np.float16], c: PolicyConfig) -> Floats:
-    """Return the log of the nearest distance (m) in each grounding cell (B, rows, columns)."""
-    down, across = c.image_height // c.grid_rows, c.image_width // c.grid_columns
-    blocks = planar.reshape(len(planar), c.grid_rows, down // RANGE_STRIDE, c.grid_columns, across // RANGE_STRIDE)
-    return np.asarray(np.log(np.clip(blocks.min(axis=(2, 4)).astype(np.float32), 0.1, 30.0)), np.float32)
-
-
-def _mirror_rays(rays: Floats, c: PolicyConfig) -> Floats:
-    grid = rays.reshape(len(rays), c.token_rows, c.token_columns, 3)[:, :, ::-1].copy()
-    grid[..., 1] *= -1
-    return grid.reshape(rays.shape)
 
 
 def channels_last(batch: Batch) -> PolicyInputs:

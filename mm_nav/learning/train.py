@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from mm_nav.errors import ConfigError
 from mm_nav.language.encoder import TextEncoder
 from mm_nav.learning.batches import BatchSampler, channels_last
 from mm_nav.learning.dataset import FrameDataset, Progress, find_shards
+from mm_nav.learning.looking import Looking, LookSampler
 from mm_nav.learning.validation import validate
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.losses import policy_losses
@@ -29,6 +30,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # More than all wordings of the phrase bank: encoding one costs as much as training on three pairs.
 TRAINING_PHRASES = 30_000
+_REPORT_STEPS = 20
+_SAVE_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,10 @@ class TrainConfig:
 
     data: folder written by `mm-nav collect`; more: further ones, of `mm-nav dagger`. batch: frames; phrases: per frame.
     minutes: wall-clock budget, 0 = none; the learning rate falls to zero over epochs or minutes, whichever ends first.
-    validation_shards: the last shards of `data` are not trained on. init: checkpoint of another run whose weights are taken
-    over as far as they fit ("" = none): a size with a backbone begins as the one without. seed: of weights and batches.
+    look_share: of the run, its first part, in which the camera alone learns what stands where, without words and paths;
+    look_batch: frames then. validation_shards: the last shards of `data` are not trained on. init: checkpoint of another
+    run whose weights are taken over as far as they fit ("" = none): a size with a backbone begins as the one without. seed:
+    of weights and batches.
     """
 
     data: str = "data/frames"
@@ -50,6 +55,8 @@ class TrainConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     warmup_steps: int = 200
+    look_share: float = 0.0
+    look_batch: int = 16
     validation_shards: int = 1
     init: str = ""
     seed: int = 0
@@ -57,13 +64,16 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 1 or self.phrases < 1 or self.validation_shards < 1:
             raise ConfigError("epochs, batch, phrases and validation_shards must be at least 1")
+        if not 0.0 <= self.look_share < 1.0 or self.look_batch < 1:
+            raise ConfigError("look_share must be from 0 to below 1, and look_batch at least 1")
 
 
 @dataclass
 class TrainState:
-    """What a checkpoint holds beside the tensors."""
+    """What a checkpoint holds beside the tensors. look_steps: of the steps, those that only looked."""
 
     step: int = 0
+    look_steps: int = 0
     epoch: int = 0
     seconds: float = 0.0
 
@@ -96,68 +106,46 @@ def train(
         take_over(model, load_policy(Path(config.init)))
     if model.camera.backbone is not None:
         data.cache_features(model.camera.backbone, np.random.default_rng([config.seed, 12]), prepared)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    decayed = [p for p in trained if p.ndim > 1]
-    others = [p for p in trained if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-        betas=(0.9, 0.98),
-    )
-    state = TrainState()
-    checkpoint = out / "checkpoint.pt"
-    if resume and checkpoint.exists():
-        state = _load(checkpoint, model, optimizer)
+    trainer = _Trainer(config, model, out / "checkpoint.pt", len(data) // config.batch, report if rank == 0 else None)
+    if resume:
+        trainer.resume()
     # A resumed run goes on with other batches than those it has seen.
-    seed = config.seed + 1000 * state.step
-    sampler = BatchSampler(data, encoder, config.batch, config.phrases, seed, part=(rank, world))
+    seed, part = config.seed + 1000 * trainer.state.step, (rank, world)
+    if rank == 0:
+        trainer.writer = _tensorboard(out)
+    if trainer.progress() < config.look_share:
+        looking: torch.nn.Module = Looking(model)
+        if world > 1:
+            looking = DistributedDataParallel(looking, find_unused_parameters=True)
+        for look in LookSampler(data, config.look_batch, seed, part).looks():
+            progress = _agreed(trainer.progress(), world)
+            if progress >= config.look_share:
+                break
+            trainer.step(looking(look), trainer.state.step, progress / config.look_share)
+            trainer.state.look_steps = trainer.state.step
+    sampler = BatchSampler(data, encoder, config.batch, config.phrases, seed, part=part)
     together = DistributedDataParallel(model) if world > 1 else model
-    writer = _tensorboard(out) if rank == 0 else None
-    kinds = policy_config.semantic_classes[0]
-    steps_per_epoch = len(data) // config.batch
-    started = last_saved = time.monotonic() - state.seconds
-    running: dict[str, float] = defaultdict(float)
-    while state.epoch < config.epochs:
+    kinds, state, progress = policy_config.semantic_classes[0], trainer.state, 0.0
+    while state.epoch < config.epochs and progress < 1.0:
         for batch in sampler.epoch():
-            progress = _agreed(_progress(config, state, steps_per_epoch), world)
+            progress = _agreed(trainer.progress(), world)
             if progress >= 1.0:
                 break
-            rate = config.learning_rate * min(1.0, (state.step + 1) / config.warmup_steps)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * 0.5 * (1.0 + math.cos(math.pi * progress)) + 1e-6
             losses = policy_losses(together(channels_last(batch), batch.frozen, batch.links), batch.targets, kinds)
-            optimizer.zero_grad(set_to_none=True)
-            losses["total"].backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            state.step += 1
-            state.seconds = time.monotonic() - started
-            for name, value in losses.items():
-                running[name] += float(value.detach()) / 20
-            if state.step % 20 == 0:
-                if report is not None and rank == 0:
-                    report(state, steps_per_epoch, dict(running))
-                for name, value in running.items():
-                    if writer is not None:
-                        writer.add_scalar(f"train/{name}", value, state.step)
-                running.clear()
-            if rank == 0 and time.monotonic() - last_saved > 300:
-                _save(checkpoint, model, optimizer, state, policy_config)
-                last_saved = time.monotonic()
-        if _agreed(_progress(config, state, steps_per_epoch), world) >= 1.0:
-            break
-        state.epoch += 1
-        if rank == 0:
-            _save(checkpoint, model, optimizer, state, policy_config)
+            done = (progress - config.look_share) / (1.0 - config.look_share)
+            trainer.step(losses, state.step - state.look_steps, done)
+        else:
+            state.epoch += 1
+        trainer.save()
     if rank > 0:
         return {}
     found = validate(model, kept_back, config.batch, config.phrases, encoder)
     metrics, model.temperatures = found.metrics, found.temperatures
-    _save(checkpoint, model, optimizer, state, policy_config)
-    if writer is not None:
+    trainer.save()
+    if trainer.writer is not None:
         for name, number in metrics.items():
-            writer.add_scalar(f"validation/{name}", number, state.step)
-        writer.close()
+            trainer.writer.add_scalar(f"validation/{name}", number, state.step)
+        trainer.writer.close()
     summary = {
         "train": asdict(config),
         "metrics": metrics,
@@ -167,6 +155,89 @@ def train(
     }
     (out / "training.json").write_text(json.dumps(summary, indent=2) + "\n")
     return metrics
+
+
+class _Trainer:
+    """Optimizer, schedule, log and checkpoint. report, writer: None = silent (all processes but the first are)."""
+
+    def __init__(
+        self, config: TrainConfig, model: CrossModalPolicy, path: Path, steps_per_epoch: int, report: Report | None
+    ) -> None:
+        self.state, self.writer = TrainState(), None
+        self._config, self._model, self._path = config, model, path
+        self._steps_per_epoch, self._report = steps_per_epoch, report
+        trained = [p for p in model.parameters() if p.requires_grad]
+        decayed = [p for p in trained if p.ndim > 1]
+        others = [p for p in trained if p.ndim <= 1]
+        self._optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=config.learning_rate,
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+        self._running: dict[str, float] = defaultdict(float)
+        self._started = self._saved = time.monotonic()
+
+    def resume(self) -> None:
+        """Take up the checkpoint, if there is one."""
+        if self._path.exists():
+            saved = torch.load(self._path, weights_only=True)
+            self._model.load_state_dict(saved["model"])
+            self._optimizer.load_state_dict(saved["optimizer"])
+            self.state = TrainState(**saved["state"])
+            self._started = time.monotonic() - self.state.seconds
+
+    def progress(self) -> float:
+        """Return the share of the run that is done: of its steps, or of its minutes."""
+        config, state = self._config, self.state
+        by_steps = state.step / max(1, config.epochs * self._steps_per_epoch)
+        return max(by_steps, state.seconds / 60.0 / config.minutes) if config.minutes > 0 else by_steps
+
+    def step(self, losses: dict[str, Tensor], steps: int, done: float) -> None:
+        """Learn from losses["total"]. steps, done: of this part of the run, and its share that is done; the learning rate
+        follows from both."""
+        config, state = self._config, self.state
+        rate = config.learning_rate * min(1.0, (steps + 1) / config.warmup_steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * 0.5 * (1.0 + math.cos(math.pi * done)) + 1e-6
+        self._optimizer.zero_grad(set_to_none=True)
+        losses["total"].backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+        self._optimizer.step()
+        state.step += 1
+        state.seconds = time.monotonic() - self._started
+        for name, value in losses.items():
+            self._running[name] += float(value.detach()) / _REPORT_STEPS
+        if state.step % _REPORT_STEPS == 0:
+            self._log()
+        if time.monotonic() - self._saved > _SAVE_S:
+            self.save()
+
+    def _log(self) -> None:
+        if self._report is not None:
+            self._report(self.state, self._steps_per_epoch, dict(self._running))
+        if self.writer is not None:
+            for name, value in self._running.items():
+                self.writer.add_scalar(f"train/{name}", value, self.state.step)
+        self._running.clear()
+
+    def save(self) -> None:
+        """Write the checkpoint, as a whole or not at all; only the first process does."""
+        self._saved = time.monotonic()
+        if distributed.is_initialized() and distributed.get_rank() > 0:
+            return
+        part = self._path.with_suffix(".part")
+        torch.save(
+            {
+                "model": self._model.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+                "state": asdict(self.state),
+                "policy": self._model.config.to_dict(),
+                "temperatures": list(self._model.temperatures),
+            },
+            part,
+        )
+        part.replace(self._path)
 
 
 def _split_shards(config: TrainConfig) -> tuple[list[Path], list[Path]]:
@@ -228,35 +299,6 @@ def _agreed(progress: float, world: int) -> float:
     value = torch.tensor(progress, dtype=torch.float64)
     distributed.all_reduce(value, distributed.ReduceOp.MAX)
     return float(value)
-
-
-def _progress(config: TrainConfig, state: TrainState, steps_per_epoch: int) -> float:
-    by_steps = state.step / max(1, config.epochs * steps_per_epoch)
-    return max(by_steps, state.seconds / 60.0 / config.minutes) if config.minutes > 0 else by_steps
-
-
-def _save(
-    path: Path, model: CrossModalPolicy, optimizer: torch.optim.Optimizer, state: TrainState, config: PolicyConfig
-) -> None:
-    part = path.with_suffix(".part")
-    torch.save(
-        {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "state": asdict(state),
-            "policy": config.to_dict(),
-            "temperatures": list(model.temperatures),
-        },
-        part,
-    )
-    part.replace(path)
-
-
-def _load(path: Path, model: CrossModalPolicy, optimizer: torch.optim.Optimizer) -> TrainState:
-    saved = torch.load(path, weights_only=True)
-    model.load_state_dict(saved["model"])
-    optimizer.load_state_dict(saved["optimizer"])
-    return TrainState(**saved["state"])
 
 
 def _tensorboard(out: Path) -> torch.utils.tensorboard.SummaryWriter | None:

@@ -35,6 +35,7 @@ class PolicyTargets(NamedTuple):
 
 # Most cells show walls and floor.
 BACKGROUND_WEIGHT = 0.15
+SEMANTIC_WEIGHT, RANGE_WEIGHT = 2.0, 2.0
 
 
 def semantic_loss(semantic: Tensor, kind: Tensor, colour: Tensor, kinds: int) -> Tensor:
@@ -45,6 +46,14 @@ def semantic_loss(semantic: Tensor, kind: Tensor, colour: Tensor, kinds: int) ->
     of_kind = F.cross_entropy(flat[:, :kinds], kind.flatten(), weight=weight, ignore_index=-1)
     of_colour = F.cross_entropy(flat[:, kinds:], colour.flatten(), ignore_index=-1)
     return torch.nan_to_num(of_kind) + torch.nan_to_num(of_colour)
+
+
+def range_loss(log_range: Tensor, true: Tensor, kind: Tensor, has_image: Tensor) -> Tensor:
+    """Return the loss of the cells' distances: things that can be named count most; walls and floor teach what distances
+    look like. All (B, rows, columns) but has_image (B,)."""
+    weight = has_image[:, None, None] * (0.2 + 0.8 * (kind > 0).float())
+    distance = F.smooth_l1_loss(log_range, true, reduction="none", beta=0.1)
+    return (distance * weight).sum() / weight.sum().clamp_min(1.0)
 
 
 def policy_losses(logits: PolicyLogits, targets: PolicyTargets, kinds: int = 20) -> dict[str, Tensor]:
@@ -60,10 +69,7 @@ def policy_losses(logits: PolicyLogits, targets: PolicyTargets, kinds: int = 20)
     mass = on / on.sum(1, keepdim=True).clamp_min(1e-6)
     where = -(mass * F.log_softmax(flat, dim=1)).sum(1)
     where = (where * positive).sum() / positive.sum().clamp_min(1.0)
-    # Things that can be named count most; walls and floor teach what distances look like.
-    named = targets.has_image[:, None, None] * (0.2 + 0.8 * (targets.kind > 0).float())
-    distance = F.smooth_l1_loss(logits.log_range, targets.log_range, reduction="none", beta=0.1)
-    distance = (distance * named).sum() / named.sum().clamp_min(1.0)
+    distance = range_loss(logits.log_range, targets.log_range, targets.kind, targets.has_image)
     visible = F.binary_cross_entropy_with_logits(logits.visible, targets.visible, reduction="none")
     arrived = F.binary_cross_entropy_with_logits(logits.arrived, targets.arrived, reduction="none")
     visible = (visible * grounded).sum() / grounded.sum().clamp_min(1.0)
@@ -76,10 +82,10 @@ def policy_losses(logits: PolicyLogits, targets: PolicyTargets, kinds: int = 20)
     choice = (F.cross_entropy(logits.waypoint, best, reduction="none") * targets.has_path).sum() / paths
     semantic = semantic_loss(logits.semantic, targets.kind, targets.colour, kinds)
     total = (
-        2.0 * semantic
+        SEMANTIC_WEIGHT * semantic
         + 20.0 * dense
         + 0.5 * where
-        + 2.0 * distance
+        + RANGE_WEIGHT * distance
         + 1.0 * visible
         + 0.3 * arrived
         + 1.0 * path

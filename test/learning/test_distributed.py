@@ -29,7 +29,7 @@ def test_two_processes_share_batches_and_take_the_same_steps(tmp_path: Path) -> 
     data, out = tmp_path / "data", tmp_path / "out"
     policy = PolicyConfig.from_dict(dict(SMALL))
     list(collect(data, CollectConfig(worlds=4, frames=16, worlds_per_shard=2), policy, workers=1))
-    train = {"data": str(data), "epochs": 4, "batch": 8, "phrases": 2, "warmup_steps": 2, "validation_shards": 1}
+    train = {"data": str(data), "epochs": 4, "batch": 8, "phrases": 2, "warmup_steps": 2, "look_share": 0.25}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump({"collect": {}, "train": train, "policy": SMALL}))
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1",
@@ -41,5 +41,5 @@ def test_two_processes_share_batches_and_take_the_same_steps(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     state = torch.load(out / "checkpoint.pt", weights_only=True)["state"]
     frames = 32  # of the one shard that is not for validation
-    assert state["step"] == 4 * (frames // 8)
+    assert state["step"] == 4 * (frames // 8) and state["look_steps"] == 4
     assert json.loads((tmp_path / "m.json").read_text())["total"] > 0
