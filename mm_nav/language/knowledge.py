@@ -18,6 +18,7 @@ from mm_nav.language.vocabulary import (
     MATERIALS,
     OTHER_ADJECTIVES,
     OTHER_THINGS,
+    RIVALS,
     ROOMS,
     SIZES,
     category_words,
@@ -84,15 +85,24 @@ class Knowledge:
 
     def canonical(self, phrase: str) -> str:
         """Return the phrase with the category's plain word for one that no network is taught ("wastebin" -> bin)."""
-        words = _head_words(phrase)
-        for noun in _nouns(words):
+        noun, category = self._named(phrase)
+        if not category or noun in CATEGORIES.get(category, ()) or noun not in self._category_of:
+            return phrase
+        return _with_noun(phrase, noun, category)
+
+    def rivals(self, phrase: str) -> tuple[str, ...]:
+        """Return the phrase with the names of things that are easily taken for it in its place; () where it names none."""
+        noun, category = self._named(phrase)
+        known = (name for name in RIVALS.get(category, ()) if name in self.categories)
+        return tuple(_with_noun(phrase, noun, name) for name in known)
+
+    def _named(self, phrase: str) -> tuple[str, str]:
+        """Return the noun of a phrase and its category; "" where it has none."""
+        for noun in _nouns(_head_words(phrase)):
             category = self._category_of.get(noun) or self._category_of.get(singular(noun))
-            if category is None:
-                continue
-            if noun in CATEGORIES.get(category, ()) or noun not in self._category_of:
-                return phrase
-            return re.sub(rf"\b{re.escape(noun)}\b", category, phrase, count=1, flags=re.IGNORECASE)
-        return phrase
+            if category is not None:
+                return noun, category
+        return "", ""
 
     def refusal(self, noun: str) -> str:
         """Return the message for a noun that is not known: it names the word and what would be understood."""
@@ -121,6 +131,10 @@ def _head_words(phrase: str) -> list[str]:
         text = shorter
     text = _HEAD_END.sub("", text)
     return re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text.lower())
+
+
+def _with_noun(phrase: str, noun: str, other: str) -> str:
+    return re.sub(rf"\b{re.escape(noun)}\b", other, phrase, count=1, flags=re.IGNORECASE)
 
 
 def _nouns(words: list[str]) -> list[str]:

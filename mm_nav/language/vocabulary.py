@@ -79,6 +79,28 @@ FURTHER_WORDS: Mapping[str, tuple[str, ...]] = {
     "ball": ("football", "soccer ball", "basketball", "beach ball", "sphere", "exercise ball", "gym ball"),
     "bench": ("park bench", "pew", "wooden bench", "settle"),
 }  # fmt: skip
+# What each thing is most easily taken for, likeliest first (measured with trained networks; see docs/training.md).
+RIVALS: Mapping[str, tuple[str, ...]] = {
+    "chair": ("stool", "table", "bench", "lamp"),
+    "stool": ("chair", "table", "lamp", "bench"),
+    "table": ("chair", "stool", "bench", "shelf"),
+    "bench": ("table", "chair", "box", "stool"),
+    "sofa": ("box", "bed", "pallet", "cabinet"),
+    "box": ("sofa", "pallet", "bin", "cabinet"),
+    "bed": ("sofa", "pallet", "table", "box"),
+    "pallet": ("bed", "box", "sofa", "shelf"),
+    "bin": ("suitcase", "box", "barrel", "cabinet"),
+    "barrel": ("cabinet", "bin", "suitcase", "box"),
+    "suitcase": ("barrel", "bin", "box", "cabinet"),
+    "cabinet": ("box", "barrel", "shelf", "bin"),
+    "shelf": ("door", "cabinet", "ladder", "table"),
+    "door": ("shelf", "cabinet", "box", "ladder"),
+    "ladder": ("shelf", "chair", "table", "door"),
+    "lamp": ("stool", "chair", "plant", "cone"),
+    "plant": ("lamp", "cone", "stool", "bin"),
+    "cone": ("bin", "plant", "ball", "barrel"),
+    "ball": ("box", "bin", "cone", "barrel"),
+}
 COLOURS: Mapping[str, tuple[str, ...]] = {
     "red": ("red", "crimson", "scarlet", "reddish", "ruby", "maroon", "vermilion"),
     "orange": ("orange", "orangey", "tangerine", "amber"),

@@ -16,6 +16,7 @@ from mm_nav.language.encoder import TextEncoder
 from mm_nav.language.knowledge import Knowledge
 from mm_nav.observation import Observation
 from mm_nav.resources import resource_path
+from mm_nav.runtime.contrast import contrast
 from mm_nav.runtime.manifest import load_manifest
 from mm_nav.runtime.memory import FrameMemory
 from mm_nav.runtime.preprocess import Preprocessor
@@ -40,16 +41,22 @@ def default_model() -> Path:
 class OnnxPolicy:
     """Callable PolicySource on an exported model. Remembers the last few places of a goal (see `runtime.memory`).
 
-    provider: "auto", "tensorrt", "cuda" or "cpu". memory: False = every frame is looked at as if it were the first. Raises
-    ModelError when the model or its manifest is missing, broken or made for other inputs, ConfigError for an unknown
-    provider.
+    provider: "auto", "tensorrt", "cuda" or "cpu". memory: False = every frame is looked at as if it were the first. rivals:
+    also ask for what the named thing is easily taken for, and believe it the less the more that is seen in its place (see
+    `runtime.contrast`). Raises ModelError when the model or its manifest is missing, broken or made for other inputs,
+    ConfigError for an unknown provider.
     """
 
     # Goals that are only a picture are understood.
     image_goals = True
 
     def __init__(
-        self, model: Path | None = None, provider: str = "auto", threads: int = 1, memory: bool = True
+        self,
+        model: Path | None = None,
+        provider: str = "auto",
+        threads: int = 1,
+        memory: bool = True,
+        rivals: bool = True,
     ) -> None:
         self.path = model or default_model()
         self.manifest, self.config = load_manifest(self.path)
@@ -67,12 +74,13 @@ class OnnxPolicy:
         self._remembers, self._memory = memory, FrameMemory(self.config)
         self._goal_id = ""
         self._portrait: tuple[str, npt.NDArray[np.float32]] | None = None
+        self._asks_rivals = rivals
         # What the model can name; the encoder is shared, since a goal's words are looked at only once.
         self.knowledge = Knowledge(self.manifest.categories, lambda: self._encoder)
 
     def prepare(self, goal: PolicyGoal) -> None:
         """Encode the goal's phrases now, so that the first step does not pay for it."""
-        for phrase in (goal.phrase, *goal.others):
+        for phrase in (goal.phrase, *goal.others, *self._rivals_of(goal)):
             self._encoder.encode(phrase)
 
     def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput:
@@ -84,7 +92,8 @@ class OnnxPolicy:
         image, present, geometry = self._preprocess.image(observation.image)
         ranges, valid = self._preprocess.scan(observation.scan)
         memory, memory_pose, memory_present = self._memory.recall(observation.stamp_ns, pose)
-        words = [self._encoder.encode(phrase) for phrase in (goal.phrase, *goal.others)]
+        rivals = self._rivals_of(goal)
+        words = [self._encoder.encode(phrase) for phrase in (goal.phrase, *rivals, *goal.others)]
         mask = np.stack([known for _, known in words])
         goals, goal_present = self._no_goal(len(words))
         if portrait is not None:
@@ -112,15 +121,16 @@ class OnnxPolicy:
         visible = np.where(asked, out["visible"], 0.0)
         others = tuple(
             Grounding(geometry.column_bearings, out["bearing_probs"][k], out["bearing_ranges"][k], float(visible[k]))
-            for k in range(1, len(words))
+            for k in range(1 + len(rivals), len(words))
         )
+        among = slice(0, 1 + len(rivals))
         return PolicyOutput(
             stamp_ns=observation.stamp_ns,
             goal_id=goal.id,
             bearings=geometry.column_bearings,
             bearing_probs=out["bearing_probs"][0],
             bearing_ranges=out["bearing_ranges"][0],
-            visible=float(visible[0]),
+            visible=contrast(visible[among], out["bearing_probs"][among]) if visible[0] > 0.0 else 0.0,
             arrived=float(out["arrived"][0]) if asked[0] else 0.0,
             waypoints=out["waypoints"][0],
             waypoint_probs=out["waypoint_probs"][0],
@@ -128,6 +138,12 @@ class OnnxPolicy:
             inference_ms=1e3 * (time.perf_counter() - started),
             others=others,
         )
+
+    def _rivals_of(self, goal: PolicyGoal) -> tuple[str, ...]:
+        """Return what the goal's thing is easily taken for, but for what the goal names itself."""
+        if not self._asks_rivals:
+            return ()
+        return tuple(phrase for phrase in self.knowledge.rivals(goal.phrase) if phrase not in goal.others)
 
     def _run(self, **feed: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         return {name: np.asarray(value) for name, value in zip(OUTPUTS, self._outputs(feed), strict=True)}

@@ -4,7 +4,7 @@ import pytest
 
 from mm_nav.language import parse_instruction, parse_reference
 from mm_nav.language.knowledge import Knowledge
-from mm_nav.language.vocabulary import CATEGORIES, COLOURS
+from mm_nav.language.vocabulary import CATEGORIES, COLOURS, RIVALS
 from mm_nav.sim.vocabulary import CATEGORY_WORDS, COLOUR_WORDS
 
 # Names of things of the catalogue that are on no list, and nouns of anything else.
@@ -71,3 +71,15 @@ def test_untaught_words_are_put_in_taught_ones(knowledge: Knowledge) -> None:
     assert knowledge.canonical("the red armchair") == "the red chair"
     assert knowledge.canonical("the wastebin by") == "the bin by"
     assert knowledge.canonical("the couch") == "the couch" and knowledge.canonical("the quark") == "the quark"
+
+
+def test_rivals_are_what_a_thing_is_taken_for(knowledge: Knowledge) -> None:
+    assert knowledge.rivals("the red chair")[:2] == ("the red stool", "the red table")
+    assert knowledge.rivals("Trash can")[0] == "suitcase"
+    assert knowledge.rivals("something red") == () == knowledge.rivals("the kitchen")
+    assert set(RIVALS) == set(CATEGORIES)
+    assert all(name not in rivals and set(rivals) <= set(CATEGORIES) for name, rivals in RIVALS.items())
+
+
+def test_only_known_things_are_rivals() -> None:
+    assert Knowledge(("chair", "table")).rivals("the blue chair") == ("the blue table",)

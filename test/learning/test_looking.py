@@ -52,7 +52,9 @@ def test_frames_that_show_more_are_drawn_more_often(data: Path) -> None:
     dataset.arrays["numbers"] = dataset.arrays["numbers"].copy()
     dataset.arrays["numbers"][::2] = 0
     looks = iter(LookSampler(dataset, 48, seed=1).looks())
-    empty = np.mean([float(((look.kind > 0).sum((1, 2)) == 0).float().mean()) for look, _ in zip(looks, range(4), strict=False)])
+    empty = np.mean(
+        [float(((look.kind > 0).sum((1, 2)) == 0).float().mean()) for look, _ in zip(looks, range(4), strict=False)]
+    )
     assert empty < 0.3
 
 

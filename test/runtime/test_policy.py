@@ -50,7 +50,8 @@ def test_words_decide_which_of_two_things_is_meant(policy: OnnxPolicy) -> None:
     assert bearing("the red barrel") > 0.15 and bearing("the blue barrel") < -0.15
 
 
-def test_other_phrases_are_grounded_as_if_they_were_asked_alone(policy: OnnxPolicy) -> None:
+def test_other_phrases_are_grounded_as_if_they_were_asked_alone() -> None:
+    policy = OnnxPolicy(resource_path("models/tiny.onnx"), provider="cpu", memory=False, rivals=False)
     things = drum("red_barrel_1", 0.9, "0.75 0.09 0.09") + drum("blue_barrel_1", -0.9, "0.1 0.25 0.7")
     world = parse_world(f'<sdf version="1.9"><world name="w">{things}</world></sdf>')
     observation = Simulator(world, SimConfig(camera=CameraConfig()), start=Pose2D()).observe()
@@ -82,3 +83,20 @@ def test_column_bearings_are_those_of_the_camera(policy: OnnxPolicy) -> None:
 def test_a_missing_model_is_refused() -> None:
     with pytest.raises(ModelError, match="does not exist"):
         OnnxPolicy(resource_path("models") / "none.onnx")
+
+
+def test_rivals_make_the_wrong_name_less_believed_than_the_right_one() -> None:
+    path = resource_path("models/tiny.onnx")
+    alone, among = (OnnxPolicy(path, provider="cpu", memory=False, rivals=rivals) for rivals in (False, True))
+    world = parse_world(
+        f'<sdf version="1.9"><world name="w">{drum("red_barrel_1", 0.0, "0.75 0.09 0.09")}</world></sdf>'
+    )
+    observation = Simulator(world, SimConfig(camera=CameraConfig()), start=Pose2D()).observe()
+
+    def kept(phrase: str) -> float:
+        plain, contrasted = (each(observation, PolicyGoal("g", phrase)) for each in (alone, among))
+        np.testing.assert_allclose(plain.bearing_probs, contrasted.bearing_probs, atol=1e-5)
+        assert contrasted.visible <= plain.visible + 1e-6 and not contrasted.others
+        return contrasted.visible / plain.visible
+
+    assert kept("the red barrel") > kept("the red suitcase")
