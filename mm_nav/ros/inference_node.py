@@ -35,6 +35,7 @@ class InferenceNode(StackNode):
         ParameterSpec("model", "", "ONNX model with its manifest beside it; empty = the one that comes with mm_nav"),
         ParameterSpec("provider", "auto", "ONNX Runtime provider", choices=("auto", "tensorrt", "cuda", "cpu")),
         ParameterSpec("threads", 1, "threads of the network", 1, 64),
+        ParameterSpec("rivals", True, "whether things that look like the named one are asked about too"),
         ParameterSpec("image_timeout", 0.5, "a camera silent for longer is lost, s", 0.05, 10.0),
         ParameterSpec("image_wait", 0.1, "how long a scan waits for its picture, s of message time", 0.0, 1.0),
     )
@@ -46,7 +47,10 @@ class InferenceNode(StackNode):
         """Load the network and subscribe."""
         model = str(self.value("model"))
         self._policy = OnnxPolicy(
-            Path(model) if model else default_model(), str(self.value("provider")), int(self.value("threads"))
+            Path(model) if model else default_model(),
+            str(self.value("provider")),
+            int(self.value("threads")),
+            rivals=bool(self.value("rivals")),
         )
         # The first call of a session is slow; let it not be the first step of a drive.
         self._policy.prepare(PolicyGoal("warm-up", "the red barrel"))

@@ -35,7 +35,7 @@ OUTPUTS = ("bearing_probs", "bearing_ranges", "heatmap", "visible", "arrived", "
 
 def default_model() -> Path:
     """Return the path of the model that is committed with the stack."""
-    return resource_path("models/small.onnx")
+    return resource_path("models/tiny.onnx")
 
 
 class OnnxPolicy:
