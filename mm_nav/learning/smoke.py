@@ -35,9 +35,9 @@ def smoke(
 ) -> dict[str, Any]:
     """Do it all in `out`, which keeps smoke.onnx and checkpoint.pt; return flat plain values.
 
-    The settings are the given ones but for the amounts: worlds, frames, steps, batch. The network is the given one. say: hears
-    what is done now. passed: the loss of the last steps is below that of the first. Raises ModelError when the exported file
-    differs from the network.
+    The settings are the given ones but for the amounts: worlds, frames, steps, batch; and it does not look first, for losses are
+    compared. The network is the given one. say: hears what is done now. passed: the loss of the last steps is below that of
+    the first. Raises ModelError when the exported file differs from the network.
     """
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
@@ -68,6 +68,7 @@ def smoke(
             batch=_BATCH,
             phrases=_PHRASES,
             warmup_steps=10,
+            look_share=0.0,
             validation_shards=1,
         )
         metrics = train(little, policy_config, out, report)

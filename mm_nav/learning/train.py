@@ -175,7 +175,7 @@ class _Trainer:
             betas=(0.9, 0.98),
             fused=True,
         )
-        self._running: dict[str, float] = defaultdict(float)
+        self._recent: dict[str, list[float]] = defaultdict(list)
         self._started = self._saved = time.monotonic()
 
     def resume(self) -> None:
@@ -206,20 +206,23 @@ class _Trainer:
         self._optimizer.step()
         state.step += 1
         state.seconds = time.monotonic() - self._started
+        if steps == 0:
+            self._recent.clear()  # another part has other losses
         for name, value in losses.items():
-            self._running[name] += float(value.detach()) / _REPORT_STEPS
+            self._recent[name].append(float(value.detach()))
         if state.step % _REPORT_STEPS == 0:
             self._log()
         if time.monotonic() - self._saved > _SAVE_S:
             self.save()
 
     def _log(self) -> None:
+        means = {name: sum(values) / len(values) for name, values in self._recent.items()}
         if self._report is not None:
-            self._report(self.state, self._steps_per_epoch, dict(self._running))
+            self._report(self.state, self._steps_per_epoch, means)
         if self.writer is not None:
-            for name, value in self._running.items():
+            for name, value in means.items():
                 self.writer.add_scalar(f"train/{name}", value, self.state.step)
-        self._running.clear()
+        self._recent.clear()
 
     def save(self) -> None:
         """Write the checkpoint, as a whole or not at all; only the first process does."""

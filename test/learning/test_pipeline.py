@@ -125,8 +125,8 @@ def test_train_export_run(data: Path, tmp_path: Path) -> None:
     model = tmp_path / "small.onnx"
     assert export_policy(load_policy(tmp_path / "checkpoint.pt"), model, metrics=metrics) <= PARITY_TOLERANCE
 
-    # Without memory, for the same view is asked about again and again.
-    policy = OnnxPolicy(model, provider="cpu", memory=False)
+    # Without memory and rivals, for the same view is asked about again and again.
+    policy = OnnxPolicy(model, provider="cpu", memory=False, rivals=False)
     generated = generate_world(1)
     simulator = Simulator(parse_world(generated.sdf), SimConfig(camera=CameraConfig()), start=generated.start)
     output = policy(simulator.observe(), PolicyGoal("g", "the red chair"))
