@@ -113,7 +113,7 @@ def train(
     seed, part = config.seed + 1000 * trainer.state.step, (rank, world)
     if rank == 0:
         trainer.writer = _tensorboard(out)
-    if trainer.progress() < config.look_share:
+    if _agreed(trainer.progress(), world) < config.look_share:
         looking: torch.nn.Module = Looking(model)
         if world > 1:
             looking = DistributedDataParallel(looking, find_unused_parameters=True)
