@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from mm_nav.language.encoder import TextEncoder
+from mm_nav.learning.ahead import made_ahead
 from mm_nav.learning.dataset import Floats, FrameDataset
 from mm_nav.learning.labels import (
     COLOURS,
@@ -103,14 +102,7 @@ class BatchSampler:
             groups[first + index : first + per_batch : count].ravel()
             for first in range(0, len(groups) - per_batch + 1, per_batch)
         ]
-        # One batch ahead: numpy works on one core while torch is in the serial parts of its own work.
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            coming = deque([ahead.submit(self._make, part) for part in parts[:2]])
-            for k in range(len(parts)):
-                batch = coming.popleft().result()
-                if k + 2 < len(parts):
-                    coming.append(ahead.submit(self._make, parts[k + 2]))
-                yield batch
+        yield from made_ahead(self._make, parts)
 
     def _groups(self) -> npt.NDArray[np.int64]:
         """Return all frames in groups (count, group), shuffled; the frames of a group are neighbours in one world."""

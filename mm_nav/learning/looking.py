@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mm_nav.learning.ahead import made_ahead
 from mm_nav.learning.dataset import FrameDataset
 from mm_nav.learning.labels import NUMBERS, Ints, cell_ranges, min_pixels, mirror_rays, pictures, semantics
 from mm_nav.policy.backbones import Features
@@ -54,17 +53,13 @@ class LookSampler:
         self._share = weight / weight.sum()
 
     def looks(self) -> Iterator[Look]:
-        """Yield batches without end."""
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            coming = deque(ahead.submit(self._make, self._draw()) for _ in range(2))
-            while True:
-                look = coming.popleft().result()
-                coming.append(ahead.submit(self._make, self._draw()))
-                yield look
+        """Return batches without end."""
+        return made_ahead(self._make, self._draws())
 
-    def _draw(self) -> Ints:
-        frames = self._order_rng.choice(len(self._share), self._batch, p=self._share)
-        return np.asarray(frames[self._index :: self._count], np.int64)
+    def _draws(self) -> Iterator[Ints]:
+        while True:
+            frames = self._order_rng.choice(len(self._share), self._batch, p=self._share)
+            yield np.asarray(frames[self._index :: self._count], np.int64)
 
     def _make(self, frames: Ints) -> Look:
         a, c = self._dataset.arrays, self._dataset.config
@@ -76,7 +71,7 @@ class LookSampler:
         for label in labels:
             label[mirrored] = label[mirrored, :, ::-1]
         return Look(
-            torch.from_numpy(np.ascontiguousarray(image)).contiguous(memory_format=torch.channels_last),
+            torch.from_numpy(image).contiguous(memory_format=torch.channels_last),
             torch.from_numpy(rays),
             frozen,
             *(torch.from_numpy(label) for label in labels),

@@ -106,13 +106,12 @@ def train(
         take_over(model, load_policy(Path(config.init)))
     if model.camera.backbone is not None:
         data.cache_features(model.camera.backbone, np.random.default_rng([config.seed, 12]), prepared)
-    trainer = _Trainer(config, model, out / "checkpoint.pt", len(data) // config.batch, report if rank == 0 else None)
+    own_report, writer = (report, _tensorboard(out)) if rank == 0 else (None, None)
+    trainer = _Trainer(config, model, out / "checkpoint.pt", len(data) // config.batch, own_report, writer)
     if resume:
         trainer.resume()
     # A resumed run goes on with other batches than those it has seen.
     seed, part = config.seed + 1000 * trainer.state.step, (rank, world)
-    if rank == 0:
-        trainer.writer = _tensorboard(out)
     if _agreed(trainer.progress(), world) < config.look_share:
         looking: torch.nn.Module = Looking(model)
         if world > 1:
@@ -142,10 +141,10 @@ def train(
     found = validate(model, kept_back, config.batch, config.phrases, encoder)
     metrics, model.temperatures = found.metrics, found.temperatures
     trainer.save()
-    if trainer.writer is not None:
+    if writer is not None:
         for name, number in metrics.items():
-            trainer.writer.add_scalar(f"validation/{name}", number, state.step)
-        trainer.writer.close()
+            writer.add_scalar(f"validation/{name}", number, state.step)
+        writer.close()
     summary = {
         "train": asdict(config),
         "metrics": metrics,
@@ -161,9 +160,15 @@ class _Trainer:
     """Optimizer, schedule, log and checkpoint. report, writer: None = silent (all processes but the first are)."""
 
     def __init__(
-        self, config: TrainConfig, model: CrossModalPolicy, path: Path, steps_per_epoch: int, report: Report | None
+        self,
+        config: TrainConfig,
+        model: CrossModalPolicy,
+        path: Path,
+        steps_per_epoch: int,
+        report: Report | None,
+        writer: torch.utils.tensorboard.SummaryWriter | None,
     ) -> None:
-        self.state, self.writer = TrainState(), None
+        self.state, self._writer = TrainState(), writer
         self._config, self._model, self._path = config, model, path
         self._steps_per_epoch, self._report = steps_per_epoch, report
         trained = [p for p in model.parameters() if p.requires_grad]
@@ -219,9 +224,9 @@ class _Trainer:
         means = {name: sum(values) / len(values) for name, values in self._recent.items()}
         if self._report is not None:
             self._report(self.state, self._steps_per_epoch, means)
-        if self.writer is not None:
+        if self._writer is not None:
             for name, value in means.items():
-                self.writer.add_scalar(f"train/{name}", value, self.state.step)
+                self._writer.add_scalar(f"train/{name}", value, self.state.step)
         self._recent.clear()
 
     def save(self) -> None:
