@@ -232,8 +232,8 @@ class Navigator:
         bearing = wrap_angle(math.atan2(target.y - pose.y, target.x - pose.x) - pose.yaw)
         place = Pose2D(target.x, target.y)
         self._report(Stage.APPROACHING, distance=left, target=place, confidence=found.confidence)
-        watch(bearing, left, target, output, self._leg)
         sight = self.grid.line_of_sight(np.array([pose.x, pose.y]), target.point, skip=0.35)
+        watch(bearing, left, sight, target, output, self._leg)
         if step.kind == "pass" and left <= c.pass_distance_m and sight:
             return self._next_step(observation, f"passed {step.thing}")
         at_end = len(self.plan) > 0 and math.hypot(*(self.plan[-1] - (pose.x, pose.y))) < 0.15

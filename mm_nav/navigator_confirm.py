@@ -31,12 +31,18 @@ class Verdict:
     rejected: bool = False
 
 
-def watch(bearing: float, left: float, target: Hypothesis, output: PolicyOutput | None, leg: StepState) -> None:
-    """Note in leg.looks what the policy says of a target while the robot comes near. bearing: rad in base_link; left: m."""
+def watch(
+    bearing: float, left: float, sight: bool, target: Hypothesis, output: PolicyOutput | None, leg: StepState
+) -> None:
+    """Note in leg.looks what the policy says of a target while the robot comes near. bearing: rad in base_link; left: m.
+
+    sight: whether the map has nothing in between; of what is hidden a picture says nothing.
+    """
     if leg.looked_at is None or math.hypot(target.x - leg.looked_at[0], target.y - leg.looked_at[1]) > _SAME_M:
         leg.looks.clear()
     leg.looked_at = target.point
-    if output is not None and output.heatmap is not None and left <= _LOOK_M and abs(bearing) <= _LOOK_RAD:
+    near = sight and left <= _LOOK_M and abs(bearing) <= _LOOK_RAD
+    if output is not None and output.heatmap is not None and near:
         leg.looks.append(output.visible)
         del leg.looks[:-_MOST_LOOKS]
 

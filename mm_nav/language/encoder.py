@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from mm_nav.errors import ModelError
+from mm_nav.language.parts import in_parts
 from mm_nav.resources import resource_path
 from mm_nav.runtime.session import open_session
 
@@ -28,11 +29,12 @@ def encoder_path() -> Path:
 class TextEncoder:
     """Phrase -> token embeddings; keeps what it encoded, since a goal's phrase is asked for at every step.
 
-    tokens: how many tokens, [CLS] and [SEP] included, are kept; longer phrases are cut. remember: phrases kept (37 kB each).
+    tokens: how many tokens, [CLS] and [SEP] included, are kept; longer phrases are cut. parts: what `in_parts` makes of a
+    phrase is encoded piece by piece, one after the other. remember: phrases kept (37 kB each).
     """
 
-    def __init__(self, tokens: int = 24, model: Path | None = None, remember: int = 256) -> None:
-        self._tokens = tokens
+    def __init__(self, tokens: int = 24, model: Path | None = None, remember: int = 256, parts: bool = False) -> None:
+        self._tokens, self._parts = tokens, parts
         self._tokenizer = Tokenizer.from_file(str(resource_path("models/minilm/tokenizer.json")))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length=tokens)
@@ -48,11 +50,15 @@ class TextEncoder:
         embedding = np.zeros((self._tokens, WIDTH), np.float32)
         mask = np.zeros(self._tokens, np.float32)
         if phrase:
-            ids = np.asarray([self._tokenizer.encode(phrase).ids], np.int64)
-            feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-            hidden = np.asarray(self._session.run(["last_hidden_state"], feed)[0])
-            embedding[: ids.shape[1]] = hidden[0]
-            mask[: ids.shape[1]] = 1.0
+            first, *others = [self._hidden(part) for part in (in_parts(phrase) if self._parts else (phrase,))]
+            # Of a thing that is described at length, its colour is not cut off.
+            hidden = np.concatenate([first[: self._tokens - sum(map(len, others))], *others])
+            embedding[: len(hidden)], mask[: len(hidden)] = hidden, 1.0
         embedding.setflags(write=False)
         mask.setflags(write=False)
         return embedding, mask
+
+    def _hidden(self, phrase: str) -> npt.NDArray[np.float32]:
+        ids = np.asarray([self._tokenizer.encode(phrase).ids], np.int64)
+        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        return np.asarray(self._session.run(["last_hidden_state"], feed)[0][0], np.float32)

@@ -17,6 +17,7 @@ from mm_nav.learning.labels import (
     KINDS,
     NUMBERS,
     cell_ranges,
+    draw_strange,
     min_pixels,
     mirror_rays,
     pictures,
@@ -31,6 +32,7 @@ ARRIVED_M = 0.9
 _SCATTER_M = 3.0  # of the frames that remember one another
 _GOAL_SHARE = 0.6  # of frames that are given a picture as a goal
 _GOAL_PIXELS = 0.06  # of a picture's middle that shows what it is the picture of
+_STRANGE = 0.2  # of the pictures, those whose colours are changed beyond their names
 _ASKED_SHARE = 0.7  # of the phrases that a driving policy was asked, those that are asked again
 
 
@@ -123,15 +125,20 @@ class BatchSampler:
 
     # Phrases
 
-    def _choices(self, frame: int, counts: npt.NDArray[np.int64], goals: Sequence[_Goal]) -> list[Choice]:
-        """Return G phrases for a frame; counts: (objects + 1,) pixels of each object number. goals: pictures to choose from."""
+    def _choices(
+        self, frame: int, counts: npt.NDArray[np.int64], goals: Sequence[_Goal], strange: bool
+    ) -> list[Choice]:
+        """Return G phrases for a frame; counts: (objects + 1,) pixels of each object number. goals: pictures to choose from.
+        strange: its colours have no names."""
         rng, bank = self._rng, self._bank
         objects = self.dataset.objects[self.dataset.arrays["world"][frame]]
+        if strange:
+            goals, objects = (), [{**item, "colour": ""} for item in objects]
         visible = [i for i in range(len(objects)) if counts[i + 1] >= self._min_pixels]
         asked = [
-            (KINDS[kind] if kind >= 0 else "", COLOURS[colour] if colour >= 0 else "")
+            (KINDS[kind] if kind >= 0 else "", COLOURS[colour] if colour >= 0 and not strange else "")
             for kind, colour in self.dataset.arrays["asked"][frame]
-            if max(kind, colour) >= 0
+            if max(kind, -1 if strange else colour) >= 0
         ]
         choices = []
         for slot in range(self.phrases):
@@ -154,7 +161,7 @@ class BatchSampler:
             elif objects and kind < 0.9:
                 choices.append(self._choice(bank.describe(rng, objects[rng.integers(len(objects))]), objects))
             else:
-                choices.append(self._choice(bank.anything(rng), objects))
+                choices.append(self._choice(bank.anything(rng, colours=not strange), objects))
         return choices
 
     def _goals(self, frames: npt.NDArray[np.int64], present: Floats) -> list[_Goal]:
@@ -196,7 +203,8 @@ class BatchSampler:
         present = np.ones((len(frames), 1), np.float32)
         if self.augment:
             self._drop_out(present, ranges, valid)
-        goals = self._goals(frames, present)
+        strange = draw_strange(self.dataset, len(frames), _STRANGE if self.augment else 0.0, rng)
+        goals = self._goals(frames, present[:, 0] * ~strange)
         for f, frame in enumerate(frames):
             # Pixels of each object in each cell: every phrase's mask is a sum of these.
             shares = np.bincount((self._cell_of + numbers[f]).ravel(), minlength=self._cell_count)
@@ -206,7 +214,7 @@ class BatchSampler:
             # Mostly a picture from the same world; one from another shows what is seldom here.
             own = [goal for goal in goals if goal.frame // self.group == group and goal.frame != f]
             near = own if own and rng.random() < 0.7 else goals
-            for s, choice in enumerate(self._choices(int(frame), counts, near)):
+            for s, choice in enumerate(self._choices(int(frame), counts, near, bool(strange[f]))):
                 k = f * g + s
                 phrases.append(choice.phrase)
                 wanted = list(choice.objects)
@@ -230,6 +238,7 @@ class BatchSampler:
                     waypoints[k] = a["paths"][frame][nearest]
                     has_path[k] = 1.0
         kind, colour = semantics(self.dataset, frames)
+        colour[strange] = -1
         log_range = cell_ranges(a["planar"][frames], c)
         rays = a["rays"][frames].copy()
         memory, memory_pose, memory_present = self._memory(frames)
@@ -247,7 +256,7 @@ class BatchSampler:
             waypoints[pairs, :, 1] *= -1
             pose[pairs, 2] *= -1
             memory_pose[flip, :, 1:] *= -1
-        image, frozen = pictures(self.dataset, frames, mirrored, rng if self.augment else None)
+        image, frozen = pictures(self.dataset, frames, mirrored, rng if self.augment else None, strange)
         has_image = present[:, 0].copy()
         has_grounding *= np.repeat(has_image, g)
         kind[has_image == 0], colour[has_image == 0] = -1, -1

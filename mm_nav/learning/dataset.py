@@ -105,3 +105,17 @@ def recolour(image: Floats, rng: np.random.Generator) -> Floats:
     offset = rng.uniform(-0.05, 0.05, (n, 1, 1, 1))
     noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0, 0.03, (n, 1, 1, 1)).astype(np.float32)
     return np.clip(image * gain.astype(np.float32) + offset.astype(np.float32) + noise, 0.0, 1.0)
+
+
+def estrange(image: Floats, rng: np.random.Generator) -> Floats:
+    """Turn the hues of pictures (N, 3, H, W), or take them away, and swap light and dark now and then."""
+    n = len(image)
+    angle = rng.uniform(np.pi / 4, 7 * np.pi / 4, n)
+    share, cross = np.full((3, 3), 1.0 / 3.0), np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3.0)
+    # Rotations about the grey axis (Rodrigues); without the part that turns, only grey is left.
+    turned = np.cos(angle)[:, None, None] * (np.eye(3) - share) + np.sin(angle)[:, None, None] * cross
+    turned *= rng.choice([0.0, 0.6, 1.0], n, p=[0.25, 0.25, 0.5])[:, None, None]
+    mixed = np.einsum("nij,njhw->nihw", (share + turned).astype(np.float32), image)
+    swapped = rng.random(n) < 0.2
+    mixed[swapped] = 1.0 - mixed[swapped]
+    return np.asarray(np.clip(mixed, 0.0, 1.0), np.float32)

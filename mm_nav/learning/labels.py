@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mm_nav.learning.dataset import Floats, FrameDataset, recolour
+from mm_nav.learning.dataset import Floats, FrameDataset, estrange, recolour
 from mm_nav.learning.frames import MAX_OBJECTS, RANGE_STRIDE
 from mm_nav.policy.backbones import Features
 from mm_nav.policy.config import PolicyConfig
@@ -26,15 +26,27 @@ def min_pixels(c: PolicyConfig) -> float:
     return _MIN_SHARE * c.image_height * c.image_width
 
 
+def draw_strange(dataset: FrameDataset, count: int, share: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Return which of `count` pictures get strange colours; a frozen backbone has looked at them before."""
+    return np.asarray(rng.random(count) < (0.0 if dataset.features else share), np.bool_)
+
+
 def pictures(
-    dataset: FrameDataset, frames: Ints, mirrored: npt.NDArray[np.bool_], rng: np.random.Generator | None
+    dataset: FrameDataset,
+    frames: Ints,
+    mirrored: npt.NDArray[np.bool_],
+    rng: np.random.Generator | None,
+    strange: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[Floats, Features | None]:
     """Return pictures (B, 3, H, W) in [0, 1], mirrored where told to (B,), and what a frozen backbone made of them.
 
-    rng: draws other colours; None leaves them as they are.
+    rng: draws other colours; None leaves them as they are. strange: (B,) where they are such that no name fits any more: what
+    a thing is does not hang on its colour.
     """
     image = dataset.arrays["image"][frames].transpose(0, 3, 1, 2).astype(np.float32) / 255.0
     if rng is not None:
+        if strange is not None and strange.any():
+            image[strange] = estrange(image[strange], rng)
         image = recolour(image, rng)
     image[mirrored] = image[mirrored, :, :, ::-1]
     if not dataset.features:

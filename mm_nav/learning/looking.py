@@ -11,13 +11,23 @@ from torch import Tensor, nn
 
 from mm_nav.learning.ahead import made_ahead
 from mm_nav.learning.dataset import FrameDataset
-from mm_nav.learning.labels import NUMBERS, Ints, cell_ranges, min_pixels, mirror_rays, pictures, semantics
+from mm_nav.learning.labels import (
+    NUMBERS,
+    Ints,
+    cell_ranges,
+    draw_strange,
+    min_pixels,
+    mirror_rays,
+    pictures,
+    semantics,
+)
 from mm_nav.policy.backbones import Features
 from mm_nav.policy.losses import RANGE_WEIGHT, SEMANTIC_WEIGHT, range_loss, semantic_loss
 from mm_nav.policy.model import CrossModalPolicy
 
 # A frame is drawn in proportion to how many things it shows, up to this many; one that shows none, now and then.
 _MOST, _NONE = 6, 0.3
+_STRANGE = 0.3  # of the pictures, those whose colours are changed beyond their names
 
 
 class Look(NamedTuple):
@@ -64,10 +74,13 @@ class LookSampler:
     def _make(self, frames: Ints) -> Look:
         a, c = self._dataset.arrays, self._dataset.config
         mirrored = self._rng.random(len(frames)) < 0.5
-        image, frozen = pictures(self._dataset, frames, mirrored, self._rng)
+        strange = draw_strange(self._dataset, len(frames), _STRANGE, self._rng)
+        image, frozen = pictures(self._dataset, frames, mirrored, self._rng, strange)
         rays = a["rays"][frames].copy()
         rays[mirrored] = mirror_rays(rays[mirrored], c)
-        labels = (*semantics(self._dataset, frames), cell_ranges(a["planar"][frames], c))
+        kind, colour = semantics(self._dataset, frames)
+        colour[strange] = -1
+        labels = (kind, colour, cell_ranges(a["planar"][frames], c))
         for label in labels:
             label[mirrored] = label[mirrored, :, ::-1]
         return Look(

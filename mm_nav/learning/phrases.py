@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mm_nav.language.vocabulary import RIVALS
 from mm_nav.sim.catalogue_extra import ALL_CATEGORIES
 from mm_nav.sim.instructions import sample_phrase
 from mm_nav.sim.splits import is_held_out
@@ -15,13 +16,7 @@ from mm_nav.sim.splits import is_held_out
 Drawn = tuple[str, str, str]
 # A fixed number of wordings per (category, colour) keeps the encoder's cache small; all come from the train split.
 WORDINGS = 40
-# Kinds that trained networks took for one another from nearby, on frames that they were not trained on.
-ALIKE = (
-    ("chair", "stool", "table", "bench", "lamp"),
-    ("sofa", "box", "bed", "cabinet", "pallet", "suitcase"),
-    ("bin", "barrel", "box", "cone", "suitcase"),
-    ("door", "shelf", "cabinet", "ladder"),
-)
+# Of the near misses of another kind, those that are easily taken for the thing.
 _ALIKE_SHARE = 0.7
 
 
@@ -53,18 +48,17 @@ class PhraseBank:
 
         Another category is mostly one that looks alike: only there is it hard to say no.
         """
-        if rng.random() < 0.5:
+        if item["colour"] and rng.random() < 0.5:
             return self.phrase(rng, item["category"], str(rng.choice(known_colours(item["category"]))))
-        fitting = [name for name in ALL_CATEGORIES if item["colour"] in known_colours(name)]
-        alike = {name for group in ALIKE if item["category"] in group for name in group} - {item["category"]}
+        fitting = [name for name in ALL_CATEGORIES if not item["colour"] or item["colour"] in known_colours(name)]
         if rng.random() < _ALIKE_SHARE:
-            fitting = [name for name in fitting if name in alike] or fitting
+            fitting = [name for name in fitting if name in RIVALS[item["category"]]] or fitting
         return self.phrase(rng, str(rng.choice(fitting)), item["colour"])
 
-    def anything(self, rng: np.random.Generator) -> Drawn:
-        """Return a phrase for any item of the catalogue."""
+    def anything(self, rng: np.random.Generator, colours: bool = True) -> Drawn:
+        """Return a phrase for any item of the catalogue; of no colour without `colours`."""
         category = str(rng.choice(list(ALL_CATEGORIES)))
-        colour = "" if rng.random() < 0.3 else str(rng.choice(known_colours(category)))
+        colour = "" if not colours or rng.random() < 0.3 else str(rng.choice(known_colours(category)))
         return self.phrase(rng, category, colour)
 
 

@@ -99,7 +99,7 @@ def train(
     taught, kept_back = _split_shards(config)
     rank, world = _join_group()
     out.mkdir(parents=True, exist_ok=True)
-    encoder = TextEncoder(policy_config.language_tokens, remember=TRAINING_PHRASES)
+    encoder = TextEncoder(policy_config.language_tokens, remember=TRAINING_PHRASES, parts=policy_config.language_parts)
     data = FrameDataset(taught, policy_config)
     model = CrossModalPolicy(policy_config, pretrained=True).to(memory_format=torch.channels_last)
     if config.init:

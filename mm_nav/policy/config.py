@@ -20,7 +20,8 @@ class PolicyConfig:
     at strides 2, 4, 8 and 16, which are always trained. patch: pixels of a patch, both ways: the stride of the fine map;
     context tokens stand for 2 x 2 patches. cell_rows, cell_columns: grounding cells per patch; cell_width: of their
     embeddings. lidar_bins: beams around the robot after resampling; lidar_tokens: sectors they are grouped into.
-    max_range_m: ranges are clipped here. language_tokens: words read (longer phrases are cut). language_width: width of the
+    max_range_m: ranges are clipped here. language_tokens: words read (longer phrases are cut);
+    language_parts: a phrase is read as a whole and in parts, thing and colour. language_width: width of the
     sentence encoder. width, heads, feedforward: of the transformer. The first of perception_layers mixes camera and LiDAR,
     the others bring in the memory; words and goal are read into asked_tokens, which attend to all of it in fusion_layers.
     memory_frames: earlier frames that are remembered, each as memory_tokens; goal_tokens: what a picture that is a goal is
@@ -42,6 +43,7 @@ class PolicyConfig:
     max_range_m: float = 10.0
     language_tokens: int = 24
     language_width: int = 384
+    language_parts: bool = False
     width: int = 128
     heads: int = 4
     feedforward: int = 256

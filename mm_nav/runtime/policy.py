@@ -70,7 +70,7 @@ class OnnxPolicy:
             for item in self._session.get_inputs()
         }
         self._preprocess = Preprocessor(self.config)
-        self._encoder = TextEncoder(self.config.language_tokens)
+        self._encoder = TextEncoder(self.config.language_tokens, parts=self.config.language_parts)
         self._remembers, self._memory = memory, FrameMemory(self.config)
         self._goal_id = ""
         self._portrait: tuple[str, npt.NDArray[np.float32]] | None = None

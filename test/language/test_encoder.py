@@ -42,3 +42,24 @@ def test_no_words_are_masked_out(encoder: TextEncoder) -> None:
 def test_long_phrases_are_cut(encoder: TextEncoder) -> None:
     _, mask = encoder.encode("very " * 100 + "red barrel")
     assert mask.sum() == 24
+
+
+def test_a_thing_and_its_colour_are_read_one_by_one(encoder: TextEncoder) -> None:
+    parts = TextEncoder(tokens=24, parts=True)
+    embedding, mask = parts.encode("the barrel that is red")
+    thing, of_thing = encoder.encode("the barrel")
+    colour, of_colour = encoder.encode("the red thing")
+    n, m = int(of_thing.sum()), int(of_colour.sum())
+    np.testing.assert_array_equal(embedding[:n], thing[:n])
+    np.testing.assert_array_equal(embedding[n : n + m], colour[:m])
+    assert mask.sum() == n + m
+    np.testing.assert_array_equal(parts.encode("the barrel")[0], thing)
+
+
+def test_of_a_long_description_the_colour_is_kept(encoder: TextEncoder) -> None:
+    parts = TextEncoder(tokens=24, parts=True)
+    embedding, mask = parts.encode("the very " + "old " * 100 + "barrel that is red")
+    colour, of_colour = encoder.encode("the red thing")
+    m = int(of_colour.sum())
+    assert mask.sum() == 24
+    np.testing.assert_array_equal(embedding[24 - m :], colour[:m])

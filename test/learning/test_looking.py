@@ -9,8 +9,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed (make setup-train)")
 
 from mm_nav.errors import ConfigError  # noqa: E402
+from mm_nav.language.encoder import TextEncoder  # noqa: E402
+from mm_nav.language.vocabulary import COLOURS  # noqa: E402
+from mm_nav.learning import looking  # noqa: E402
+from mm_nav.learning.batches import BatchSampler  # noqa: E402
 from mm_nav.learning.collect import CollectConfig, collect  # noqa: E402
-from mm_nav.learning.dataset import FrameDataset, find_shards  # noqa: E402
+from mm_nav.learning.dataset import FrameDataset, estrange, find_shards  # noqa: E402
 from mm_nav.learning.labels import cell_ranges, mirror_rays, semantics  # noqa: E402
 from mm_nav.learning.looking import Look, Looking, LookSampler  # noqa: E402
 from mm_nav.learning.train import TrainConfig, train  # noqa: E402
@@ -31,7 +35,8 @@ def first(sampler: LookSampler) -> Look:
     return next(iter(sampler.looks()))
 
 
-def test_labels_and_rays_are_mirrored_with_their_pictures(data: Path) -> None:
+def test_labels_and_rays_are_mirrored_with_their_pictures(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "_STRANGE", 0.0)
     dataset = FrameDataset(find_shards(data), SMALL)
     frames = np.arange(len(dataset))
     kinds, colours = semantics(dataset, frames)
@@ -56,6 +61,35 @@ def test_labels_and_rays_are_mirrored_with_their_pictures(data: Path) -> None:
 def standardised(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     centred = images - images.mean((1, 2), keepdims=True)
     return centred / centred.std((1, 2), keepdims=True)
+
+
+def test_what_has_strange_colours_is_called_by_none(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = FrameDataset(find_shards(data), SMALL)
+    monkeypatch.setattr(looking, "_STRANGE", 0.0)
+    named = first(LookSampler(dataset, 12, seed=3))
+    assert (named.colour >= 0).any()
+    monkeypatch.setattr(looking, "_STRANGE", 1.0)
+    strange = first(LookSampler(dataset, 12, seed=3))
+    assert (strange.colour == -1).all() and (strange.kind > 0).any()
+    sampler = BatchSampler(dataset, TextEncoder(SMALL.language_tokens), 8, 16)
+    items = dataset.objects[dataset.arrays["world"][0]]
+    counts = np.full(len(items) + 1, 1000)
+    asked = [choice.phrase for choice in sampler._choices(0, counts, (), strange=True)]
+    colours = {word for words in COLOURS.values() for word in words}
+    assert any(asked) and not colours & set(" ".join(asked).split())
+    normal = [choice.phrase for choice in sampler._choices(0, counts, (), strange=False)]
+    assert colours & set(" ".join(normal).split())
+
+
+def test_strange_colours_are_others_but_keep_shapes() -> None:
+    rng = np.random.default_rng(0)
+    image = np.zeros((40, 3, 4, 4), np.float32)
+    image[:, 0, :2] = 0.8  # red above black
+    strange = estrange(image, rng)
+    assert strange.shape == image.shape and strange.min() >= 0.0 and strange.max() <= 1.0
+    above, below = strange[:, :, 0, 0], strange[:, :, 3, 0]
+    assert (np.abs(above - [0.8, 0.0, 0.0]).max(1) > 0.15).all()
+    assert (np.abs(above - below).max(1) > 0.2).all()
 
 
 def test_frames_that_show_more_are_drawn_more_often(data: Path) -> None:
@@ -89,7 +123,7 @@ def test_looking_learns_to_name_things(data: Path) -> None:
         values["total"].backward()
         optimizer.step()
         losses.append(float(values["total"].detach()))
-        if step == 40:
+        if step == 60:
             break
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:3])
 

@@ -10,9 +10,10 @@ import zarr
 
 from mm_nav.errors import ConfigError, ModelError
 from mm_nav.goal import PolicyGoal
+from mm_nav.language.vocabulary import RIVALS
 from mm_nav.learning.collect import CollectConfig, collect, collect_world, training_world
 from mm_nav.learning.frames import MAX_OBJECTS, RANGE_STRIDE
-from mm_nav.learning.phrases import ALIKE, PhraseBank
+from mm_nav.learning.phrases import PhraseBank
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.resources import resource_path
 from mm_nav.runtime.policy import OnnxPolicy
@@ -94,7 +95,7 @@ def test_near_misses_are_mostly_of_kinds_that_look_alike() -> None:
     bank, rng = PhraseBank(), np.random.default_rng(0)
     drawn = [bank.near_miss(rng, {"category": "chair", "colour": "blue"}) for _ in range(400)]
     others = [category for _, _, category in drawn if category != "chair"]
-    alike = sum(category in ALIKE[0] for category in others)
+    alike = sum(category in RIVALS["chair"] for category in others)
     assert 0.6 < alike / len(others) < 0.95 and len(set(others)) > 8
     colours = {colour for _, colour, category in drawn if category == "chair"}
     assert len(colours) > 4

@@ -1,0 +1,47 @@
+"""Looks at a target: only those that can show it count."""
+
+import numpy as np
+import pytest
+
+from mm_nav.command import PolicyOutput
+from mm_nav.mapping.belief import Hypothesis
+from mm_nav.navigator_confirm import belief_of, watch
+from mm_nav.navigator_state import StepState
+
+TARGET = Hypothesis(2.0, 0.0, 4.0, 0.01, 20)
+
+
+def said(visible: float) -> PolicyOutput:
+    bins = np.linspace(0.6, -0.6, 8, dtype=np.float32)
+    probs = np.full(8, 1 / 8, np.float32)
+    return PolicyOutput(
+        0, "g", bins, probs, np.full(8, 1.5, np.float32), visible, 0.0, np.zeros((0, 8, 2), np.float32),
+        np.zeros(0, np.float32), probs[None],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("bearing", "left", "sight", "counts"),
+    [(0.1, 1.5, True, True), (0.1, 1.5, False, False), (0.1, 2.5, True, False), (0.7, 1.5, True, False)],
+    ids=["near and in sight", "hidden", "far", "beside the view"],
+)
+def test_which_looks_count(bearing: float, left: float, sight: bool, counts: bool) -> None:
+    leg = StepState()
+    watch(bearing, left, sight, TARGET, said(0.9), leg)
+    assert len(leg.looks) == counts
+
+
+def test_what_hid_the_target_on_the_way_is_not_held_against_it() -> None:
+    leg = StepState()
+    for _ in range(15):
+        watch(0.0, 1.6, False, TARGET, said(0.02), leg)
+    for _ in range(5):
+        watch(0.0, 0.8, True, TARGET, said(0.95), leg)
+    assert belief_of(leg.looks) > 0.9
+
+
+def test_another_target_is_looked_at_anew() -> None:
+    leg = StepState()
+    watch(0.0, 1.0, True, TARGET, said(0.9), leg)
+    watch(0.0, 1.0, True, Hypothesis(2.0, 1.5, 4.0, 0.01, 20), said(0.3), leg)
+    assert leg.looks == [0.3]
