@@ -4,7 +4,7 @@ A command (v, w) is let through if the robot, after driving on for the reaction 
 along the same arc, has touched no scan point. Otherwise it is scaled down, to zero if need be. Scaling keeps the arc's
 curvature, so the planned way stays the way. The guard never raises a speed.
 
-Without scans it stops the robot at once; or, where `blind_time_s` allows it, slows it down, judges by the last scan
+Without scans it stops the robot at once; or, where `blind_time_s` allows it, slows it down, judges by the last scans,
 carried along by odometry, and stops it when that time is over.
 """
 
@@ -42,7 +42,7 @@ class GuardConfig:
     stops the robot (0 to 1); inf (nothing in range) is usable, NaN is not. frozen_scans: so many scans in a row with the
     very same ranges mean a dead sensor (2 or more). braking_share: of the robot's deceleration that is counted on (0.1 to 1).
 
-    blind_time_s: for so long after the last good scan the robot may drive on slowly, judged by that scan (0 to 120; 0 = it
+    blind_time_s: for so long after the last good scan the robot may drive on slowly, judged by that and some earlier scans (0 to 120; 0 = it
     stops at once). blind_speed: at most so fast then, m/s (0.02 to 1).
     """
 
@@ -98,7 +98,7 @@ class Guard:
         reason = self._refusal(twist, scan, now_ns)
         if self.config.blind_time_s > 0.0:
             if not reason and scan is not None:
-                self._memory.see(scan)
+                self._memory.see(scan, current)
             self._memory.follow(current, now_ns)
             age_ns = self._memory.age_ns
             if reason in _BLIND and age_ns is not None and 1e-9 * age_ns <= self.config.blind_time_s:

@@ -1,6 +1,7 @@
 """Driving on without scans: slowly, by the last one, and not for long."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def wall_ahead(distance: float, stamp: int = 0) -> LaserScan:
 def test_points_are_where_the_robot_has_left_them() -> None:
     memory, pose, scan = ScanMemory(), Pose2D(), wall_ahead(3.0)
     assert memory.age_ns is None
-    memory.see(scan)
+    memory.see(scan, Twist2D())
     for k, twist in enumerate([Twist2D(0.4, 0.5)] * 30 + [Twist2D(-0.1, -0.9)] * 20, start=1):
         memory.follow(twist, k * SECOND // 50)
         half = Pose2D(0.0, 0.0, 0.5 * twist.angular / 50)
@@ -35,9 +36,29 @@ def test_points_are_where_the_robot_has_left_them() -> None:
     assert memory.age_ns == SECOND and memory.travelled == pytest.approx(0.6 * 0.9 + 0.4 * 1.0)
 
 
+def test_what_only_earlier_scans_saw_is_remembered() -> None:
+    memory, nothing = ScanMemory(), LaserScan(0, np.full(720, np.inf, np.float32), -math.pi, math.tau / 720, 0.05, 10.0)
+    memory.see(wall_ahead(4.0), Twist2D())
+    assert len(memory.points()) == len(wall_ahead(4.0).points())
+    for k in range(1, 21):
+        memory.follow(Twist2D(0.5), k * SECOND // 10)
+        memory.see(replace(nothing, stamp_ns=k * SECOND // 10), Twist2D(0.5))
+    assert memory.travelled == 0.0 and memory.age_ns == 0
+    assert memory.points()[:, 0] == pytest.approx(3.0)
+    memory.follow(Twist2D(0.5), 3 * SECOND)
+    assert memory.points()[:, 0] == pytest.approx(2.5) and memory.travelled == pytest.approx(0.5)
+
+
+def test_of_earlier_scans_a_few_are_kept() -> None:
+    memory = ScanMemory()
+    for k in range(400):
+        memory.see(wall_ahead(4.0, k * SECOND // 10), Twist2D(0.5))
+    assert 5 * 240 < len(memory.points()) < 14 * 480
+
+
 def test_a_clock_that_goes_back_leaves_nothing_to_rely_on() -> None:
     memory = ScanMemory()
-    memory.see(wall_ahead(3.0, 5 * SECOND))
+    memory.see(wall_ahead(3.0, 5 * SECOND), Twist2D())
     memory.follow(Twist2D(), 4 * SECOND)
     assert memory.age_ns is None
 
