@@ -42,8 +42,8 @@ class GuardConfig:
     stops the robot (0 to 1); inf (nothing in range) is usable, NaN is not. frozen_scans: so many scans in a row with the
     very same ranges mean a dead sensor (2 or more). braking_share: of the robot's deceleration that is counted on (0.1 to 1).
 
-    blind_time_s: for so long after the last good scan the robot may drive on slowly, judged by that and some earlier scans (0 to 120; 0 = it
-    stops at once). blind_speed: at most so fast then, m/s (0.02 to 1).
+    blind_time_s: for so long after the last good scan the robot may drive on slowly, judged by that and some earlier ones (0 to
+    120; 0 = it stops at once). blind_speed: at most so fast then, m/s (0.02 to 1).
     """
 
     margin_m: float = 0.03
