@@ -25,11 +25,11 @@ Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
 
-def find_shards(directory: Path) -> list[Path]:
-    """Return the shards of a folder, in order. Raises ConfigError when it has none."""
+def find_shards(directory: Path, made_by: str = "mm-nav collect") -> list[Path]:
+    """Return the shards of a folder, in order. Raises ConfigError when it has none. made_by: the command that makes them."""
     shards = sorted(directory.glob("shard_*.zarr"))
     if not shards:
-        raise ConfigError(f"{directory} has no shards: run `mm-nav collect --out {directory}` first")
+        raise ConfigError(f"{directory} has no shards: run `{made_by} --out {directory}` first")
     return shards
 
 

@@ -35,9 +35,9 @@ def smoke(
 ) -> dict[str, Any]:
     """Do it all in `out`, which keeps smoke.onnx and checkpoint.pt; return flat plain values.
 
-    The settings are the given ones but for the amounts: worlds, frames, steps, batch; and it does not look first, for losses are
-    compared. The network is the given one. say: hears what is done now. passed: the loss of the last steps is below that of
-    the first. Raises ModelError when the exported file differs from the network.
+    The settings are the given ones but for the amounts: worlds, frames, steps, batch; it does not look first, for losses are
+    compared, and it begins from nothing. The network is the given one. say: hears what is done now. passed: the loss of the
+    last steps is below that of the first. Raises ModelError when the exported file differs from the network.
     """
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
@@ -63,6 +63,8 @@ def smoke(
         little = replace(
             train_config,
             data=data,
+            more=(),
+            init="",
             epochs=_EPOCHS,
             minutes=0.0,
             batch=_BATCH,

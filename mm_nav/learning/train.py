@@ -38,8 +38,9 @@ _SAVE_S = 300.0
 class TrainConfig:
     """How to train.
 
-    data: folder written by `mm-nav collect`; more: further ones, of `mm-nav dagger`. batch: frames; phrases: per frame.
-    minutes: wall-clock budget, 0 = none; the learning rate falls to zero over epochs or minutes, whichever ends first.
+    data: folder written by `mm-nav collect`; more: further ones, of `mm-nav dagger`; one that is listed twice counts twice.
+    batch: frames; phrases: per frame. minutes: wall-clock budget, 0 = none; the learning rate falls to zero over epochs or
+    minutes, whichever ends first.
     look_share: of the run, its first part, in which the camera alone learns what stands where, without words and paths;
     look_batch: frames then. validation_shards: the last shards of `data` are not trained on. init: checkpoint of another
     run whose weights are taken over as far as they fit ("" = none): a size with a backbone begins as the one without. seed:
@@ -256,7 +257,7 @@ def _split_shards(config: TrainConfig) -> tuple[list[Path], list[Path]]:
             f"{config.data} has {len(shards)} shards and {config.validation_shards} of them are for validation: collect "
             "more worlds, or lower worlds_per_shard so that there are more, smaller shards"
         )
-    more = [shard for folder in config.more for shard in find_shards(Path(folder))]
+    more = [shard for folder in config.more for shard in find_shards(Path(folder), "mm-nav dagger")]
     return shards[: -config.validation_shards] + more, shards[-config.validation_shards :]
 
 

@@ -37,7 +37,7 @@ def test_committed_config_fits():
     collect = from_mapping(CollectConfig, sections["collect"], "collect")
     dagger = from_mapping(DaggerConfig, sections["dagger"], "dagger")
     assert collect.worlds > 100 and dagger.first_seed >= collect.first_seed + collect.worlds
-    assert from_mapping(PolicyConfig, sections["policy"], "policy") == PolicyConfig()
+    assert from_mapping(PolicyConfig, sections["policy"], "policy") == PolicyConfig(language_parts=True)
 
 
 def test_values_are_taken_and_the_rest_is_default():
