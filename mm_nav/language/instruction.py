@@ -28,7 +28,7 @@ _ON_THE_WAY = re.compile(
 )
 _AND_GO = re.compile(
     r"\s+and\s+(?=(?:go|drive|move|head|continue|proceed|walk|roll|travel|navigate|carry|keep|stop|come|find|visit|reach|wait|turn|"
-    r"rotate|follow|back|pass|spin|approach)\b)",
+    r"rotate|follow|back|pass|spin|approach|stand|stay|halt|park|pause|rest|remain|dock)\b)",
     re.IGNORECASE,
 )
 _POLITE = re.compile(
@@ -43,7 +43,7 @@ _POLITE_END = re.compile(
 )
 _VERBS = re.compile(
     r"^(?:go|drive|move|head|navigate|walk|travel|roll|run|come|get|proceed|continue|find|locate|reach|approach|visit|"
-    r"search|look|seek|take\s+me|bring\s+me|lead\s+me|make\s+your\s+way|carry\s+on|keep\s+going|stop|wait|park|stand)\b\s*",
+    r"search|look|seek|take\s+me|bring\s+me|lead\s+me|make\s+your\s+way|carry\s+on|keep\s+going|stop|wait|park|stand|stay|halt|pause|rest|remain|dock)\b\s*",
     re.IGNORECASE,
 )
 _PREPOSITIONS = re.compile(
@@ -54,11 +54,18 @@ _PREPOSITIONS = re.compile(
 _FILLER = re.compile(
     r"\bgo\s+ahead\s+and\b|(?<=look)\s+around(?=\s+for\b)|(?<=looking)\s+around(?=\s+for\b)", re.IGNORECASE
 )
-_SAYS_NOTHING = {"and", "then", "go", "drive", "go and", "turn", "move"}
+_SAYS_NOTHING = {"and", "then", "go", "drive", "go and", "turn", "move", "if so", "if there is", "quick", "hurry"}
 _PRONOUNS = {"it", "there", "them", "this", "that", "here", "him", "her"}
 _AFTER_THE_THING = re.compile(
     r"\s+(?:is\s+(?:where|what|your|the\s+(?:goal|target|destination))\b.*|somewhere(?:\s+(?:in|around)\b.*)?|"
-    r"so\s+(?:that\s+)?(?:i|we|you)\b.*|because\b.*)$",
+    r"so\s+(?:that\s+)?(?:i|we|you)\b.*|because\b.*|needs?\s.*|(?:is|stands?|are)(?:\s+(?:here|there|now))?|here|"
+    r"in\s+(?:a|this|the)\s+(?:minute|moment|second|hurry|room(?=$)|place)\b.*|(?:until|till|once)\s+you(?:\s+are|['’]re)\s+(?:close|near|there|done)(?:\s+enough)?)$",
+    re.IGNORECASE,
+)
+# "bring this parcel to the door": where it is to be brought, and not the parcel, is where to go.
+_CARRY = re.compile(
+    r"^(?:bring|carry|deliver|take|transport|ship|move)\s+(?:(?:this|that|these|the|a|an|my|your|our|his|her)\s+(?:\S+\s+){1,3}?|(?:this|that|it|"
+    r"them)\s+)(?:over\s+|back\s+)?(?:to|towards?)\s+(?=\S)",
     re.IGNORECASE,
 )
 _DETERMINER = re.compile(r"\b(?:the|that|this|one\s+of\s+the|a|an|any|some)\s+(?=\S)", re.IGNORECASE)
@@ -66,7 +73,7 @@ _DEFINITE = re.compile(r"\b(?:the|that|this)\s+\S", re.IGNORECASE)
 # "take a look at the door", "come to a halt", "wait a moment", "see if that works": no things to go to.
 _IDIOMS = re.compile(
     r"(?:a|an|the|some)\s+(?:quick\s+|short\s+|good\s+|complete\s+|full\s+)?(?:look|bit|little|seat|moment|halt|stop|standstill|walk|trip|"
-    r"ride|drive|tour|visit|peek|glance|way|direction|position|location|place|spot|vicinity|presence|job|task|goal|target|destination|"
+    r"ride|drive|tour|visit|peek|glance|beeline|way|direction|position|location|place|spot|vicinity|presence|job|task|goal|target|destination|"
     r"front|side|left|right|robot|room(?=\s+(?:for|and|until)\b)|area|environment|scene)\b(?!\s+(?:door|chair|\w+\s+(?:from|on)))|(?:that|this)\s+(?:is|you|can|way)\b",
     re.IGNORECASE,
 )
@@ -83,6 +90,8 @@ _ORDERS = (
     r"first|second|third|fourth|fifth|last|nearest|closest|farthest|furthest|left[\s-]?most|right[\s-]?most|left|right|"
     r"middle|other"
 )
+# "pay the barrel a visit", "the plant the cat likes": after its noun, with nothing that relates the two, another thing begins.
+_ANOTHER = re.compile(rf"(?<=\s)(?P<noun>(?:{_NOUNS})s?)\s+(?:a|an|the)\s.*$", re.IGNORECASE)
 _BARE = re.compile(rf"\b(?:(?:{_ORDERS}|{_ADJECTIVES})\s+){{0,3}}(?:{_NOUNS})s?\b.*$", re.IGNORECASE)
 
 
@@ -186,7 +195,10 @@ def _motion_steps(motion: Motion, clause: str) -> list[Step]:
 
 def _noun_phrase(clause: str) -> str:
     """Return the thing that the clause is about: from its determiner on, or what is left after verb and preposition."""
-    clause = clause.strip()
+    return _ANOTHER.sub(r"\g<noun>", _thing_of(_CARRY.sub("to ", clause.strip())))
+
+
+def _thing_of(clause: str) -> str:
     shorter = _AFTER_THE_THING.sub("", clause)
     clause = shorter if re.search(r"[^\W\d_]{2,}", shorter) else clause
     rest = _PREPOSITIONS.sub("", _VERBS.sub("", clause)).strip()
