@@ -22,6 +22,7 @@ _WALLS_PERIOD_S = 1.0
 _HERE_M = 0.4  # from where the sentence was heard: what is seen, was seen from there
 _SAME_M, _CLEARLY_BETTER = 0.5, 1.5  # m; log-odds
 _SURE, _MOST_HINTS = 0.6, 4
+_LOOK_ALL_ROUND = {"nearest", "farthest", "big", "small", "biggest", "smallest"}
 _SEEN_SHARE = 0.42  # of the field of view, to either side, that counts as looked at
 
 
@@ -97,7 +98,7 @@ class StepTargets:
         beyond = max(0.0, VIEW_RAD - _SEEN_SHARE * fov)
         if not here or not kinds:
             self.headings = []
-        elif kinds & {"nearest", "farthest"} or _counts_from_listener(self._reference):
+        elif kinds & _LOOK_ALL_ROUND or _counts_from_listener(self._reference):
             step = 2 * _SEEN_SHARE * fov
             count = math.ceil(2 * math.pi / step)
             self.headings = [pose.yaw + k * 2 * math.pi / count for k in range(1, count)]

@@ -14,7 +14,7 @@ from mm_nav.language.vocabulary import COLOURS, MATERIALS, OTHER_ADJECTIVES, ROO
 
 RelationKind = Literal[
     "", "next_to", "between", "corner", "left", "right", "front", "behind", "nearest", "farthest", "ordinal", "along", "closest",
-    "room",
+    "room", "big", "small", "biggest", "smallest",
 ]  # fmt: skip
 # Kinds that depend on where the sentence was heard.
 SEEN_FROM = ("left", "right", "front", "behind", "nearest", "farthest", "ordinal", "along")
@@ -28,7 +28,8 @@ class Reference:
     text: the whole phrase. head: the plain noun phrase to ground. excluded: plain noun phrases that it must not answer to.
     relation: "" = none; next_to, between (two anchors), corner, left, right, front, behind, nearest and farthest (to or from
     the listener), closest (to the anchor), ordinal (`count`-th from the `side`, "" = from the listener), along (`count`-th of
-    those on a `side` of the way ahead), room (in the room with the anchor). count: 1 = first, -1 = last, 0 = the middle one.
+    those on a `side` of the way ahead), room (in the room with the anchor), big and small (of those that were seen, one will do),
+    biggest and smallest (of at least two). count: 1 = first, -1 = last, 0 = the middle one.
     negated: the relation must not hold. anchors: the things that the relation refers to.
     """
 
@@ -112,6 +113,10 @@ _ROOM_WITH = re.compile(
 _NEAREST = re.compile(
     rf"^(?:{_THE}\s+)?(?P<which>nearest|closest|farthest|furthest|most\s+distant|remotest)\s+(?P<noun>.+?)"
     r"(?:\s+(?:to|from)\s+(?:me|you|us|here|the\s+robot|yourself))?$",
+    re.IGNORECASE,
+)
+_SIZED = re.compile(
+    rf"^(?:{_THE}\s+)?(?P<which>(?:big|larg)(?:e|ger|gest|er|est)?|huge|giant|great|small(?:er|est)?|little|tin(?:y|ier|iest))\s+(?P<noun>(?!of\b).+)$",
     re.IGNORECASE,
 )
 _TO_ANCHOR = re.compile(r"(?P<noun>.+?)\s+(?:to|from)\s+(?P<anchor>.+)$", re.IGNORECASE)
@@ -219,6 +224,9 @@ def _ordered(text: str, core: str, depth: int) -> Reference | None:
     if match and _is_noun(match["noun"]):
         kind: RelationKind = "ordinal" if match["how"].lower() == "from" else "along"
         return _of_noun(text, match["noun"], kind, depth, _NUMBERS[match["count"].lower()], match["side"])
+    match = _SIZED.match(core)
+    if match and _is_noun(match["noun"]):
+        return _of_noun(text, match["noun"], _by_size(match["which"].lower()), depth)
     match = _SIDEMOST.match(core)
     if match and _is_noun(match["noun"]):
         return _of_noun(text, match["noun"], "ordinal", depth, 1, match["side"])
@@ -338,6 +346,12 @@ def _anchors(kind: RelationKind, rest: str, depth: int) -> tuple[Reference, ...]
 
 def _by_distance(word: str) -> RelationKind:
     return "nearest" if word.lower() in ("nearest", "closest") else "farthest"
+
+
+def _by_size(word: str) -> RelationKind:
+    if word.endswith(("er", "est")):
+        return "smallest" if word.startswith(("small", "tin")) else "biggest"
+    return "small" if word in ("small", "little", "tiny") else "big"
 
 
 def _is_noun(text: str) -> bool:

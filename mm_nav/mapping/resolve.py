@@ -28,6 +28,9 @@ _LEAST = 0.35
 _CLOSEST_M, _ROOM_M = 2.5, 7.0
 _WALL_TOUCH_M = 0.5
 _SAME_M = 0.35
+# Views and confidence from which a thing's size counts, and how far parts of one may lie apart.
+_WELL_SEEN, _WELL_KNOWN, _PARTS_M = 5, 0.6, 0.4
+_SIZES = ("big", "small", "biggest", "smallest")
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class _Resolver:
         kind = reference.relation
         if not kind:
             return [Candidate(t.instance, t.instance.confidence) for t in things]
-        if kind in ("nearest", "farthest", "ordinal", "along"):
+        if kind in ("nearest", "farthest", "ordinal", "along", *_SIZES):
             return self._ordered(reference, things)
         if kind == "corner":
             segments = self.scene.walls.segments
@@ -199,6 +202,8 @@ class _Resolver:
         ranked = self._ranking(reference, things)
         index = self._index(reference, len(ranked))
         undecided = not self.scene.looked_around or not 0 <= index < len(ranked)
+        # Of one thing there is no biggest: there must be another one somewhere.
+        undecided = undecided or (reference.relation in ("biggest", "smallest") and len(ranked) < 2)
         if undecided and not self.settle:
             return [Candidate(t.instance, t.instance.confidence, _UNDECIDED) for t in things]
         chosen = ranked[min(max(index, 0), len(ranked) - 1)] if ranked else None
@@ -209,6 +214,8 @@ class _Resolver:
         first = self.scene.seen_first.get(reference.head, frozenset())
         in_sight = [t for t in things if t.instance.key in first or not self._divided((view.x, view.y), t.center)]
         kind = reference.relation
+        if kind in _SIZES:
+            return [t for t, _ in sorted(_sizes(things), key=lambda entry: entry[1], reverse=kind.startswith("big"))]
         if kind == "along":
             sign = 1.0 if reference.side == "left" else -1.0
             places = [(t, view.inverse().transform(np.array(t.center))) for t in things]
@@ -225,7 +232,7 @@ class _Resolver:
 
     @staticmethod
     def _index(reference: Reference, count: int) -> int:
-        if reference.relation in ("nearest", "farthest"):
+        if reference.relation in ("nearest", "farthest", *_SIZES):
             return 0
         if reference.count == 0:
             return (count - 1) // 2
@@ -247,6 +254,21 @@ class _Resolver:
 
     def _divided(self, start: Point, end: Point) -> bool:
         return relations.divided_by(self.scene.walls.segments, start, end)
+
+
+def _sizes(things: list[_Placed]) -> list[tuple[_Placed, float]]:
+    """Return things with their lengths, m. Parts of one that something else hides in the middle count as one, and a
+    splinter, seen in passing, as none."""
+    left = [t for t in things if t.instance.views >= _WELL_SEEN and t.instance.confidence >= _WELL_KNOWN]
+    left.sort(key=_length, reverse=True)
+    found: list[tuple[_Placed, float]] = []
+    while left:
+        group = [left.pop(0)]
+        for part in group:
+            group += [t for t in left if relations.gap(part, t)[0] < _PARTS_M]
+            left = [t for t in left if all(t is not other for other in group)]
+        found.append((group[0], float(np.ptp(np.concatenate([t.footprint for t in group]), axis=0).max())))
+    return found
 
 
 def _length(thing: _Placed) -> float:

@@ -43,7 +43,14 @@ from mm_nav.sim.instructions import HELD_OUT_TEMPLATES, TRAIN_TEMPLATES
         ("the office", "the desk", "", []),
         ("the kitchen", "the kitchen", "", []),
         ("the table with a lamp on it", "the table", "next_to", ["a lamp"]),
-        ("the small box", "the small box", "", []),
+        ("the small box", "the box", "small", []),
+        ("a big red barrel", "the red barrel", "big", []),
+        ("the larger of the boxes", "the larger of the boxes", "", []),
+        ("the biggest table", "the table", "biggest", []),
+        ("the larger chair", "the chair", "biggest", []),
+        ("the tiniest lamp", "the lamp", "smallest", []),
+        ("the big box next to the sofa", "the box", "next_to", ["the sofa"]),
+        ("the chair next to the big table", "the chair", "next_to", ["the table"]),
         ("the box made of wood", "the box made of wood", "", []),
     ],
 )
@@ -83,7 +90,7 @@ def test_order(phrase: str, kind: str, count: int, side: str) -> None:
         ("the chair that's not the red one", "the chair", ("the red chair",)),
         ("any chair except the blue one", "any chair", ("the blue chair",)),
         ("the non-red chair", "the chair", ("the red chair",)),
-        ("the big chair that is neither red nor blue", "the big chair", ("the red chair", "the blue chair")),
+        ("the wooden chair that is neither red nor blue", "the wooden chair", ("the red chair", "the blue chair")),
         ("the box that is not made of wood", "the box", ("the wood box",)),
     ],
 )
@@ -91,6 +98,14 @@ def test_negated_attributes(phrase: str, head: str, excluded: tuple[str, ...]) -
     found = parse_reference(phrase)
     assert (found.head, found.excluded, found.relation) == (head, excluded, "")
     assert found.phrases() == (head, *excluded)
+
+
+def test_size_and_negation_go_together() -> None:
+    found = parse_reference("the big chair that is neither red nor blue")
+    assert (found.head, found.relation) == ("the chair", "big") and found.excluded == (
+        "the red chair",
+        "the blue chair",
+    )
 
 
 def test_negated_relations_and_relations_of_relations() -> None:

@@ -98,6 +98,19 @@ def test_order_waits_until_the_robot_has_looked_around() -> None:
     assert where("the farthest box", scene(the_box=[*boxes, thing(7.0, 0.5)])) == (7.0, 0.5)
 
 
+def test_size_is_told_by_the_outlines() -> None:
+    boxes = [thing(4.0, 2.0, side=0.4), thing(3.0, 0.0, side=0.2), thing(4.0, -2.0, side=0.6)]
+    known = scene(the_box=boxes)
+    assert where("the biggest box", known) == where("the large box", known) == (4.0, -2.0)
+    assert where("the smallest box", known) == where("the little box", known) == (3.0, 0.0)
+    alone = scene(the_box=boxes[:1])
+    assert where("the big box", alone) == (4.0, 2.0), "it was called big, not bigger than another"
+    assert where("the bigger box", alone) is None and where("the bigger box", alone, settle=True) == (4.0, 2.0)
+    assert where("the big box", scene(False, the_box=boxes)) is None, "look around first"
+    lamps = scene(the_box=boxes, the_lamp=[thing(4.5, -2.0, side=0.2), thing(3.4, 0.2, side=0.2)])
+    assert where("the lamp next to the big box", lamps) == (4.5, -2.0)
+
+
 def test_between_the_corner_and_negation() -> None:
     known = scene(the_bin=[NEAR, thing(8.7, 3.7), thing(4.0, -2.0)], the_lamp=[thing(2.5, -2.0), thing(5.5, -2.0)])
     known.beliefs["the red bin"] = scene(the_red_bin=[thing(2.02, 1.05)]).beliefs["the red bin"]  # type: ignore[index]
