@@ -52,7 +52,8 @@ class TextEncoder:
         if phrase:
             first, *others = [self._hidden(part) for part in (in_parts(phrase) if self._parts else (phrase,))]
             # Of a thing that is described at length, its colour is not cut off.
-            hidden = np.concatenate([first[: self._tokens - sum(map(len, others))], *others])
+            left = max(0, self._tokens - sum(map(len, others)))
+            hidden = np.concatenate([first[:left], *others])[: self._tokens]
             embedding[: len(hidden)], mask[: len(hidden)] = hidden, 1.0
         embedding.setflags(write=False)
         mask.setflags(write=False)

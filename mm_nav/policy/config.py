@@ -21,7 +21,7 @@ class PolicyConfig:
     context tokens stand for 2 x 2 patches. cell_rows, cell_columns: grounding cells per patch; cell_width: of their
     embeddings. lidar_bins: beams around the robot after resampling; lidar_tokens: sectors they are grouped into.
     max_range_m: ranges are clipped here. language_tokens: words read (longer phrases are cut);
-    language_parts: a phrase is read as a whole and in parts, thing and colour. language_width: width of the
+    language_parts: of a phrase, thing and colour are read one by one (mm_nav.language.parts). language_width: width of the
     sentence encoder. width, heads, feedforward: of the transformer. The first of perception_layers mixes camera and LiDAR,
     the others bring in the memory; words and goal are read into asked_tokens, which attend to all of it in fusion_layers.
     memory_frames: earlier frames that are remembered, each as memory_tokens; goal_tokens: what a picture that is a goal is
