@@ -58,9 +58,13 @@ _SAYS_NOTHING = {"and", "then", "go", "drive", "go and", "turn", "move", "if so"
 _PRONOUNS = {"it", "there", "them", "this", "that", "here", "him", "her"}
 _AFTER_THE_THING = re.compile(
     r"\s+(?:is\s+(?:where|what|your|the\s+(?:goal|target|destination))\b.*|somewhere(?:\s+(?:in|around)\b.*)?|"
-    r"so\s+(?:that\s+)?(?:i|we|you)\b.*|because\b.*|needs?\s.*|(?:is|stands?|are)(?:\s+(?:here|there|now))?|here|"
+    r"so\s+(?:that\s+)?(?:i|we|you)\b.*|because\b.*|needs?\s+(?:you|help|this|that|it)|(?:is|stands?|are)(?:\s+(?:here|there|now))?|here|"
     r"in\s+(?:a|this|the)\s+(?:minute|moment|second|hurry|room(?=$)|place)\b.*|(?:until|till|once)\s+you(?:\s+are|['’]re)\s+(?:close|near|there|done)(?:\s+enough)?)$",
     re.IGNORECASE,
+)
+# "what you must find is the lamp": what comes after says it.
+_NAMED_LATER = re.compile(
+    r"^(?:(?:the\s+)?(?:thing|object|item|one|place)|what)\s.*?\bis\s+(?=(?:the|a|an|any)\s)", re.IGNORECASE
 )
 # "bring this parcel to the door": where it is to be brought, and not the parcel, is where to go.
 _CARRY = re.compile(
@@ -195,7 +199,7 @@ def _motion_steps(motion: Motion, clause: str) -> list[Step]:
 
 def _noun_phrase(clause: str) -> str:
     """Return the thing that the clause is about: from its determiner on, or what is left after verb and preposition."""
-    return _ANOTHER.sub(r"\g<noun>", _thing_of(_CARRY.sub("to ", clause.strip())))
+    return _ANOTHER.sub(r"\g<noun>", _thing_of(_CARRY.sub("to ", _NAMED_LATER.sub("", clause.strip()))))
 
 
 def _thing_of(clause: str) -> str:

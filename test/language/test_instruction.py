@@ -32,7 +32,11 @@ from mm_nav.language import parse_instruction
         ("is there a red chair here? if so, go to it", [("go_to", "a red chair")]),
         ("roll towards the lamp until you are close", [("go_to", "the lamp")]),
         ("please be at the door in a minute", [("go_to", "the door")]),
+        ("what you must find is the lamp", [("go_to", "the lamp")]),
+        ("the thing that is next to the table", [("go_to", "the thing that is next to the table")]),
         ("the sofa needs you", [("go_to", "the sofa")]),
+        ("we need you over by the red cone", [("go_to", "the red cone")]),
+        ("i need you to go to the lamp", [("go_to", "the lamp")]),
         ("first the lamp, after that the green bin", [("go_to", "the lamp"), ("go_to", "the green bin")]),
     ],
 )
