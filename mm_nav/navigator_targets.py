@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mm_nav.command import PolicyOutput
 from mm_nav.geometry import Pose2D
-from mm_nav.language.reference import Reference
+from mm_nav.language.reference import SIZE_KINDS, Reference
 from mm_nav.mapping.belief import BeliefConfig, Hypothesis, TargetBelief
 from mm_nav.mapping.instances import InstanceBelief
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
@@ -22,7 +22,7 @@ _WALLS_PERIOD_S = 1.0
 _HERE_M = 0.4  # from where the sentence was heard: what is seen, was seen from there
 _SAME_M, _CLEARLY_BETTER = 0.5, 1.5  # m; log-odds
 _SURE, _MOST_HINTS = 0.6, 4
-_LOOK_ALL_ROUND = {"nearest", "farthest", "big", "small", "biggest", "smallest"}
+_LOOK_ALL_ROUND = {"nearest", "farthest", *SIZE_KINDS}
 _SEEN_SHARE = 0.42  # of the field of view, to either side, that counts as looked at
 
 

@@ -10,7 +10,7 @@ from mm_nav.errors import GoalError
 from mm_nav.goal import MAX_INSTRUCTION_CHARACTERS
 from mm_nav.language.motion import Motion, parse_motion
 from mm_nav.language.reference import Reference, parse_reference
-from mm_nav.language.vocabulary import CATEGORIES, COLOURS, FURTHER_WORDS, MATERIALS, SIZES
+from mm_nav.language.vocabulary import CATEGORIES, COLOUR_NAMES, FURTHER_WORDS, MATERIALS, SIZES
 
 StepKind = Literal["go_to", "pass", "follow", "turn", "move", "wait"]
 
@@ -26,9 +26,11 @@ _ON_THE_WAY = re.compile(
     r"(?:\s+you\s+(?:reach|see|get\s+to|come\s+to))?)\s+(?P<goal>.+))?$",
     re.IGNORECASE,
 )
+# Asks to stay where the robot is; of a thing it is said, too: "stand by the door".
+_STAY = "wait|stand|stay|halt|park|pause|rest|remain|dock"
 _AND_GO = re.compile(
-    r"\s+and\s+(?=(?:go|drive|move|head|continue|proceed|walk|roll|travel|navigate|carry|keep|stop|come|find|visit|reach|wait|turn|"
-    r"rotate|follow|back|pass|spin|approach|stand|stay|halt|park|pause|rest|remain|dock)\b)",
+    r"\s+and\s+(?=(?:go|drive|move|head|continue|proceed|walk|roll|travel|navigate|carry|keep|stop|come|find|visit|reach|turn|"
+    rf"rotate|follow|back|pass|spin|approach|{_STAY})\b)",
     re.IGNORECASE,
 )
 _POLITE = re.compile(
@@ -43,7 +45,7 @@ _POLITE_END = re.compile(
 )
 _VERBS = re.compile(
     r"^(?:go|drive|move|head|navigate|walk|travel|roll|run|come|get|proceed|continue|find|locate|reach|approach|visit|"
-    r"search|look|seek|take\s+me|bring\s+me|lead\s+me|make\s+your\s+way|carry\s+on|keep\s+going|stop|wait|park|stand|stay|halt|pause|rest|remain|dock)\b\s*",
+    rf"search|look|seek|take\s+me|bring\s+me|lead\s+me|make\s+your\s+way|carry\s+on|keep\s+going|stop|{_STAY})\b\s*",
     re.IGNORECASE,
 )
 _PREPOSITIONS = re.compile(
@@ -88,8 +90,7 @@ _NOUNS = "|".join(
         key=lambda w: (-len(w), w),
     )
 )
-_COLOUR_WORDS = {word for words in COLOURS.values() for word in words}
-_ADJECTIVES = "|".join(sorted({*_COLOUR_WORDS, *MATERIALS, *SIZES}, key=lambda w: (-len(w), w)))
+_ADJECTIVES = "|".join(sorted({*COLOUR_NAMES, *MATERIALS, *SIZES}, key=lambda w: (-len(w), w)))
 _ORDERS = (
     r"first|second|third|fourth|fifth|last|nearest|closest|farthest|furthest|left[\s-]?most|right[\s-]?most|left|right|"
     r"middle|other"

@@ -13,7 +13,7 @@ from mm_nav.language.encoder import TextEncoder
 from mm_nav.language.reference import Reference
 from mm_nav.language.vocabulary import (
     CATEGORIES,
-    COLOURS,
+    COLOUR_NAMES,
     GENERIC,
     MATERIALS,
     OTHER_ADJECTIVES,
@@ -36,8 +36,7 @@ _HEAD_END = re.compile(
     r"under|inside|where|you|and|or|is|as|left|right)\b.*$",
     re.IGNORECASE,
 )
-_COLOUR_WORDS = {word for words in COLOURS.values() for word in words}
-_ADJECTIVES = _COLOUR_WORDS | set(MATERIALS) | set(SIZES) | set(OTHER_ADJECTIVES)
+_ADJECTIVES = COLOUR_NAMES | set(MATERIALS) | set(SIZES) | set(OTHER_ADJECTIVES)
 
 
 class Knowledge:

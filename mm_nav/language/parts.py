@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from mm_nav.language.vocabulary import COLOURS, GENERIC
+from mm_nav.language.vocabulary import COLOUR_NAMES, GENERIC
 
-_WORDS = "|".join(sorted((re.escape(w) for words in COLOURS.values() for w in words), key=len, reverse=True))
+_WORDS = "|".join(sorted(map(re.escape, COLOUR_NAMES), key=lambda w: (-len(w), w)))
 _COLOUR = re.compile(
     rf"(?:,?\s*(?:that|which)(?:['’]s|\s+is)\s+|\bin\s+)?(?:\bcolou?red\s+)?"
     rf"(?P<colour>(?:\b(?:light|dark|pale|bright|deep)[\s-]+)?\b(?:{_WORDS})\b)(?:[\s-]colou?red)?",

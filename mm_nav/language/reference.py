@@ -10,12 +10,13 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mm_nav.language.vocabulary import COLOURS, MATERIALS, OTHER_ADJECTIVES, ROOMS, SIZES, category_words, singular
+from mm_nav.language.vocabulary import COLOUR_NAMES, MATERIALS, OTHER_ADJECTIVES, ROOMS, SIZES, category_words, singular
 
 RelationKind = Literal[
     "", "next_to", "between", "corner", "left", "right", "front", "behind", "nearest", "farthest", "ordinal", "along", "closest",
     "room", "big", "small", "biggest", "smallest",
 ]  # fmt: skip
+SIZE_KINDS: tuple[RelationKind, ...] = ("big", "small", "biggest", "smallest")
 # Kinds that depend on where the sentence was heard.
 SEEN_FROM = ("left", "right", "front", "behind", "nearest", "farthest", "ordinal", "along")
 _MAX_DEPTH = 3
@@ -151,8 +152,7 @@ _LISTED = re.compile(
     r"\b(?:" + "|".join(re.escape(word) for words in category_words().values() for word in words) + r")s?\b",
     re.IGNORECASE,
 )
-_COLOUR_WORDS = frozenset(word for words in COLOURS.values() for word in words)
-_ATTRIBUTES = _COLOUR_WORDS | set(MATERIALS) | set(SIZES)
+_ATTRIBUTES = COLOUR_NAMES | set(MATERIALS) | set(SIZES)
 _SKIPPED = _ATTRIBUTES | set(OTHER_ADJECTIVES)
 # "the leftmost of the boxes" is the leftmost box.
 _OF_THE = re.compile(

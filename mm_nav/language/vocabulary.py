@@ -115,6 +115,7 @@ COLOURS: Mapping[str, tuple[str, ...]] = {
     "grey": ("grey", "gray", "greyish", "grayish", "silver"),
     "black": ("black", "jet black", "jet", "blackish"),
 }
+COLOUR_NAMES = frozenset(word for words in COLOURS.values() for word in words)
 MATERIALS = (
     "wood", "wooden", "metal", "metallic", "plastic", "fabric", "cloth", "leather", "cardboard", "ceramic", "rubber", "steel",
     "iron", "glass",

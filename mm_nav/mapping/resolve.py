@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.geometry import Pose2D
-from mm_nav.language.reference import Reference
+from mm_nav.language.reference import SIZE_KINDS, Reference
 from mm_nav.mapping import relations
 from mm_nav.mapping.belief import Hypothesis
 from mm_nav.mapping.instances import Instance, InstanceBelief
@@ -30,7 +30,6 @@ _WALL_TOUCH_M = 0.5
 _SAME_M = 0.35
 # Views and confidence from which a thing's size counts, and how far parts of one may lie apart.
 _WELL_SEEN, _WELL_KNOWN, _PARTS_M = 5, 0.6, 0.4
-_SIZES = ("big", "small", "biggest", "smallest")
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class _Resolver:
         kind = reference.relation
         if not kind:
             return [Candidate(t.instance, t.instance.confidence) for t in things]
-        if kind in ("nearest", "farthest", "ordinal", "along", *_SIZES):
+        if kind in ("nearest", "farthest", "ordinal", "along", *SIZE_KINDS):
             return self._ordered(reference, things)
         if kind == "corner":
             segments = self.scene.walls.segments
@@ -214,7 +213,7 @@ class _Resolver:
         first = self.scene.seen_first.get(reference.head, frozenset())
         in_sight = [t for t in things if t.instance.key in first or not self._divided((view.x, view.y), t.center)]
         kind = reference.relation
-        if kind in _SIZES:
+        if kind in SIZE_KINDS:
             return [t for t, _ in sorted(_sizes(things), key=lambda entry: entry[1], reverse=kind.startswith("big"))]
         if kind == "along":
             sign = 1.0 if reference.side == "left" else -1.0
@@ -232,7 +231,7 @@ class _Resolver:
 
     @staticmethod
     def _index(reference: Reference, count: int) -> int:
-        if reference.relation in ("nearest", "farthest", *_SIZES):
+        if reference.relation in ("nearest", "farthest", *SIZE_KINDS):
             return 0
         if reference.count == 0:
             return (count - 1) // 2

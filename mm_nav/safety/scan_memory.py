@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from mm_nav.geometry import Pose2D, Twist2D
+from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.observation import LaserScan
 
 # Beside the newest scan, earlier ones are kept from this far apart: what stood round the corner of the newest, they saw.
@@ -73,5 +73,4 @@ class ScanMemory:
 
 
 def _apart(one: Pose2D, other: Pose2D) -> bool:
-    turned = abs(math.remainder(one.yaw - other.yaw, math.tau))
-    return one.distance_to(other) >= _APART_M or turned >= _APART_RAD
+    return one.distance_to(other) >= _APART_M or abs(wrap_angle(one.yaw - other.yaw)) >= _APART_RAD
