@@ -157,7 +157,8 @@ class BatchSampler:
             elif visible and kind < 0.75:
                 # A near miss: something in view, with one attribute swapped.
                 item = objects[visible[rng.integers(len(visible))]]
-                choices.append(self._choice(bank.near_miss(rng, item), objects))
+                in_view = [objects[i] for i in visible]
+                choices.append(self._choice(bank.near_miss(rng, item, in_view), objects))
             elif objects and kind < 0.9:
                 choices.append(self._choice(bank.describe(rng, objects[rng.integers(len(objects))]), objects))
             else:

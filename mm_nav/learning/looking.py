@@ -22,7 +22,7 @@ from mm_nav.learning.labels import (
     semantics,
 )
 from mm_nav.policy.backbones import Features
-from mm_nav.policy.losses import RANGE_WEIGHT, SEMANTIC_WEIGHT, range_loss, semantic_loss
+from mm_nav.policy.losses import RANGE_WEIGHT, SEMANTIC_WEIGHT, hue_loss, range_loss, semantic_loss
 from mm_nav.policy.model import CrossModalPolicy
 
 # A frame is drawn in proportion to how many things it shows, up to this many; one that shows none, now and then.
@@ -102,13 +102,16 @@ class Looking(nn.Module):
         """Return the losses, their weighted sum under "total", and under "kind" the share of right cells on things."""
         kinds = self.policy.config.semantic_classes[0]
         semantic, log_range = self.policy.look(look.image, look.rays, look.frozen)
+        hues = self.policy.hues(look.image)
+        hue = hue_loss(None if hues is None else hues.logits, look.colour)
         what = semantic_loss(semantic, look.kind, look.colour, kinds)
         distance = range_loss(log_range, look.log_range, look.kind, torch.ones(len(look.image)))
         named = look.kind > 0
         right = semantic[..., :kinds].argmax(-1)[named] == look.kind[named]
         return {
-            "total": SEMANTIC_WEIGHT * what + RANGE_WEIGHT * distance,
+            "total": SEMANTIC_WEIGHT * what + RANGE_WEIGHT * distance + hue,
             "semantic": what.detach(),
             "range": distance.detach(),
+            "hue": hue.detach(),
             "kind": right.float().mean(),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +19,7 @@ Drawn = tuple[str, str, str]
 WORDINGS = 40
 # Of the near misses of another kind, those that are easily taken for the thing.
 _ALIKE_SHARE = 0.7
+_MIXED_SHARE = 0.4  # of the near misses, those that are made of two things in view, where there are such
 
 
 class PhraseBank:
@@ -43,11 +45,18 @@ class PhraseBank:
         category = "" if 0.25 <= kind < 0.32 and item["colour"] else item["category"]
         return self.phrase(rng, category, colour)
 
-    def near_miss(self, rng: np.random.Generator, item: dict[str, Any]) -> Drawn:
+    def near_miss(self, rng: np.random.Generator, item: dict[str, Any], others: Sequence[dict[str, Any]]) -> Drawn:
         """Return a phrase that shares the category or the colour with `item`, and seldom fits it.
 
-        Another category is mostly one that looks alike: only there is it hard to say no.
+        others: what else is in view: the category of the one in the colour of the other is the hardest to refuse. Else, another
+        category is mostly one that looks alike: only there is it hard to say no.
         """
+        if rng.random() < _MIXED_SHARE:
+            kind = item["category"]
+            mixed = [other["colour"] for other in others if other["colour"] and other["colour"] != item["colour"]]
+            mixed = [colour for colour in mixed if colour in known_colours(kind)]
+            if mixed:
+                return self.phrase(rng, kind, str(rng.choice(mixed)))
         if item["colour"] and rng.random() < 0.5:
             return self.phrase(rng, item["category"], str(rng.choice(known_colours(item["category"]))))
         fitting = [name for name in ALL_CATEGORIES if not item["colour"] or item["colour"] in known_colours(name)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,12 +26,13 @@ from mm_nav.learning.looking import Looking, LookSampler
 from mm_nav.learning.validation import validate
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.losses import policy_losses
-from mm_nav.policy.model import CrossModalPolicy, Temperatures
+from mm_nav.policy.model import LOOKS_WITH, CrossModalPolicy, Temperatures
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # More than all wordings of the phrase bank: encoding one costs as much as training on three pairs.
 TRAINING_PHRASES = 30_000
+PRECISIONS = ("fp32", "bf16")
 _REPORT_STEPS = 20
 _SAVE_S = 300.0
 
@@ -58,6 +61,7 @@ class TrainConfig:
     warmup_steps: int = 200
     look_share: float = 0.0
     look_batch: int = 16
+    precision: str = "fp32"
     validation_shards: int = 1
     init: str = ""
     seed: int = 0
@@ -67,6 +71,8 @@ class TrainConfig:
             raise ConfigError("epochs, batch, phrases and validation_shards must be at least 1")
         if not 0.0 <= self.look_share < 1.0 or self.look_batch < 1:
             raise ConfigError("look_share must be from 0 to below 1, and look_batch at least 1")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"unknown precision '{self.precision}': give {' or '.join(PRECISIONS)}")
 
 
 @dataclass
@@ -92,8 +98,9 @@ def train(
 ) -> dict[str, float]:
     """Train and return the validation metrics; checkpoints go to out/checkpoint.pt after every epoch and 5 minutes.
 
-    Started by torchrun, its processes share every batch and average their gradients (DistributedDataParallel); all but the
-    first return nothing. report(state, steps per epoch, losses) is called every 20 steps; prepared(done, of) while a
+    What the policy is when it has looked is kept in out/look.pt, for variants that begin with it (`init`). Started by
+    torchrun, its processes share every batch and average their gradients (DistributedDataParallel); all but the first return
+    nothing. report(state, steps per epoch, losses) is called every 20 steps; prepared(done, of) while a
     frozen backbone looks at all pictures, before the first.
     """
     torch.manual_seed(config.seed)
@@ -104,7 +111,9 @@ def train(
     data = FrameDataset(taught, policy_config)
     model = CrossModalPolicy(policy_config, pretrained=True).to(memory_format=torch.channels_last)
     if config.init:
-        take_over(model, load_policy(Path(config.init)))
+        saved = _load(Path(config.init))
+        begun = TrainState(**saved["state"])
+        take_over(model, saved["model"], only_looked=0 < begun.look_steps == begun.step)
     if model.camera.backbone is not None:
         data.cache_features(model.camera.backbone, np.random.default_rng([config.seed, 12]), prepared)
     own_report, writer = (report, _tensorboard(out)) if rank == 0 else (None, None)
@@ -121,8 +130,13 @@ def train(
             progress = _agreed(trainer.progress(), world)
             if progress >= config.look_share:
                 break
-            trainer.step(looking(look), trainer.state.step, progress / config.look_share)
+            with _autocast(config):
+                losses = looking(look)
+            trainer.step(losses, trainer.state.step, progress / config.look_share)
             trainer.state.look_steps = trainer.state.step
+        trainer.save()
+        if rank == 0:
+            shutil.copyfile(trainer.path, out / "look.pt")
     sampler = BatchSampler(data, encoder, config.batch, config.phrases, seed, part=part)
     together = DistributedDataParallel(model) if world > 1 else model
     kinds, state, progress = policy_config.semantic_classes[0], trainer.state, 0.0
@@ -131,7 +145,9 @@ def train(
             progress = _agreed(trainer.progress(), world)
             if progress >= 1.0:
                 break
-            losses = policy_losses(together(channels_last(batch), batch.frozen, batch.links), batch.targets, kinds)
+            with _autocast(config):
+                logits = together(channels_last(batch), batch.frozen, batch.links)
+            losses = policy_losses(logits, batch.targets, kinds)
             done = (progress - config.look_share) / (1.0 - config.look_share)
             trainer.step(losses, state.step - state.look_steps, done)
         else:
@@ -170,7 +186,7 @@ class _Trainer:
         writer: torch.utils.tensorboard.SummaryWriter | None,
     ) -> None:
         self.state, self._writer = TrainState(), writer
-        self._config, self._model, self._path = config, model, path
+        self._config, self._model, self.path = config, model, path
         self._steps_per_epoch, self._report = steps_per_epoch, report
         trained = [p for p in model.parameters() if p.requires_grad]
         decayed = [p for p in trained if p.ndim > 1]
@@ -186,8 +202,8 @@ class _Trainer:
 
     def resume(self) -> None:
         """Take up the checkpoint, if there is one."""
-        if self._path.exists():
-            saved = torch.load(self._path, weights_only=True)
+        if self.path.exists():
+            saved = torch.load(self.path, weights_only=True)
             self._model.load_state_dict(saved["model"])
             self._optimizer.load_state_dict(saved["optimizer"])
             self.state = TrainState(**saved["state"])
@@ -235,7 +251,7 @@ class _Trainer:
         self._saved = time.monotonic()
         if distributed.is_initialized() and distributed.get_rank() > 0:
             return
-        part = self._path.with_suffix(".part")
+        part = self.path.with_suffix(".part")
         torch.save(
             {
                 "model": self._model.state_dict(),
@@ -246,7 +262,7 @@ class _Trainer:
             },
             part,
         )
-        part.replace(self._path)
+        part.replace(self.path)
 
 
 def _split_shards(config: TrainConfig) -> tuple[list[Path], list[Path]]:
@@ -263,22 +279,30 @@ def _split_shards(config: TrainConfig) -> tuple[list[Path], list[Path]]:
 
 def load_policy(checkpoint: Path) -> CrossModalPolicy:
     """Return the trained policy of a checkpoint, in eval mode. Raises ConfigError when the file is missing."""
-    if not checkpoint.is_file():
-        raise ConfigError(f"checkpoint {checkpoint} does not exist: run `mm-nav train` first")
-    saved = torch.load(checkpoint, weights_only=True)
+    saved = _load(checkpoint)
     policy = CrossModalPolicy(PolicyConfig.from_dict(saved["policy"]))
     policy.load_state_dict(saved["model"])
     policy.temperatures = Temperatures(*saved.get("temperatures", ()))
     return policy.eval()
 
 
-def take_over(model: CrossModalPolicy, other: CrossModalPolicy) -> None:
+def _load(checkpoint: Path) -> dict[str, Any]:
+    if not checkpoint.is_file():
+        raise ConfigError(f"checkpoint {checkpoint} does not exist: run `mm-nav train` first")
+    saved: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+    return saved
+
+
+def take_over(model: CrossModalPolicy, weights: Mapping[str, Tensor], only_looked: bool = False) -> None:
     """Copy another policy's weights. Layers that read more than the other's did begin by not hearing the rest.
 
-    Raises ConfigError when the other differs in more than what its layers read.
+    only_looked: only what it looks with is taken: the rest, which has learned nothing, may be another. Raises ConfigError when
+    the other differs in more than what its layers read.
     """
-    own, given = model.state_dict(), other.state_dict()
-    for name, weight in given.items():
+    own = model.state_dict()
+    for name, weight in weights.items():
+        if only_looked and name.split(".")[0] not in LOOKS_WITH:
+            continue
         mine = own.get(name)
         if mine is None or mine.shape[:1] + mine.shape[2:] != weight.shape[:1] + weight.shape[2:]:
             raise ConfigError(f"init: the other policy's {name} does not fit: it must differ in its backbone only")
@@ -291,6 +315,11 @@ def take_over(model: CrossModalPolicy, other: CrossModalPolicy) -> None:
         own[name] = torch.zeros_like(mine)
         own[name][:, : weight.shape[1]] = weight
     model.load_state_dict(own)
+
+
+def _autocast(config: TrainConfig) -> torch.autocast:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16")
 
 
 def _join_group() -> tuple[int, int]:

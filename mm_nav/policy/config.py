@@ -27,7 +27,8 @@ class PolicyConfig:
     memory_frames: earlier frames that are remembered, each as memory_tokens; goal_tokens: what a picture that is a goal is
     boiled down to. fusion: "cross_attention", or "late" (camera, LiDAR and words meet only in the heads; for comparison).
     hypotheses x steps waypoints, spaced waypoint_spacing_m along the path. semantic_classes: kinds and colours that cells
-    are taught to tell apart before they meet words (training only): (kinds, none included; colours).
+    are taught to tell apart before they meet words (training only): (kinds, none included; colours). hue_width: channels of
+    a branch that tells a cell's colour from the pixels around it alone, whatever stands there; 0 = none.
     """
 
     image_height: int = 96
@@ -58,6 +59,7 @@ class PolicyConfig:
     steps: int = 8
     waypoint_spacing_m: float = 0.25
     semantic_classes: tuple[int, int] = (20, 12)
+    hue_width: int = 0
 
     def __post_init__(self) -> None:
         if self.image_height % self.patch or self.image_width % self.patch:

@@ -73,6 +73,41 @@ def _to_grid(features: Tensor, c: PolicyConfig) -> Tensor:
     return torch.nn.functional.interpolate(features, size=(c.grid_rows, c.grid_columns), mode="bilinear")
 
 
+class Hues(NamedTuple):
+    """What the pixels around each grounding cell say of its colour. features: (B, cells, hue_width). logits: (B, rows, columns,
+    colours)."""
+
+    features: Tensor
+    logits: Tensor
+
+
+class HueEncoder(nn.Module):
+    """Pictures -> the colour of each grounding cell, from little more than its own pixels.
+
+    What stands there cannot be made out of so few, so a colour is told alike on things that were never shown in it. Mean and
+    spread of the whole picture say what light it was taken in.
+    """
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__()
+        stride = (config.patch // config.cell_rows, config.patch // config.cell_columns)
+        width = config.hue_width
+        self.pixels = nn.Conv2d(3, width, kernel_size=stride, stride=stride)
+        self.light = nn.Linear(6, width)
+        self.around = nn.Conv2d(width, width, 3, padding=1)
+        self.colour = nn.Linear(width, config.semantic_classes[1])
+
+    def forward(self, image: Tensor) -> Hues:
+        """Look at pictures (B, 3, H, W) in [0, 1]."""
+        x = (image - 0.45) / 0.25
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        spread = ((x - mean) ** 2).mean(dim=(2, 3)).clamp_min(1e-6).sqrt()
+        light = self.light(torch.cat([mean.flatten(1), spread], dim=1))
+        x = torch.relu(self.pixels(x) + light[:, :, None, None])
+        x = torch.relu(x + self.around(x)).permute(0, 2, 3, 1)
+        return Hues(x.flatten(1, 2), self.colour(x))
+
+
 class LidarEncoder(nn.Module):
     """ranges, valid (B, bins) -> tokens (B, sectors, width). Bin i looks along -pi + (i + 0.5) * 2 pi / bins."""
 

@@ -42,22 +42,32 @@ def semantic_loss(semantic: Tensor, kind: Tensor, colour: Tensor, kinds: int) ->
     """Return the cross-entropy of what stands in each cell (kind and colour)."""
     weight = torch.ones(kinds, device=semantic.device)
     weight[0] = BACKGROUND_WEIGHT
-    flat = semantic.flatten(0, 2)
+    flat = semantic.flatten(0, 2).float()
     of_kind = F.cross_entropy(flat[:, :kinds], kind.flatten(), weight=weight, ignore_index=-1)
     of_colour = F.cross_entropy(flat[:, kinds:], colour.flatten(), ignore_index=-1)
     return torch.nan_to_num(of_kind) + torch.nan_to_num(of_colour)
+
+
+def hue_loss(hues: Tensor | None, colour: Tensor) -> Tensor:
+    """Return the cross-entropy of each cell's colour by its pixels alone; 0 without the branch."""
+    if hues is None:
+        return torch.zeros((), device=colour.device)
+    return torch.nan_to_num(F.cross_entropy(hues.flatten(0, 2).float(), colour.flatten(), ignore_index=-1))
 
 
 def range_loss(log_range: Tensor, true: Tensor, kind: Tensor, has_image: Tensor) -> Tensor:
     """Return the loss of the cells' distances: things that can be named count most; walls and floor teach what distances
     look like. All (B, rows, columns) but has_image (B,)."""
     weight = has_image[:, None, None] * (0.2 + 0.8 * (kind > 0).float())
-    distance = F.smooth_l1_loss(log_range, true, reduction="none", beta=0.1)
+    distance = F.smooth_l1_loss(log_range.float(), true, reduction="none", beta=0.1)
     return (distance * weight).sum() / weight.sum().clamp_min(1.0)
 
 
 def policy_losses(logits: PolicyLogits, targets: PolicyTargets, kinds: int = 20) -> dict[str, Tensor]:
     """Return each loss (scalar); their weighted sum is under "total". kinds: of the semantic head, "nothing" included."""
+    logits = PolicyLogits(
+        *(None if part is None else part.float() for part in logits)
+    )  # sums of half precision end here
     grounded = targets.has_grounding
     on = targets.cells.flatten(1)
     flat = logits.cells.flatten(1)
@@ -81,8 +91,10 @@ def policy_losses(logits: PolicyLogits, targets: PolicyTargets, kinds: int = 20)
     path = ((gap.gather(1, best[:, None])[:, 0] + 0.03 * gap.mean(1)) * targets.has_path).sum() / paths
     choice = (F.cross_entropy(logits.waypoint, best, reduction="none") * targets.has_path).sum() / paths
     semantic = semantic_loss(logits.semantic, targets.kind, targets.colour, kinds)
+    hue = hue_loss(logits.hues, targets.colour)
     total = (
         SEMANTIC_WEIGHT * semantic
+        + hue
         + 20.0 * dense
         + 0.5 * where
         + RANGE_WEIGHT * distance
@@ -101,6 +113,7 @@ def policy_losses(logits: PolicyLogits, targets: PolicyTargets, kinds: int = 20)
         "path": path.detach(),
         "choice": choice.detach(),
         "semantic": semantic.detach(),
+        "hue": hue.detach(),
     }
 
 

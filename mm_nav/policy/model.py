@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from mm_nav.policy.backbones import Features
 from mm_nav.policy.config import PolicyConfig
-from mm_nav.policy.encoders import CameraEncoder, GoalPoseEncoder, LidarEncoder, Looked, MemoryEncoder
+from mm_nav.policy.encoders import CameraEncoder, GoalPoseEncoder, HueEncoder, Hues, LidarEncoder, Looked, MemoryEncoder
 
 MASKED = -1e4
+# The parts of the policy that `look` and `hues` go through.
+LOOKS_WITH = ("camera", "hue", "modality", "scene_norm", "patch_norm", "patch", "cell", "semantic", "range")
 
 
 class PolicyInputs(NamedTuple):
@@ -57,7 +59,8 @@ class PolicyLogits(NamedTuple):
     cells: (N, rows, columns) grounding over the image. log_range: (B, rows, columns) log metres from base_link to the surface
     that each cell shows. visible, arrived: (N,). waypoints: (N, K, T, 2) metres in base_link. waypoint: (N, K). semantic:
     (B, rows, columns, kinds + colours), what stands in each cell whatever was asked for; trained, but not exported. notes:
-    (B, memory_tokens + goal_tokens, width), this frame for later.
+    (B, memory_tokens + goal_tokens, width), this frame for later. hues: (B, rows, columns, colours), the colour of what each
+    cell shows, by its pixels alone; None without hue_width.
     """
 
     cells: Tensor
@@ -68,6 +71,7 @@ class PolicyLogits(NamedTuple):
     waypoint: Tensor
     semantic: Tensor
     notes: Tensor
+    hues: Tensor | None
 
 
 class Temperatures(NamedTuple):
@@ -147,6 +151,7 @@ class CrossModalPolicy(nn.Module):
         self.temperatures = Temperatures()
         w, d, late = config.width, config.cell_width, config.fusion == "late"
         self.camera = CameraEncoder(config, pretrained)
+        self.hue = HueEncoder(config) if config.hue_width else None
         self.lidar = LidarEncoder(config)
         self.pose = GoalPoseEncoder(config)
         self.memory = MemoryEncoder(config)
@@ -174,7 +179,8 @@ class CrossModalPolicy(nn.Module):
         self.cell = nn.Sequential(
             nn.ReLU(inplace=True), nn.Linear(d, 2 * d), nn.ReLU(inplace=True), nn.Linear(2 * d, d)
         )
-        self.asked = nn.Sequential(nn.Linear(w, w), nn.GELU(), nn.Linear(w, d + 1))
+        queries = d + 1 if self.hue is None else 2 * (d + 1) + config.hue_width
+        self.asked = nn.Sequential(nn.Linear(w, w), nn.GELU(), nn.Linear(w, queries))
         self.semantic = nn.Linear(d, sum(config.semantic_classes))
         self.range = nn.Linear(d, 1)
         heads_width = 2 * w if late else w
@@ -220,7 +226,11 @@ class CrossModalPolicy(nn.Module):
             share = seen / seen.sum(1, keepdim=True)
             pooled = (scene * share[:, :, None]).sum(1, keepdim=True).expand(-1, n // batch, -1)
             answer = torch.cat([answer, pooled.reshape(n, -1)], dim=1)
-        return self._heads(answer, cells, notes)
+        return self._heads(answer, cells, notes, self.hues(inputs.image))
+
+    def hues(self, image: Tensor) -> Hues | None:
+        """Return the colours of pictures (B, 3, H, W) by their pixels alone; None without hue_width."""
+        return None if self.hue is None else self.hue(image)
 
     def look(self, image: Tensor, rays: Tensor, frozen: Features | None = None) -> tuple[Tensor, Tensor]:
         """Return what the camera alone makes of each grounding cell: semantic (B, rows, columns, kinds + colours) and
@@ -287,12 +297,15 @@ class CrossModalPolicy(nn.Module):
         embedded: Tensor = self.cell(cells + looked.cells)
         return embedded
 
-    def _heads(self, answer: Tensor, cells: Tensor, notes: Tensor) -> PolicyLogits:
+    def _heads(self, answer: Tensor, cells: Tensor, notes: Tensor, hues: Hues | None) -> PolicyLogits:
         c = self.config
         batch, n, grid = cells.shape[0], answer.shape[0], (c.grid_rows, c.grid_columns)
         query = self.asked(answer[:, : c.width])
-        towards = query[:, 1:].reshape(batch, n // batch, c.cell_width)
-        flat = (torch.matmul(towards, cells.transpose(1, 2)) / c.cell_width**0.5).reshape(n, -1) + query[:, :1]
+        flat = _scores(query[:, : c.cell_width + 1], cells)
+        if hues is not None:
+            # Two things are asked of a cell, and both must hold there: red here and a chair there are no red chair.
+            other = _scores(query[:, c.cell_width + 1 :], torch.cat([cells, hues.features], dim=2))
+            flat = flat - F.softplus(flat - other)
         evidence = torch.stack([flat.amax(1), torch.logsumexp(flat, 1)], dim=1)
         state = self.state(torch.cat([answer, evidence.clamp(-20.0, 20.0)], dim=1))
         path = self.path(answer).reshape(n, c.hypotheses, 2 * c.steps + 1)
@@ -306,7 +319,15 @@ class CrossModalPolicy(nn.Module):
             path[:, :, 0],
             self.semantic(cells).reshape(batch, *grid, -1),
             notes,
+            None if hues is None else hues.logits,
         )
+
+
+def _scores(query: Tensor, cells: Tensor) -> Tensor:
+    """Return how well each cell fits each query (N, cells). query: (N, 1 + D), an offset and a direction. cells: (B, cells, D)."""
+    n, (batch, _, width) = query.shape[0], cells.shape
+    towards = query[:, 1:].reshape(batch, n // batch, width)
+    return (torch.matmul(towards, cells.transpose(1, 2)) / width**0.5).reshape(n, -1) + query[:, :1]
 
 
 def _bias(seen: Tensor) -> Tensor:

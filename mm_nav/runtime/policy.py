@@ -15,6 +15,7 @@ from mm_nav.goal import PolicyGoal
 from mm_nav.language.encoder import TextEncoder
 from mm_nav.language.knowledge import Knowledge
 from mm_nav.observation import Observation
+from mm_nav.policy.config import PolicyConfig
 from mm_nav.resources import resource_path
 from mm_nav.runtime.contrast import contrast
 from mm_nav.runtime.manifest import load_manifest
@@ -30,7 +31,14 @@ INPUTS = (
     "image", "image_present", "rays", "ranges", "ranges_valid", "memory", "memory_pose", "memory_present",
     "language", "language_mask", "pose", "goal", "goal_present",
 )  # fmt: skip
+# Those of the cells are of the view, whatever is asked: which kind and which colour each shows, as probabilities.
 OUTPUTS = ("bearing_probs", "bearing_ranges", "heatmap", "visible", "arrived", "waypoints", "waypoint_probs", "notes")
+CELL_OUTPUTS = ("kinds", "colours")
+
+
+def output_names(config: PolicyConfig) -> tuple[str, ...]:
+    """Return what an exported model of this shape gives, in order."""
+    return OUTPUTS + (CELL_OUTPUTS if config.hue_width else ())
 
 
 def default_model() -> Path:
@@ -64,6 +72,7 @@ class OnnxPolicy:
         names = tuple(item.name for item in self._session.get_inputs())
         if set(names) != set(INPUTS):
             raise ModelError(f"{self.path} reads {sorted(names)}, a policy reads {sorted(INPUTS)}: export it again")
+        self._gives = output_names(self.config)
         # Nothing sensed, remembered or asked for, as one phrase; the one axis without a size is the phrases'.
         self._nothing = {
             item.name: np.zeros([size if isinstance(size, int) else 1 for size in item.shape], np.float32)
@@ -146,10 +155,10 @@ class OnnxPolicy:
         return tuple(phrase for phrase in self.knowledge.rivals(goal.phrase) if phrase not in goal.others)
 
     def _run(self, **feed: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
-        return {name: np.asarray(value) for name, value in zip(OUTPUTS, self._outputs(feed), strict=True)}
+        return {name: np.asarray(value) for name, value in zip(self._gives, self._outputs(feed), strict=True)}
 
     def _outputs(self, feed: dict[str, npt.NDArray[np.float32]]) -> Sequence[npt.NDArray[np.float32]]:
-        given: Sequence[npt.NDArray[np.float32]] = self._session.run(list(OUTPUTS), feed)
+        given: Sequence[npt.NDArray[np.float32]] = self._session.run(list(self._gives), feed)
         return given
 
     def _begin(self, goal: PolicyGoal) -> None:

@@ -1,5 +1,6 @@
 """The first part of training: the camera alone learns what stands where."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,18 @@ def test_a_run_looks_first_and_then_goes_on(data: Path, tmp_path: Path) -> None:
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["state"]
     assert state["step"] == 40 and state["look_steps"] == 20
     assert "kind" in seen[0] and "path" in seen[-1] and np.isfinite(metrics["total"])
+    looked = torch.load(tmp_path / "look.pt", weights_only=True)["state"]
+    assert looked["step"] == looked["look_steps"] == 20
+
+
+def test_half_precision_learns_as_well(data: Path, tmp_path: Path) -> None:
+    config = TrainConfig(
+        data=str(data), epochs=10, batch=8, look_share=0.5, look_batch=4, phrases=2, warmup_steps=2, precision="bf16"
+    )
+    metrics = train(config, replace(SMALL, hue_width=8), tmp_path)
+    assert all(np.isfinite(value) for value in metrics.values()) and metrics["hue"] > 0.0
+    with pytest.raises(ConfigError, match="fp32 or bf16"):
+        TrainConfig(precision="fp8")
 
 
 def test_a_share_that_leaves_nothing_is_refused() -> None:

@@ -82,7 +82,7 @@ def test_what_is_held_out_is_never_seen() -> None:
     assert removed > 5
     bank, rng = PhraseBank(), np.random.default_rng(0)
     item = {"category": "barrel", "colour": "red"}
-    drawn = [make(rng) for _ in range(300) for make in (bank.anything, lambda r: bank.near_miss(r, item))]
+    drawn = [make(rng) for _ in range(300) for make in (bank.anything, lambda r: bank.near_miss(r, item, ()))]
     assert not any(is_held_out(category, colour) for _, colour, category in drawn)
 
 
@@ -93,12 +93,22 @@ def test_what_has_no_number_is_not_there() -> None:
 
 def test_near_misses_are_mostly_of_kinds_that_look_alike() -> None:
     bank, rng = PhraseBank(), np.random.default_rng(0)
-    drawn = [bank.near_miss(rng, {"category": "chair", "colour": "blue"}) for _ in range(400)]
+    drawn = [bank.near_miss(rng, {"category": "chair", "colour": "blue"}, ()) for _ in range(400)]
     others = [category for _, _, category in drawn if category != "chair"]
     alike = sum(category in RIVALS["chair"] for category in others)
     assert 0.6 < alike / len(others) < 0.95 and len(set(others)) > 8
     colours = {colour for _, colour, category in drawn if category == "chair"}
     assert len(colours) > 4
+
+
+def test_near_misses_mix_what_is_in_view() -> None:
+    bank, rng = PhraseBank(), np.random.default_rng(0)
+    item, others = {"category": "barrel", "colour": "red"}, [{"category": "box", "colour": "blue"}]
+    drawn = [bank.near_miss(rng, item, (item, *others))[1:] for _ in range(300)]
+    assert drawn.count(("blue", "barrel")) > 90
+    # A pair that is held out is not made of two that are not.
+    drawn = [bank.near_miss(rng, item, ({"category": "box", "colour": "orange"},))[1:] for _ in range(300)]
+    assert ("orange", "barrel") not in drawn
 
 
 def test_other_settings_are_not_mixed_in(data: Path) -> None:

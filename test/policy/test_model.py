@@ -50,6 +50,12 @@ def policy() -> CrossModalPolicy:
     return CrossModalPolicy(CONFIG).eval()
 
 
+@pytest.fixture
+def hues() -> CrossModalPolicy:
+    torch.manual_seed(0)
+    return CrossModalPolicy(replace(CONFIG, hue_width=32)).eval()
+
+
 def test_shapes_with_several_phrases_per_frame(policy: CrossModalPolicy) -> None:
     logits = policy(inputs(batch=2, phrases=3))
     assert logits.cells.shape == (6, CONFIG.grid_rows, CONFIG.grid_columns)
@@ -110,10 +116,43 @@ def test_late_fusion_hears_words_and_sensors_apart() -> None:
 def test_a_size_with_a_backbone_begins_as_the_one_without(policy: CrossModalPolicy) -> None:
     torch.manual_seed(1)
     larger = CrossModalPolicy(replace(CONFIG, backbone="efficientnet_lite0")).eval()
-    take_over(larger, policy)
+    take_over(larger, policy.state_dict())
     torch.testing.assert_close(larger(inputs()).cells, policy(inputs()).cells, atol=1e-5, rtol=1e-4)
     with pytest.raises(ConfigError, match="does not fit"):
-        take_over(CrossModalPolicy(replace(CONFIG, width=64)), policy)
+        take_over(CrossModalPolicy(replace(CONFIG, width=64)), policy.state_dict())
+
+
+def test_what_has_only_looked_is_a_beginning_for_late_fusion_too(policy: CrossModalPolicy) -> None:
+    late = CrossModalPolicy(replace(CONFIG, fusion="late")).eval()
+    with pytest.raises(ConfigError, match="does not fit"):
+        take_over(late, policy.state_dict())
+    take_over(late, policy.state_dict(), only_looked=True)
+    seen = inputs()
+    for mine, other in zip(late.look(seen.image, seen.rays), policy.look(seen.image, seen.rays), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_colours_are_told_by_the_pixels_around(hues: CrossModalPolicy) -> None:
+    """What stands far off says nothing of a cell's colour, but for the light, which is the mean of the picture."""
+    image = inputs().image
+    moved = image.clone()
+    moved[:, :, :, 64:] = moved[:, :, :, 64:].flip(3).flip(2)
+    before, after = (hues.hues(picture) for picture in (image, moved))
+    assert before is not None and after is not None
+    assert before.logits.shape == (2, CONFIG.grid_rows, CONFIG.grid_columns, CONFIG.semantic_classes[1])
+    torch.testing.assert_close(before.logits[:, :, :14], after.logits[:, :, :14], atol=1e-4, rtol=1e-3)
+    assert (before.logits - after.logits).abs().max() > 1e-3
+
+
+def test_both_that_is_asked_of_a_cell_must_hold_there(hues: CrossModalPolicy) -> None:
+    """A cell is no better than the worse of the two says."""
+    c, query = hues.config, torch.zeros(2, 2 * (CONFIG.cell_width + 1) + 32)
+    query[:, 0] = torch.tensor([3.0, 3.0])
+    query[:, c.cell_width + 1] = torch.tensor([-4.0, 3.0])
+    hues.asked = torch.nn.Module()
+    hues.asked.forward = lambda answer: query  # type: ignore[method-assign]
+    cells = hues(inputs(batch=1, phrases=2)).cells.detach()
+    assert -4.1 < float(cells[0].max()) <= -4.0 and 2.0 < float(cells[1].min()) < 3.0
 
 
 def test_perfect_logits_have_the_lowest_loss(policy: CrossModalPolicy) -> None:
