@@ -13,9 +13,12 @@ from mm_nav.language.encoder import TextEncoder
 from mm_nav.learning.ahead import made_ahead
 from mm_nav.learning.dataset import Floats, FrameDataset
 from mm_nav.learning.labels import (
+    COLOUR_INDEX,
     COLOURS,
+    KIND_INDEX,
     KINDS,
     NUMBERS,
+    Ints,
     cell_ranges,
     draw_strange,
     min_pixels,
@@ -37,22 +40,25 @@ _ASKED_SHARE = 0.7  # of the phrases that a driving policy was asked, those that
 
 
 class Batch(NamedTuple):
-    """One training batch. links: which of its frames are remembered, and which are goals. frozen: what a frozen backbone made
-    of the pictures."""
+    """One training batch. links: which of its frames are remembered, and which are goals. asked: (N, 2) int64, indices of the
+    kind and the colour that each phrase names, -1 = none. frozen: what a frozen backbone made of the pictures."""
 
     inputs: PolicyInputs
     targets: PolicyTargets
     links: Links
+    asked: Ints
     frozen: Features | None = None
 
 
 class Choice(NamedTuple):
     """What is asked of one frame. phrase: "" = no words. objects: numbers (from 0) of the objects that satisfy it. goal: the
-    frame of the batch whose picture is the goal, -1 = none."""
+    frame of the batch whose picture is the goal, -1 = none. kind, colour: what the phrase names, "" = none."""
 
     phrase: str
     objects: tuple[int, ...]
     goal: int = -1
+    kind: str = ""
+    colour: str = ""
 
 
 class _Goal(NamedTuple):
@@ -145,8 +151,8 @@ class BatchSampler:
             kind = rng.random()
             if goals and slot == self.phrases - 1 and kind < _GOAL_SHARE:
                 goal = goals[int(rng.integers(len(goals)))]
-                _, found = self._choice(("", goal.colour, goal.category), objects)[:2]
-                choices.append(Choice("", found, goal.frame))
+                shown = self._choice(("", goal.colour, goal.category), objects)
+                choices.append(Choice("", shown.objects, goal.frame))
             elif slot < len(asked) and rng.random() < _ASKED_SHARE:
                 choices.append(self._choice(bank.phrase(rng, *asked[slot]), objects))
             elif kind < 0.04:
@@ -185,7 +191,7 @@ class BatchSampler:
             for i, item in enumerate(objects)
             if (not colour or item["colour"] == colour) and (not category or item["category"] == category)
         )
-        return Choice(phrase, found)
+        return Choice(phrase, found, -1, category, colour)
 
     # Batches
 
@@ -200,6 +206,7 @@ class BatchSampler:
         waypoints = np.zeros((n, c.steps, 2), np.float32)
         pose, goal_frame = np.zeros((n, 3), np.float32), np.full(n, -1)
         phrases: list[str] = []
+        meant = np.full((n, 2), -1, np.int64)
         ranges, valid = a["ranges"][frames].astype(np.float32), a["ranges_valid"][frames].astype(np.float32)
         present = np.ones((len(frames), 1), np.float32)
         if self.augment:
@@ -218,6 +225,7 @@ class BatchSampler:
             for s, choice in enumerate(self._choices(int(frame), counts, near, bool(strange[f]))):
                 k = f * g + s
                 phrases.append(choice.phrase)
+                meant[k] = KIND_INDEX.get(choice.kind, -1), COLOUR_INDEX.get(choice.colour, -1)
                 wanted = list(choice.objects)
                 goal_frame[k] = choice.goal
                 if not choice.phrase and choice.goal < 0:
@@ -274,6 +282,7 @@ class BatchSampler:
             PolicyInputs(*(torch.from_numpy(np.ascontiguousarray(t)) for t in tensors)),
             PolicyTargets(*(torch.from_numpy(np.ascontiguousarray(t)) for t in labels_)),
             Links(torch.from_numpy(memory), torch.from_numpy(np.maximum(goal_frame, 0))),
+            meant,
             frozen,
         )
 

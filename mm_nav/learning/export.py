@@ -139,6 +139,7 @@ def export_policy(
         metrics={**(metrics or {}), "onnx_parity": difference},
         categories=tuple(ALL_CATEGORIES),
         colours=tuple(COLOURS),
+        opinion=policy.opinion._asdict() if policy.hue is not None else {},
     ).write(manifest_path(output))
     return difference
 

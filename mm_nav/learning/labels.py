@@ -16,6 +16,9 @@ from mm_nav.sim.catalogue_extra import ALL_CATEGORIES
 Ints = npt.NDArray[np.int64]
 
 KINDS, COLOURS = tuple(ALL_CATEGORIES), tuple(_COLOURS)
+# In the cells, kind 0 is nothing that can be named.
+KIND_INDEX = {name: 1 + index for index, name in enumerate(KINDS)}
+COLOUR_INDEX = {name: index for index, name in enumerate(COLOURS)}
 NUMBERS = MAX_OBJECTS + 1  # of objects, and 0 for everything else
 # Fewer of the network's pixels than this share are not called visible, nor invisible: those pairs teach nothing.
 _MIN_SHARE = 1 / 900
@@ -71,8 +74,8 @@ def semantics(dataset: FrameDataset, frames: Ints) -> tuple[Ints, Ints]:
     kind, colour = np.zeros(middle.shape, np.int64), np.full(middle.shape, -1, np.int64)
     for f, frame in enumerate(frames):
         objects = dataset.objects[dataset.arrays["world"][frame]]
-        kinds = np.array([0, *(1 + KINDS.index(item["category"]) for item in objects)])
-        colours = np.array([-1, *(COLOURS.index(item["colour"]) if item["colour"] else -1 for item in objects)])
+        kinds = np.array([0, *(KIND_INDEX[item["category"]] for item in objects)])
+        colours = np.array([-1, *(COLOUR_INDEX.get(item["colour"], -1) for item in objects)])
         kind[f], colour[f] = kinds[middle[f]], colours[middle[f]]
     return kind, colour
 

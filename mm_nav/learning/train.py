@@ -27,6 +27,7 @@ from mm_nav.learning.validation import validate
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.losses import policy_losses
 from mm_nav.policy.model import LOOKS_WITH, CrossModalPolicy, Temperatures
+from mm_nav.runtime.opinion import Opinion
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -156,7 +157,7 @@ def train(
     if rank > 0:
         return {}
     found = validate(model, kept_back, config.batch, config.phrases, encoder)
-    metrics, model.temperatures = found.metrics, found.temperatures
+    metrics, model.temperatures, model.opinion = found.metrics, found.temperatures, found.opinion
     trainer.save()
     if writer is not None:
         for name, number in metrics.items():
@@ -259,6 +260,7 @@ class _Trainer:
                 "state": asdict(self.state),
                 "policy": self._model.config.to_dict(),
                 "temperatures": list(self._model.temperatures),
+                "opinion": list(self._model.opinion),
             },
             part,
         )
@@ -283,6 +285,7 @@ def load_policy(checkpoint: Path) -> CrossModalPolicy:
     policy = CrossModalPolicy(PolicyConfig.from_dict(saved["policy"]))
     policy.load_state_dict(saved["model"])
     policy.temperatures = Temperatures(*saved.get("temperatures", ()))
+    policy.opinion = Opinion(*saved.get("opinion", ()))
     return policy.eval()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from mm_nav.resources import resource_path
 from mm_nav.runtime.contrast import contrast
 from mm_nav.runtime.manifest import load_manifest
 from mm_nav.runtime.memory import FrameMemory
+from mm_nav.runtime.opinion import Opinion, agreement, second_opinion
 from mm_nav.runtime.preprocess import Preprocessor
 from mm_nav.runtime.session import open_session, resolve_providers
 
@@ -86,6 +88,11 @@ class OnnxPolicy:
         self._asks_rivals = rivals
         # What the model can name; the encoder is shared, since a goal's words are looked at only once.
         self.knowledge = Knowledge(self.manifest.categories, lambda: self._encoder)
+        self._opinion = Opinion(**self.manifest.opinion)
+        # In the cells, kind 0 is nothing that can be named.
+        self._kinds = {name: 1 + index for index, name in enumerate(self.manifest.categories)}
+        self._colours = {name: index for index, name in enumerate(self.manifest.colours)}
+        self._meant = lru_cache(maxsize=256)(self._meaning)
 
     def prepare(self, goal: PolicyGoal) -> None:
         """Encode the goal's phrases now, so that the first step does not pay for it."""
@@ -125,9 +132,10 @@ class OnnxPolicy:
         camera = float(present[0, 0]) > 0
         if camera and self._remembers:
             self._memory.add(pose, out["notes"][0, : self.config.memory_tokens])
+        said = self._with_cells((goal.phrase, *rivals, *goal.others), out)
         # Without a picture, or when nothing is asked for, nothing can be in view, whatever the network says.
         asked = camera & (mask.any(axis=1) | (goal_present[:, 0] > 0))
-        visible = np.where(asked, out["visible"], 0.0)
+        visible = np.where(asked, said, 0.0)
         others = tuple(
             Grounding(geometry.column_bearings, out["bearing_probs"][k], out["bearing_ranges"][k], float(visible[k]))
             for k in range(1 + len(rivals), len(words))
@@ -153,6 +161,21 @@ class OnnxPolicy:
         if not self._asks_rivals:
             return ()
         return tuple(phrase for phrase in self.knowledge.rivals(goal.phrase) if phrase not in goal.others)
+
+    def _with_cells(self, phrases: Sequence[str], out: dict[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.floating]:
+        """Return how likely each phrase's thing is in view (N,), by the network and by the cells that it points at."""
+        if not self.manifest.opinion:
+            return out["visible"]
+        kind, colour = (
+            agreement(out["heatmap"], out[name][0], np.array([self._meant(phrase)[k] for phrase in phrases]))
+            for k, name in enumerate(CELL_OUTPUTS)
+        )
+        return second_opinion(out["visible"], kind, colour, self._opinion)
+
+    def _meaning(self, phrase: str) -> tuple[int, int]:
+        """Return the indices of the kind and the colour that a phrase names, among the cells' classes; -1 = none."""
+        category, colour = self.knowledge.meaning(phrase)
+        return self._kinds.get(category, -1), self._colours.get(colour, -1)
 
     def _run(self, **feed: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         return {name: np.asarray(value) for name, value in zip(self._gives, self._outputs(feed), strict=True)}
