@@ -287,7 +287,10 @@ class Navigator:
                 return result.twist
             self._leg.at_corridor_end = True
         if self._leg.last_resort is None and self._must_settle(now):
-            self._leg.last_resort = last_resort(self.targets.belief.hypotheses, self._leg, self.config)
+            belief = self.targets.belief
+            self._leg.last_resort = last_resort(belief.hypotheses, self._leg, self.config.look_confidence)
+            if self._leg.last_resort is None and self.known.lost_camera(now):
+                self._leg.last_resort = last_resort(belief.glimpses, self._leg, 0.0)
             self._leg.next_plan = now
         if self._leg.last_resort is not None:
             return self._approach(now, pose, observation, self._leg.last_resort, None)
@@ -322,7 +325,7 @@ class Navigator:
         if self.targets.settle():
             return Twist2D()
         if self._leg.doubts:
-            self._leg.last_resort = last_resort([], self._leg, self.config)
+            self._leg.last_resort = last_resort([], self._leg, self.config.look_confidence)
             return Twist2D()
         if self._leg.rounds >= 1:
             thing = self._steps[self._index].thing

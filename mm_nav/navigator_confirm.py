@@ -88,10 +88,11 @@ def confirm(
     return Verdict(rejected=True)
 
 
-def last_resort(known: list[Hypothesis], leg: StepState, config: NavigatorConfig) -> Target | None:
-    """Return the likeliest of what was set aside, and of what is still believed; None = there is nothing."""
+def last_resort(known: list[Hypothesis], leg: StepState, least: float) -> Target | None:
+    """Return the likeliest of what was set aside, and of what is known with a confidence of at least `least`; None = there is
+    nothing."""
     places = [(doubt.confidence, doubt.point) for doubt in leg.doubts]
-    places += [(h.confidence, h.point) for h in known if h.confidence >= config.look_confidence]
+    places += [(h.confidence, h.point) for h in known if h.confidence >= least]
     if not places:
         return None
     confidence, point = max(places, key=lambda place: place[0])

@@ -21,6 +21,8 @@ CLIP = 0.02
 _APART_M, _APART_RAD, _STANDING = 0.07, 0.13, 0.3
 # From nearer than this, in sight by the map, not seeing it counts in full: little could hide it.
 _NEAR_M = 2.0
+# Less likely things are not glimpsed; of those that are, so many are kept, no two nearer than this.
+_GLIMPSE, _MOST_GLIMPSES, _GLIMPSES_APART_M = 0.05, 8, 1.0
 
 
 @dataclass(frozen=True)
@@ -95,24 +97,27 @@ class BeliefConfig:
 
 
 class TargetBelief:
-    """Fuses the grounding of one phrase over time."""
+    """Fuses the grounding of one phrase over time. glimpses: places where it was seen, but never surely enough to be believed,
+    with what the surest view said of each; all there is to go by once the camera is lost."""
 
     def __init__(self, config: BeliefConfig | None = None) -> None:
         self.config = config or BeliefConfig()
         self.hypotheses: list[Hypothesis] = []
+        self.glimpses: list[Hypothesis] = []
         self._rejected: list[npt.NDArray[np.float64]] = []
         self._viewed_from: Pose2D | None = None
         self._weight = 1.0
 
     def reset(self) -> None:
         """Forget everything: another thing is being looked for."""
-        self.hypotheses = []
+        self.hypotheses, self.glimpses = [], []
         self._rejected = []
         self._viewed_from = None
 
     def reject(self, point: npt.NDArray[np.float64], radius: float = 0.7) -> None:
         """What stands within `radius` metres of a point was looked at from nearby and is not it: believe it no more."""
         self._rejected.append(point)
+        self.glimpses = [h for h in self.glimpses if np.hypot(*(h.point - point)) > radius]
         self.hypotheses = [h for h in self.hypotheses if np.hypot(*(h.point - point)) > radius]
 
     def forgive(self) -> None:
@@ -136,13 +141,15 @@ class TargetBelief:
         if not self.config.over_time:
             self.reset()
         self._weigh(pose)
+        self._forget_glimpses(pose, grid, horizontal_fov)
         seen: list[int] = []
         visible = min(max(output.visible, CLIP), 1.0 - CLIP)
         for bearing, reach, mass in _peaks(output):
-            if visible * mass < 0.5 * self.config.min_visible:
-                continue
             angle = pose.yaw + bearing
             x, y = pose.x + reach * math.cos(angle), pose.y + reach * math.sin(angle)
+            if visible * mass < 0.5 * self.config.min_visible:
+                self._glimpse(x, y, visible * mass, (0.10 * reach + 0.05) ** 2)
+                continue
             if any(np.hypot(x - p[0], y - p[1]) < 0.7 for p in self._rejected):
                 continue
             variance = (0.10 * reach + 0.05) ** 2
@@ -166,6 +173,16 @@ class TargetBelief:
             seen.append(index)
         self._refute(seen, visible, pose, grid, horizontal_fov)
         self._prune()
+
+    def _glimpse(self, x: float, y: float, probability: float, variance: float) -> None:
+        if probability < _GLIMPSE:
+            return
+        seen = Hypothesis(x, y, math.log(probability / (1.0 - probability)), variance, 1)
+        near = [h for h in self.glimpses if math.hypot(h.x - x, h.y - y) < _GLIMPSES_APART_M]
+        if any(h.evidence >= seen.evidence for h in near):
+            return
+        kept = [h for h in self.glimpses if h not in near]
+        self.glimpses = sorted([*kept, seen], key=lambda h: -h.evidence)[:_MOST_GLIMPSES]
 
     def _weigh(self, pose: Pose2D) -> None:
         """Note where the next view is from, and how much it counts beside the one before."""
@@ -191,6 +208,17 @@ class TargetBelief:
             strength = 1.0 if distance < 0.6 * self.config.max_range else 0.4
             weight = 1.0 if distance < _NEAR_M else self._weight
             self.hypotheses[index] = _changed(h, evidence=h.evidence - self.config.loss * strength * weight)
+
+    def _forget_glimpses(self, pose: Pose2D, grid: OccupancyGrid, horizontal_fov: float) -> None:
+        """Drop what a look from nearby would have shown."""
+        here = np.array([pose.x, pose.y])
+        self.glimpses = [
+            h
+            for h in self.glimpses
+            if math.hypot(h.x - pose.x, h.y - pose.y) > _NEAR_M
+            or abs(wrap_angle(math.atan2(h.y - pose.y, h.x - pose.x) - pose.yaw)) > 0.4 * horizontal_fov
+            or not grid.line_of_sight(here, h.point, skip=0.35)
+        ]
 
     def _nearest(self, x: float, y: float, gate: float) -> int | None:
         distances = [math.hypot(h.x - x, h.y - y) for h in self.hypotheses]

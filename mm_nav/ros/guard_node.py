@@ -35,6 +35,14 @@ class GuardNode(StackNode):
             "command_timeout", 0.2, "without a command for this long the robot stops, s of real time", 0.05, 2.0
         ),
         ParameterSpec("scan_timeout", 0.35, "without a scan for this long the robot stops, s of real time", 0.05, 2.0),
+        ParameterSpec(
+            "blind_time",
+            0.0,
+            "time without a scan for which the robot may drive on slowly by the last ones, s (0 = it stops at once)",
+            0.0,
+            120.0,
+        ),
+        ParameterSpec("blind_speed", 0.25, "at most so fast then, m/s", 0.02, 1.0),
         ParameterSpec("rate", 20.0, "commands and status messages per second of real time", 5.0, 100.0),
         ParameterSpec("twist_stamped", True, "publish TwistStamped; false: Twist"),
     )
@@ -51,6 +59,8 @@ class GuardNode(StackNode):
                 margin_m=float(self.value("margin")),
                 reaction_s=float(self.value("reaction_time")),
                 max_scan_age_s=float(self.value("max_scan_age")),
+                blind_time_s=float(self.value("blind_time")),
+                blind_speed=float(self.value("blind_speed")),
             ),
         )
         self._scan: Scan | None = None
@@ -113,6 +123,9 @@ class GuardNode(StackNode):
     def _publish(self) -> None:
         now = self.get_clock().now().nanoseconds
         silent = self._watchdog.silent(self.steady_s())
+        if self._guard.config.blind_time_s > 0.0:
+            # The guard itself says how long the robot may do without scans.
+            silent = tuple(name for name in silent if name != "scan")
         if silent:
             moving = self._wanted != Twist2D()
             result = GuardResult(Twist2D(), moving, f"no {silent[0]}")

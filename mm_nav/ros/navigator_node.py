@@ -52,6 +52,7 @@ _LOST = {
     "guard_status": ErrorCode.GUARD_LOST,
 }
 _KEPT_OUTPUTS = 20
+_BLIND_PERIOD_NS = 80_000_000
 
 
 class NavigatorNode(StackNode):
@@ -101,6 +102,7 @@ class NavigatorNode(StackNode):
         self._driven = 0.0
         self._last_pose: Pose2D | None = None
         self._sent_goal_id = ""
+        self._blind_time_s, self._ticked_ns = float(self.value("blind_time_s")), 0
         # From a scan's arrival to its command, ms; simulated time is too coarse to tell.
         self._latencies: deque[float] = deque(maxlen=600)
         self._arrivals: dict[int, float] = {}
@@ -196,7 +198,7 @@ class NavigatorNode(StackNode):
             self._end(ErrorCode.UNKNOWN_TARGET, refusal)
             return
         limits = {
-            "scan": float(self.value("sensor_timeout")),
+            "scan": max(float(self.value("sensor_timeout")), self._blind_time_s),
             "odom": float(self.value("sensor_timeout")),
             "guard_status": float(self.value("guard_timeout")),
         }
@@ -248,6 +250,8 @@ class NavigatorNode(StackNode):
         self._last_pose = odometry.pose
         self._heard("odom")
         self._consider(self._sync.push_odometry(odometry))
+        if self.navigator.policy_goal is None:
+            self._act_blind(odometry.stamp_ns)
 
     def _scan(self, message: LaserScan) -> None:
         mount = self._mounts.lookup(frames().base, message.header.frame_id)
@@ -275,7 +279,16 @@ class NavigatorNode(StackNode):
         self._outputs[(output.stamp_ns, output.goal_id)] = output
         while len(self._outputs) > _KEPT_OUTPUTS:
             del self._outputs[next(iter(self._outputs))]
+        self._act_blind(output.stamp_ns)
         self._work()
+
+    def _act_blind(self, stamp_ns: int) -> None:
+        """Where it may drive without scans, act on the policy's answers to pictures then, or on odometry when nothing is asked."""
+        if self._blind_time_s > 0.0 and abs(stamp_ns - self._ticked_ns) >= _BLIND_PERIOD_NS:
+            observations = self._sync.push_tick(stamp_ns)
+            if observations:
+                self._ticked_ns = stamp_ns
+                self._consider(observations)
 
     def _heard(self, name: str) -> None:
         now = self.steady_s()

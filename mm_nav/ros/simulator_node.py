@@ -74,6 +74,8 @@ class SimulatorNode(StackNode):
             "command_timeout", 0.15, "without a command for this long the robot stops, s of real time", 0.05, 5.0
         ),
         ParameterSpec("twist_stamped", True, "cmd_vel is TwistStamped; false: Twist"),
+        ParameterSpec("lost", "", "sensor that falls silent, to see what the stack does then: its name; empty = none"),
+        ParameterSpec("lost_after", 2.0, "when it does: after the first motion, s of simulated time", 0.0, 3600.0),
     )
 
     def __init__(self) -> None:
@@ -92,6 +94,9 @@ class SimulatorNode(StackNode):
         self._simulator = Simulator(load_world(path), config, seed=int(self.value("seed")), start=start)
         self._tick_s = FAST_TICK_S if any(isinstance(c, ImuConfig) for c in config.sensors().values()) else TICK_S
         self._twist, self._commanded = Twist2D(), 0.0
+        self._lost, self._moved_ns = str(self.value("lost")), -1
+        if self._lost and self._lost not in config.sensors():
+            raise ConfigError(f"lost is '{self._lost}': give one of {', '.join(config.sensors())}, or nothing")
         self._sent: dict[int, float] = {}
         t = topics()
         self._clock = self.create_publisher(ClockMessage, "/clock", qos.STATUS)
@@ -165,8 +170,11 @@ class SimulatorNode(StackNode):
         # As a real base does: no command, no motion.
         silent = self.steady_s() - self._commanded > float(self.value("command_timeout"))
         simulator, f = self._simulator, frames()
-        simulator.step(Twist2D() if silent else self._twist, self._tick_s)
+        twist = Twist2D() if silent else self._twist
+        simulator.step(twist, self._tick_s)
         now = simulator.time_ns
+        if self._moved_ns < 0 and twist != Twist2D():
+            self._moved_ns = now
         stamp: Time = conversions.to_time(now)
         self._clock.publish(ClockMessage(clock=stamp))
         if now % round(TICK_S * 1e9) == 0:
@@ -180,7 +188,15 @@ class SimulatorNode(StackNode):
         for outlet in self._outlets:
             if now >= outlet.due_ns:
                 outlet.due_ns += outlet.period_ns
-                self._publish(outlet)
+                if not self._is_lost(outlet.name, now):
+                    self._publish(outlet)
+
+    def _is_lost(self, name: str, now_ns: int) -> bool:
+        return (
+            name == self._lost
+            and self._moved_ns >= 0
+            and now_ns - self._moved_ns >= 1e9 * float(self.value("lost_after"))
+        )
 
     def _publish(self, outlet: Outlet) -> None:
         simulator, name, frame = self._simulator, outlet.name, outlet.frame

@@ -17,6 +17,7 @@ from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.observation import CameraImage, LaserScan, Observation, Odometry, PointCloud
 
 STREAMS = ("scan", "cloud", "image")
+_TICK = "tick"
 
 
 class Stamped(Protocol):
@@ -136,6 +137,11 @@ class ObservationSynchronizer:
         """Add a point cloud."""
         return self._push("cloud", cloud, True)
 
+    def push_tick(self, stamp_ns: int) -> list[Observation]:
+        """Ask for an observation at a stamp, for an owner that has another reason to act. While any stream that triggers is
+        alive, or may be about to begin, nothing comes of it."""
+        return self._complete() if self._started(_TICK, stamp_ns) else []
+
     def flush(self) -> list[Observation]:
         """Return what still waits, as if time had run out. For the end of a recording."""
         return self._complete(finish=True)
@@ -184,18 +190,26 @@ class ObservationSynchronizer:
         stream.last_ns = stamp
         self._started_ns = stamp if self._started_ns is None else min(stamp, self._started_ns)
         self._now_ns = max(self._now_ns, stamp)
-        if self._triggers(name, stamp):
-            self._last_trigger_ns = stamp
-            self._pending.append(stamp)
-            if len(self._pending) > self.config.queue:
-                self._pending.popleft()
-                counts.dropped += 1
+        self._started(name, stamp)
         return self._complete()
 
-    def _triggers(self, name: str, stamp: int) -> bool:
-        if name not in self.config.triggers or stamp <= self._last_trigger_ns:
+    def _started(self, name: str, stamp: int) -> bool:
+        """Begin an observation, if this message is one that does."""
+        if not self._triggers(name, stamp):
             return False
-        for preferred in self.config.triggers[: self.config.triggers.index(name)]:
+        self._last_trigger_ns = stamp
+        self._pending.append(stamp)
+        if len(self._pending) > self.config.queue:
+            self._pending.popleft()
+            if name in self.counts:
+                self.counts[name].dropped += 1
+        return True
+
+    def _triggers(self, name: str, stamp: int) -> bool:
+        triggers = (*self.config.triggers, _TICK)
+        if name not in triggers or stamp <= self._last_trigger_ns:
+            return False
+        for preferred in triggers[: triggers.index(name)]:
             stream = self._streams[preferred]
             # A stream that never spoke is given its timeout to begin.
             heard = stream.last_ns if stream.last_ns is not None else self._started_ns

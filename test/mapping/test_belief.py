@@ -42,6 +42,20 @@ def test_one_doubtful_view_is_not_enough() -> None:
     assert best is None or best.confidence < 0.6
 
 
+def test_what_is_too_unlikely_to_be_believed_is_glimpsed() -> None:
+    belief, grid = TargetBelief(), OccupancyGrid()
+    belief.update(output(0.0, 4.0, 0.02), Pose2D(), grid, FOV)
+    assert not belief.glimpses
+    for visible in (0.09, 0.16, 0.12):
+        belief.update(output(0.0, 4.0, visible), Pose2D(), grid, FOV)
+    (glimpse,) = belief.glimpses
+    assert belief.best() is None and 0.1 < glimpse.confidence < 0.16
+    assert np.hypot(*(glimpse.point - (4.0, 0.0))) < 0.1
+    # From nearby it is not there; what is seen there now is glimpsed anew.
+    belief.update(output(0.4, 4.0, 0.02), Pose2D(2.5, 0.0, 0.0), grid, FOV)
+    assert not belief.glimpses
+
+
 def test_looking_and_not_seeing_refutes() -> None:
     belief, grid = TargetBelief(), OccupancyGrid()
     for k in range(4):

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ class Stack:
 
     def __init__(self, group: ProcessGroup, node: rclpy.node.Node) -> None:
         self.group, self.client = group, GoalClient(node)
-        self.speed, self.moved_at, self.heard_at = 0.0, 0.0, 0.0
+        self.speed, self.moved_at, self.heard_at, self.began_at = 0.0, 0.0, 0.0, 0.0
         self.pose = START
         node.create_subscription(Odometry, topics().ground_truth, self._truth, qos.STATUS)
 
@@ -40,16 +41,25 @@ class Stack:
         self.speed = abs(odometry.twist.linear) + 0.2 * abs(odometry.twist.angular)
         if self.speed > 0.02:
             self.moved_at = self.heard_at
+            self.began_at = self.began_at or self.heard_at
 
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
+    with running_stack(tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def running_stack(logs: Path, **parameters: dict[str, object]) -> Iterator[Stack]:
+    """All four nodes. parameters: of each, beside where the robot starts."""
     prepare_environment()
     rclpy.init()
     node = rclpy.create_node("drive_test")
     start = {"start_x": START.x, "start_y": START.y, "start_yaw": START.yaw, "camera_width": 96, "camera_height": 72}
+    given = {**parameters, "simulator": {**start, **parameters.get("simulator", {})}}
     try:
-        with ProcessGroup(EMBEDDED, tmp_path, {"simulator": start}) as group:
+        with ProcessGroup(EMBEDDED, logs, given) as group:
             running = Stack(group, node)
             assert running.client.wait(40.0), group.dead()
             while not running.heard_at:
@@ -108,3 +118,26 @@ def test_whatever_dies_the_robot_stops(stack: Stack, victim: str, instruction: s
     print(f"{victim} killed: robot stood after {stopped_after:.2f} s")
     # It takes less than 0.5 s (docs/architecture.md); a test machine with busy cores gets twice that.
     assert stack.speed < 0.02 and stopped_after < 1.0
+
+
+@pytest.mark.parametrize(("goal", "instruction"), [(NEAR, ""), (None, "go to the red barrel")])
+def test_without_scans_the_robot_drives_on_slowly_where_it_may(
+    tmp_path: Path, goal: Pose2D | None, instruction: str
+) -> None:
+    """The LiDAR dies under way: a pose is reached all the same, and a thing is looked for on, by the pictures' stamps."""
+    blind = {"guard": {"blind_time": 60.0}, "navigator": {"blind_time_s": 60.0}}
+    with running_stack(tmp_path, simulator={"lost": "scan", "lost_after": 1.5}, **blind) as stack:
+        speeds: list[float] = []
+
+        def tick() -> str:
+            lost = stack.moved_at and stack.began_at and stack.heard_at - stack.began_at > 3.0
+            if lost:
+                speeds.append(stack.speed)
+            return "seen enough" if instruction and len(speeds) > 200 else ""
+
+        outcome = stack.client.run(instruction, goal, 60.0, lambda f: None, tick)
+        assert max(speeds) > 0.05 and max(speeds) < 0.35
+        if goal is not None:
+            assert outcome.succeeded and stack.pose.distance_to(goal) < 0.6, outcome
+        else:
+            assert outcome.error is not ErrorCode.SENSOR_LOST, outcome

@@ -43,7 +43,9 @@ def test_the_wrong_colour_is_believed_less_and_the_right_one_no_less() -> None:
 
 def test_without_weights_only_the_network_counts() -> None:
     visible = np.array([0.1, 0.9])
-    np.testing.assert_allclose(second_opinion(visible, np.full(2, 3.0), np.full(2, -3.0), Opinion()), visible, atol=1e-6)
+    np.testing.assert_allclose(
+        second_opinion(visible, np.full(2, 3.0), np.full(2, -3.0), Opinion()), visible, atol=1e-6
+    )
 
 
 def test_certainties_stay_finite() -> None:

@@ -193,6 +193,16 @@ def test_lower_triggers_take_over_and_give_way():
     assert stamps(out) == [*range(0, 1001, 100), *range(1600, 4000, 100)]
 
 
+def test_ticks_count_while_nothing_else_triggers():
+    """LiDAR until 1 s and again from 2 s; the owner would act at any time."""
+    sync, out = ObservationSynchronizer(SyncConfig(triggers=("scan",), scan_timeout_s=0.5, **BLIND)), []
+    for ms in range(0, 3000, 100):
+        lidar = [scan(ms)] if ms <= 1000 or ms >= 2000 else []
+        out += feed(sync, odometry(ms), *lidar) + sync.push_tick(ms * MS)
+    assert stamps([o for o in out if o.scan is None]) == list(range(1600, 2000, 100))
+    assert stamps(out) == [*range(0, 1001, 100), *range(1600, 3000, 100)]
+
+
 def test_without_any_lidar_the_camera_triggers_after_the_timeout():
     sync = ObservationSynchronizer()
     out = feed(sync, *(m for k in range(20) for m in (odometry(100 * k), image(100 * k))))
