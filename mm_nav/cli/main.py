@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     "evaluate": "measure the stack on held-out worlds",
     "replay": "run the stack over a recording and report what it would have done",
     "bench": "measure speeds on this machine",
+    "profile": "count what a model costs, time it here, and estimate it for another device",
     "world": "check a world file, or generate one",
     "collect": "collect training data in generated worlds",
     "dagger": "collect more where the trained policy goes and errs",

@@ -38,14 +38,29 @@ def resolve_providers(provider: str = "auto") -> list[str]:
     return list(dict.fromkeys([PROVIDERS[provider], PROVIDERS["cpu"]]))
 
 
-def open_session(path: Path, providers: Sequence[str], threads: int = 1) -> onnxruntime.InferenceSession:
-    """Open `path` with `threads` threads that sleep while idle. Raises ModelError when it is missing or broken."""
+def open_session(
+    path: Path,
+    providers: Sequence[str],
+    threads: int = 1,
+    profile: Path | None = None,
+    as_written: bool = False,
+) -> onnxruntime.InferenceSession:
+    """Open `path` with `threads` threads that sleep while idle. Raises ModelError when it is missing or broken.
+
+    profile: how the file begins that the session's `end_profiling` writes; None = it keeps no profile. as_written: the
+    graph is run nearly as the file has it, not laid out for this processor: slower, but it can be counted.
+    """
     if not path.is_file():
         raise ModelError(f"model file {path} does not exist: run `mm-nav train` and `mm-nav export`, or check the path")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if as_written:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=list(providers))

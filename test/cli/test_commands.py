@@ -147,6 +147,19 @@ def test_evaluate_ablation(tmp_path, capsys):
     assert {**load(out), "wall_s": 0} == {**data, "wall_s": 0}
 
 
+def test_profile(tmp_path, capsys):
+    out = tmp_path / "p.json"
+    assert main(["profile", "tiny", "--device", "orin-nano", "--runs", "2", "--phrases", "1", "--json", str(out)]) == 0
+    data = load(out)
+    assert data["device"] == "orin-nano" and data["precision"] == "fp16" and data["deadline_ms"] == 66.0
+    assert data["estimate_ms"] > data["estimate_bound_ms"] > 0.0 and data["measured_p50_ms"] > 0.0
+    assert data["parameters"] > 1e6 and data["flops"] > 1e8 and data["measured_ms_Gemm"] > 0.0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "ESTIMATE for orin-nano" in shown and "Not measured" in shown
+    assert main(["profile", "tiny", "--precision", "int8"]) == 2
+    assert "give --device" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory):
     path = tmp_path_factory.mktemp("bags") / "drive"

@@ -37,7 +37,16 @@ def test_committed_config_fits():
     collect = from_mapping(CollectConfig, sections["collect"], "collect")
     dagger = from_mapping(DaggerConfig, sections["dagger"], "dagger")
     assert collect.worlds > 100 and dagger.first_seed >= collect.first_seed + collect.worlds
-    assert from_mapping(PolicyConfig, sections["policy"], "policy") == PolicyConfig(language_parts=True)
+    shape = PolicyConfig(language_parts=True, hue_width=32)
+    assert from_mapping(PolicyConfig, sections["policy"], "policy") == shape
+
+
+@pytest.mark.parametrize("name", ["small", "late_fusion", "no_dagger"])
+def test_the_other_configs_fit_and_go_on_from_tiny(name):
+    torch_free = read_sections(Path(__file__).parents[2] / f"config/train/{name}.yaml")
+    policy = from_mapping(PolicyConfig, torch_free["policy"], "policy")
+    assert policy.hue_width == 32 and policy.language_parts
+    assert torch_free["train"]["init"].startswith("out/train/tiny/")
 
 
 def test_values_are_taken_and_the_rest_is_default():

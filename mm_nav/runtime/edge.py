@@ -1,0 +1,77 @@
+"""Devices at the edge: the budget that a command has there, and what the hardware could do. Files: config/edge/."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from mm_nav.config_file import from_mapping, read_yaml
+from mm_nav.errors import ConfigError
+from mm_nav.resources import resource_path
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Peak rates, dense, and what is assumed of kernels as small as ours. launch_us: microseconds that starting one takes.
+    compute_share, memory_share: of the peaks that they reach, above 0 to 1."""
+
+    fp32_tflops: float
+    fp16_tflops: float
+    int8_tops: float
+    memory_gb_s: float
+    launch_us: float
+    compute_share: float
+    memory_share: float
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if not getattr(self, item.name) > 0.0:
+                raise ConfigError(f"hardware: {item.name} is {getattr(self, item.name)}: it must be above 0")
+        if self.compute_share > 1.0 or self.memory_share > 1.0:
+            raise ConfigError("hardware: compute_share and memory_share are at most 1")
+
+    def peak(self, precision: str) -> float:
+        """Return operations per second at a precision."""
+        return 1e12 * {"fp32": self.fp32_tflops, "fp16": self.fp16_tflops, "int8": self.int8_tops}[precision]
+
+
+@dataclass(frozen=True)
+class EdgeProfile:
+    """A device's budget. provider, precision, model: what runs there. deadline_ms: from sensor stamp to wheel command.
+    rate_hz: of control. Raises ConfigError for values that cannot be."""
+
+    name: str
+    provider: str
+    precision: str
+    model: str
+    deadline_ms: float
+    rate_hz: float
+    hardware: Hardware
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"{self.name}: unknown precision '{self.precision}': give {', '.join(PRECISIONS)}")
+        if not (0.0 < self.deadline_ms <= 1000.0 and 0.0 < self.rate_hz <= 100.0):
+            raise ConfigError(f"{self.name}: deadline_ms must be from 0 to 1000, and rate_hz from 0 to 100")
+
+
+def edge_devices() -> tuple[str, ...]:
+    """Return the names of the devices that come with mm_nav."""
+    return tuple(sorted(path.stem for path in resource_path("config/edge").glob("*.yaml")))
+
+
+def load_edge_profile(device: str) -> EdgeProfile:
+    """Return the profile of a device: a name of config/edge, or the path of such a file. Raises ConfigError."""
+    path = Path(device)
+    if path.suffix not in (".yaml", ".yml"):
+        if device not in edge_devices():
+            raise ConfigError(
+                f"unknown device '{device}': give {', '.join(edge_devices())}, or a YAML file like theirs"
+            )
+        path = resource_path(f"config/edge/{device}.yaml")
+    data: dict[str, Any] = {"name": path.stem, **read_yaml(path, "config/edge/orin-nano.yaml")}
+    data["hardware"] = from_mapping(Hardware, data.get("hardware") or {}, f"{path}: hardware")
+    return from_mapping(EdgeProfile, data, str(path))
