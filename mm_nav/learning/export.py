@@ -17,16 +17,14 @@ from mm_nav.errors import ModelError
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.model import CrossModalPolicy, PolicyInputs
 from mm_nav.runtime.manifest import Manifest, file_sha256, manifest_path
-from mm_nav.runtime.policy import INPUTS, output_names
+from mm_nav.runtime.policy import INPUTS, OF_PHRASES, output_names
 from mm_nav.runtime.preprocess import preprocessing_fingerprint
 from mm_nav.runtime.session import open_session
 from mm_nav.sim.catalogue import COLOURS
 from mm_nav.sim.catalogue_extra import ALL_CATEGORIES
 
 PARITY_TOLERANCE = 1e-4
-# Inputs with a row for each phrase, and how many there may be at once.
-OF_PHRASES = ("language", "language_mask", "pose", "goal", "goal_present")
-MOST_PHRASES = 64
+MOST_PHRASES = 64  # at once
 
 
 class ExportedPolicy(nn.Module):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import TwistStamped
 from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
 from mm_nav_interfaces.msg import PolicyOutput
 from nav_msgs.msg import Odometry
@@ -22,10 +24,14 @@ from mm_nav.ros.raw_image import parse_image
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.tf_buffer import StaticTransforms
 from mm_nav.ros.topics import frames, topics
+from mm_nav.runtime.governed import GovernedPolicy
+from mm_nav.runtime.governor import GovernorConfig
 from mm_nav.runtime.policy import OnnxPolicy, default_model
-from mm_nav.sensing.messages import image_from, odometry_from, scan_from
+from mm_nav.sensing.messages import image_from, odometry_from, scan_from, stamp_ns
 from mm_nav.sensing.rectify import distortion_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
+
+_KEPT_ARRIVALS = 20
 
 
 class InferenceNode(StackNode):
@@ -34,8 +40,23 @@ class InferenceNode(StackNode):
     PARAMETERS = (
         ParameterSpec("model", "", "ONNX model with its manifest beside it; empty = the one that comes with mm_nav"),
         ParameterSpec("provider", "auto", "ONNX Runtime provider", choices=("auto", "tensorrt", "cuda", "cpu")),
+        ParameterSpec(
+            "precision",
+            "auto",
+            "of a TensorRT engine; auto = fp16 there, fp32 elsewhere",
+            choices=("auto", "fp32", "fp16", "int8"),
+        ),
         ParameterSpec("threads", 1, "threads of the network", 1, 64),
         ParameterSpec("rivals", True, "whether things that look like the named one are asked about too"),
+        ParameterSpec(
+            "deadline_ms",
+            0.0,
+            "from a scan's arrival to its command; when it is threatened, rivals are left out, then light_model is used, until "
+            "there is room again; 0 = never",
+            0.0,
+            1000.0,
+        ),
+        ParameterSpec("light_model", "", "a cheaper ONNX model for that; empty = none"),
         ParameterSpec("image_timeout", 0.5, "a camera silent for longer is lost, s", 0.05, 10.0),
         ParameterSpec("image_wait", 0.1, "how long a scan waits for its picture, s of message time", 0.0, 1.0),
     )
@@ -45,15 +66,19 @@ class InferenceNode(StackNode):
 
     def configure(self) -> None:
         """Load the network and subscribe."""
-        model = str(self.value("model"))
-        self._policy = OnnxPolicy(
-            Path(model) if model else default_model(),
-            str(self.value("provider")),
-            int(self.value("threads")),
-            rivals=bool(self.value("rivals")),
-        )
+        self._policy = self._load(str(self.value("model")))
+        self._governed: GovernedPolicy | None = None
+        if float(self.value("deadline_ms")) > 0.0:
+            light = str(self.value("light_model"))
+            self._governed = GovernedPolicy(
+                self._policy,
+                self._load(light) if light else None,
+                GovernorConfig(deadline_ms=float(self.value("deadline_ms"))),
+                self.get_logger().warning,
+            )
+        self._arrivals: dict[int, float] = {}
         # The first call of a session is slow; let it not be the first step of a drive.
-        self._policy.prepare(PolicyGoal("warm-up", "the red barrel"))
+        (self._governed or self._policy).prepare(PolicyGoal("warm-up", "the red barrel"))
         self.get_logger().info(f"policy {self._policy.path.name} loaded")
         self._sync = ObservationSynchronizer(
             SyncConfig(
@@ -69,7 +94,9 @@ class InferenceNode(StackNode):
         t = topics()
         self._mounts = StaticTransforms(self)
         self._publisher = self.create_publisher(PolicyOutput, t.policy, qos.STATUS)
+        self._diagnostics = self.create_publisher(DiagnosticArray, t.diagnostics, qos.STATUS)
         self._subscriptions_own = [
+            self.create_subscription(TwistStamped, t.cmd_vel_nav, self._command, qos.COMMAND),
             self.create_subscription(Odometry, t.odom, self._odometry, qos.ODOMETRY),
             self.create_subscription(CameraInfo, t.camera_info, self._camera_info, qos.SENSOR),
             self.create_subscription(Image, t.image, self._image, qos.IMAGE, raw=True),
@@ -77,12 +104,31 @@ class InferenceNode(StackNode):
             self.create_subscription(PolicyGoalMessage, t.policy_goal, self._receive_goal, qos.LATCHED),
         ]
 
+    def _load(self, model: str) -> OnnxPolicy:
+        return OnnxPolicy(
+            Path(model) if model else default_model(),
+            str(self.value("provider")),
+            int(self.value("threads")),
+            rivals=bool(self.value("rivals")),
+            precision=str(self.value("precision")),
+            say=self.get_logger().info,
+        )
+
+    def activate(self) -> None:
+        """Start reporting."""
+        self._timer = self.create_timer(1.0, self._send_diagnostics, clock=self.steady)
+
+    def deactivate(self) -> None:
+        """Stop reporting."""
+        self.destroy_timer(self._timer)
+
     def cleanup(self) -> None:
         """Unsubscribe and drop the network."""
         for subscription in self._subscriptions_own:
             self.destroy_subscription(subscription)
-        self.destroy_publisher(self._publisher)
-        del self._policy
+        for publisher in (self._publisher, self._diagnostics):
+            self.destroy_publisher(publisher)
+        del self._policy, self._governed
 
     def _odometry(self, message: Odometry) -> None:
         self._consider(self._sync.push_odometry(odometry_from(message)))
@@ -119,9 +165,34 @@ class InferenceNode(StackNode):
             if mount is None:
                 self._complain(f"no transform from {frames().base} to {message.header.frame_id} on /tf_static")
                 return
-            self._consider(self._sync.push_scan(scan_from(message, mount)))
+            scan = scan_from(message, mount)
+            self._arrivals[scan.stamp_ns] = self.steady_s()
+            while len(self._arrivals) > _KEPT_ARRIVALS:
+                del self._arrivals[next(iter(self._arrivals))]
+            self._consider(self._sync.push_scan(scan))
         except SensorError as error:
             self._complain(str(error))
+
+    def _command(self, message: TwistStamped) -> None:
+        """A command has come of a scan: how long that took is what the budget is about."""
+        arrived = self._arrivals.pop(stamp_ns(message.header), None)
+        if arrived is not None and self._goal is not None and self._governed is not None:
+            now = self.steady_s()
+            self._governed.note(1e3 * (now - arrived), now)
+
+    def _send_diagnostics(self) -> None:
+        status = DiagnosticStatus(name="mm_nav: inference", hardware_id="mm_nav", message=self._policy.path.stem)
+        if self._governed is not None:
+            governor = self._governed.governor
+            status.level = DiagnosticStatus.WARN if governor.index else DiagnosticStatus.OK
+            status.message = governor.level.name
+            status.values = [
+                KeyValue(key="deadline_ms", value=f"{governor.config.deadline_ms:.0f}"),
+                KeyValue(key="scan_to_command_p99_ms", value=f"{governor.p99_ms:.1f}"),
+            ]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
 
     def _complain(self, text: str) -> None:
         self.get_logger().warning(text, throttle_duration_sec=5.0)
@@ -146,7 +217,7 @@ class InferenceNode(StackNode):
         if not self.active or self._goal is None:
             return
         try:
-            output = self._policy(observation, self._goal)
+            output = (self._governed or self._policy)(observation, self._goal)
         except MmNavError as error:
             self._complain(str(error))
             return

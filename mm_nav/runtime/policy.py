@@ -18,12 +18,13 @@ from mm_nav.language.knowledge import Knowledge
 from mm_nav.observation import Observation
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.resources import resource_path
+from mm_nav.runtime.accelerated import open_model
 from mm_nav.runtime.contrast import contrast
 from mm_nav.runtime.manifest import load_manifest
 from mm_nav.runtime.memory import FrameMemory
 from mm_nav.runtime.opinion import Opinion, agreement, second_opinion
 from mm_nav.runtime.preprocess import Preprocessor
-from mm_nav.runtime.session import open_session, resolve_providers
+from mm_nav.runtime.session import resolve_providers
 
 # Something that says what the policy thinks of an observation; None when no answer came in time.
 PolicySource = Callable[[Observation, PolicyGoal], PolicyOutput | None]
@@ -33,6 +34,8 @@ INPUTS = (
     "image", "image_present", "rays", "ranges", "ranges_valid", "memory", "memory_pose", "memory_present",
     "language", "language_mask", "pose", "goal", "goal_present",
 )  # fmt: skip
+# Inputs with a row for each phrase.
+OF_PHRASES = ("language", "language_mask", "pose", "goal", "goal_present")
 # Those of the cells are of the view, whatever is asked: which kind and which colour each shows, as probabilities.
 OUTPUTS = ("bearing_probs", "bearing_ranges", "heatmap", "visible", "arrived", "waypoints", "waypoint_probs", "notes")
 CELL_OUTPUTS = ("kinds", "colours")
@@ -53,8 +56,9 @@ class OnnxPolicy:
 
     provider: "auto", "tensorrt", "cuda" or "cpu". memory: False = every frame is looked at as if it were the first. rivals:
     also ask for what the named thing is easily taken for, and believe it the less the more that is seen in its place (see
-    `runtime.contrast`). Raises ModelError when the model or its manifest is missing, broken or made for other inputs,
-    ConfigError for an unknown provider.
+    `runtime.contrast`). precision: of a TensorRT engine (see `runtime.accelerated`). say: told of what takes long.
+    Raises ModelError when the model or its manifest is missing, broken or made for other inputs, ConfigError for an unknown
+    provider or precision.
     """
 
     # Goals that are only a picture are understood.
@@ -67,10 +71,14 @@ class OnnxPolicy:
         threads: int = 1,
         memory: bool = True,
         rivals: bool = True,
+        precision: str = "auto",
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.path = model or default_model()
         self.manifest, self.config = load_manifest(self.path)
-        self._session = open_session(self.path, resolve_providers(provider), threads)
+        self._session = open_model(
+            self.path, resolve_providers(provider), threads, precision, self.manifest.preprocessing, say
+        )
         names = tuple(item.name for item in self._session.get_inputs())
         if set(names) != set(INPUTS):
             raise ModelError(f"{self.path} reads {sorted(names)}, a policy reads {sorted(INPUTS)}: export it again")
@@ -85,7 +93,7 @@ class OnnxPolicy:
         self._remembers, self._memory = memory, FrameMemory(self.config)
         self._goal_id = ""
         self._portrait: tuple[str, npt.NDArray[np.float32]] | None = None
-        self._asks_rivals = rivals
+        self.asks_rivals = rivals
         # What the model can name; the encoder is shared, since a goal's words are looked at only once.
         self.knowledge = Knowledge(self.manifest.categories, lambda: self._encoder)
         self._opinion = Opinion(**self.manifest.opinion)
@@ -156,9 +164,22 @@ class OnnxPolicy:
             others=others,
         )
 
+    def typical_ms(self, phrases: int, runs: int = 7) -> float:
+        """Return how long the network takes for so many phrases, here and now: the median of some runs, ms."""
+        feed = {
+            name: np.repeat(value, phrases, axis=0) if name in OF_PHRASES else value
+            for name, value in self._nothing.items()
+        }
+        times = []
+        for _ in range(runs):
+            started = time.perf_counter()
+            self._run(**feed)
+            times.append(1e3 * (time.perf_counter() - started))
+        return float(np.median(times))
+
     def _rivals_of(self, goal: PolicyGoal) -> tuple[str, ...]:
         """Return what the goal's thing is easily taken for, but for what the goal names itself."""
-        if not self._asks_rivals:
+        if not self.asks_rivals:
             return ()
         return tuple(phrase for phrase in self.knowledge.rivals(goal.phrase) if phrase not in goal.others)
 

@@ -20,6 +20,10 @@ PROVIDERS = {
 }
 
 
+# A provider's name in ONNX Runtime, or that and its options.
+Provider = str | tuple[str, dict[str, str]]
+
+
 def resolve_providers(provider: str = "auto") -> list[str]:
     """Return ONNX Runtime provider names for "auto", "tensorrt", "cuda" or "cpu"; CPU is always the last resort.
 
@@ -40,7 +44,7 @@ def resolve_providers(provider: str = "auto") -> list[str]:
 
 def open_session(
     path: Path,
-    providers: Sequence[str],
+    providers: Sequence[Provider],
     threads: int = 1,
     profile: Path | None = None,
     as_written: bool = False,
