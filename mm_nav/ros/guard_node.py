@@ -30,6 +30,7 @@ class GuardNode(StackNode):
     PARAMETERS = (
         ParameterSpec("margin", 0.03, "kept between body and obstacles, m", 0.0, 0.5),
         ParameterSpec("reaction_time", 0.15, "from scan to the wheels' answer, beside the scan's age, s", 0.0, 1.0),
+        ParameterSpec("slow_scan_age", 0.25, "an older scan slows the robot, the more the older, s", 0.02, 2.0),
         ParameterSpec("max_scan_age", 0.4, "an older scan stops the robot, s", 0.05, 2.0),
         ParameterSpec(
             "command_timeout", 0.2, "without a command for this long the robot stops, s of real time", 0.05, 2.0
@@ -58,6 +59,7 @@ class GuardNode(StackNode):
             GuardConfig(
                 margin_m=float(self.value("margin")),
                 reaction_s=float(self.value("reaction_time")),
+                slow_scan_age_s=float(self.value("slow_scan_age")),
                 max_scan_age_s=float(self.value("max_scan_age")),
                 blind_time_s=float(self.value("blind_time")),
                 blind_speed=float(self.value("blind_speed")),

@@ -38,7 +38,8 @@ _BLIND_DRIFT, _BLIND_DRIFT_M = 0.015, 0.15
 @dataclass(frozen=True)
 class GuardConfig:
     """margin_m: kept between body and obstacles (0 to 0.5). reaction_s: from scan to the wheels' answer, beside the scan's
-    own age (0 to 1). max_scan_age_s: an older scan stops the robot (0.05 to 2). min_valid_share: a scan with fewer usable beams
+    own age (0 to 1). slow_scan_age_s: an older scan slows the robot, the more the older it is (0.02 to max_scan_age_s).
+    max_scan_age_s: an older one stops it (0.05 to 2). min_valid_share: a scan with fewer usable beams
     stops the robot (0 to 1); inf (nothing in range) is usable, NaN is not. frozen_scans: so many scans in a row with the
     very same ranges mean a dead sensor (2 or more). braking_share: of the robot's deceleration that is counted on (0.1 to 1).
 
@@ -48,6 +49,7 @@ class GuardConfig:
 
     margin_m: float = 0.03
     reaction_s: float = 0.15
+    slow_scan_age_s: float = 0.25
     max_scan_age_s: float = 0.4
     min_valid_share: float = 0.1
     frozen_scans: int = 10
@@ -69,6 +71,18 @@ class GuardConfig:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"guard: {name} is {value}; it must be between {low} and {high}")
+        if not 0.02 <= self.slow_scan_age_s <= self.max_scan_age_s:
+            raise ConfigError(
+                f"guard: slow_scan_age_s is {self.slow_scan_age_s}; it must be between 0.02 and max_scan_age_s "
+                f"({self.max_scan_age_s})"
+            )
+
+    def freshness(self, age_s: float) -> float:
+        """Return the share of the wanted speed that a scan of this age allows, 0 to 1."""
+        if age_s <= self.slow_scan_age_s:
+            return 1.0
+        left = self.max_scan_age_s - age_s
+        return max(0.0, left / max(self.max_scan_age_s - self.slow_scan_age_s, 1e-9))
 
 
 @dataclass(frozen=True)
@@ -111,11 +125,16 @@ class Guard:
             return GuardResult(Twist2D(), False, "")
         points = scan.points()
         age = max(0.0, (now_ns - scan.stamp_ns) * 1e-9)
+        fresh = self.config.freshness(age)
+        if fresh < 1.0:
+            wanted = Twist2D(fresh * wanted.linear, fresh * wanted.angular)
         points = self._near(points, wanted, current, age)
         allowed = self._safe_part(wanted, current, points, age)
         if allowed == twist:
             return GuardResult(twist, False, "")
-        return GuardResult(allowed, True, "speed limit" if allowed == wanted else "obstacle")
+        if allowed != wanted:
+            return GuardResult(allowed, True, "obstacle")
+        return GuardResult(allowed, True, "speed limit" if fresh == 1.0 else "scan is old")
 
     def _safe_part(self, wanted: Twist2D, current: Twist2D, points: Floats, age: float) -> Twist2D:
         """Return the largest share of `wanted` that is safe; standing still always is."""

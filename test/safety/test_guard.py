@@ -104,7 +104,23 @@ def test_a_command_that_is_no_number_stops_the_robot(bad: float) -> None:
     assert Guard(ROBOT).filter(Twist2D(bad, 0.0), Twist2D(), wall_ahead(5.0), 0).twist == Twist2D()
 
 
+def test_the_older_the_scan_the_slower_and_never_faster() -> None:
+    """Fresh scans let the command pass; from slow_scan_age_s on it falls, along the same arc, to nothing at max_scan_age_s."""
+    guard, wanted = Guard(ROBOT, GuardConfig(slow_scan_age_s=0.2, max_scan_age_s=0.6)), Twist2D(0.4, 0.2)
+    speeds = []
+    for age in (0.0, 0.19, 0.3, 0.4, 0.5, 0.59, 0.61):
+        result = guard.filter(wanted, Twist2D(), wall_ahead(8.0), round(1e9 * age))
+        speeds.append(result.twist.linear)
+        assert result.twist.angular == pytest.approx(0.5 * result.twist.linear)
+        assert result.limited == (age > 0.2)
+    assert speeds[:2] == [0.4, 0.4] and speeds[2:] == pytest.approx([0.3, 0.2, 0.1, 0.01, 0.0], abs=1e-6)
+    assert guard.filter(wanted, Twist2D(), wall_ahead(8.0), 300_000_000).reason == "scan is old"
+    assert guard.filter(wanted, Twist2D(), wall_ahead(8.0), 610_000_000).reason == "scan is stale"
+
+
 def test_settings_out_of_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match="slow_scan_age_s"):
+        GuardConfig(slow_scan_age_s=0.5, max_scan_age_s=0.4)
     with pytest.raises(ConfigError, match=r"between 0\.0 and 0\.5"):
         GuardConfig(margin_m=2.0)
 
