@@ -29,6 +29,7 @@ SUBCOMMANDS = {
     "dagger": "collect more where the trained policy goes and errs",
     "train": "train the policy",
     "export": "export a trained policy to ONNX",
+    "quantize": "make an exported policy faster: int8, with ranges from real frames",
 }
 
 EXIT_OK, EXIT_FAILED, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130

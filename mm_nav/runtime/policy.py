@@ -164,16 +164,23 @@ class OnnxPolicy:
             others=others,
         )
 
-    def typical_ms(self, phrases: int, runs: int = 7) -> float:
-        """Return how long the network takes for so many phrases, here and now: the median of some runs, ms."""
-        feed = {
+    def nothing(self, phrases: int) -> dict[str, npt.NDArray[np.float32]]:
+        """Return inputs that say that nothing is sensed, remembered or asked for, with rows for so many phrases."""
+        return {
             name: np.repeat(value, phrases, axis=0) if name in OF_PHRASES else value
             for name, value in self._nothing.items()
         }
-        times = []
+
+    def run(self, feed: dict[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the network's outputs by name, for inputs by name."""
+        return self._run(**feed)
+
+    def typical_ms(self, phrases: int, runs: int = 7) -> float:
+        """Return how long the network takes for so many phrases, here and now: the median of some runs, ms."""
+        feed, times = self.nothing(phrases), []
         for _ in range(runs):
             started = time.perf_counter()
-            self._run(**feed)
+            self.run(feed)
             times.append(1e3 * (time.perf_counter() - started))
         return float(np.median(times))
 
