@@ -17,7 +17,7 @@ from mm_nav.errors import ModelError
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.model import CrossModalPolicy, PolicyInputs
 from mm_nav.runtime.manifest import Manifest, file_sha256, manifest_path
-from mm_nav.runtime.policy import INPUTS, OF_PHRASES, output_names
+from mm_nav.runtime.policy import CELL_OUTPUTS, INPUTS, OF_PHRASES, OUTPUTS
 from mm_nav.runtime.preprocess import preprocessing_fingerprint
 from mm_nav.runtime.session import open_session
 from mm_nav.sim.catalogue import COLOURS
@@ -25,6 +25,7 @@ from mm_nav.sim.catalogue_extra import ALL_CATEGORIES
 
 PARITY_TOLERANCE = 1e-4
 MOST_PHRASES = 64  # at once
+GIVEN = OUTPUTS + CELL_OUTPUTS
 
 
 class ExportedPolicy(nn.Module):
@@ -36,7 +37,7 @@ class ExportedPolicy(nn.Module):
         self.policy = policy
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Take the arrays named in INPUTS, give those that `output_names` names."""
+        """Take the arrays named in INPUTS, give those named in GIVEN."""
         logits = self.policy(PolicyInputs(*inputs))
         hot = self.policy.temperatures
         heatmap = torch.softmax(logits.cells.flatten(1), dim=1).reshape(logits.cells.shape)
@@ -44,11 +45,6 @@ class ExportedPolicy(nn.Module):
         # Range of a column: that of its cells, weighted by how likely the target is in each.
         log_range = (heatmap * logits.log_range).sum(1) / bearing_probs.clamp_min(1e-9)
         kinds = self.policy.config.semantic_classes[0]
-        cells = (
-            ()
-            if logits.hues is None
-            else (torch.softmax(logits.semantic[..., :kinds], dim=-1), torch.softmax(logits.hues, dim=-1))
-        )
         return (
             bearing_probs,
             log_range.clamp(-3.0, 3.5).exp(),
@@ -58,7 +54,8 @@ class ExportedPolicy(nn.Module):
             logits.waypoints,
             torch.softmax(logits.waypoint / hot.waypoint, dim=1),
             logits.notes,
-            *cells,
+            torch.softmax(logits.semantic[..., :kinds], dim=-1),
+            torch.softmax(logits.semantic[..., kinds:], dim=-1),
         )
 
 
@@ -113,7 +110,7 @@ def export_policy(
             tuple(inputs.values()),
             str(part),
             input_names=list(INPUTS),
-            output_names=list(output_names(policy.config)),
+            output_names=list(GIVEN),
             dynamic_shapes=(dynamic,),
             opset_version=18,
             dynamo=True,
@@ -137,7 +134,7 @@ def export_policy(
         metrics={**(metrics or {}), "onnx_parity": difference},
         categories=tuple(ALL_CATEGORIES),
         colours=tuple(COLOURS),
-        opinion=policy.opinion._asdict() if policy.hue is not None else {},
+        opinion=policy.opinion._asdict(),
     ).write(manifest_path(output))
     return difference
 
@@ -164,7 +161,7 @@ def parity(module: ExportedPolicy, model: Path, config: PolicyConfig, trials: in
         inputs = example_inputs(config, seed, phrases=1 + 2 * seed)
         with torch.no_grad():
             expected = module(*inputs.values())
-        given = session.run(list(output_names(config)), {name: value.numpy() for name, value in inputs.items()})
+        given = session.run(list(GIVEN), {name: value.numpy() for name, value in inputs.items()})
         for a, b in zip(expected, given, strict=True):
             worst = max(worst, float(np.max(np.abs(a.numpy() - b))))
     return worst

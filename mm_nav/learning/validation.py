@@ -16,6 +16,7 @@ from mm_nav.language.encoder import TextEncoder
 from mm_nav.learning.batches import Batch, BatchSampler, channels_last
 from mm_nav.learning.calibration import calibrate, fit_opinion, fit_temperature
 from mm_nav.learning.dataset import FrameDataset
+from mm_nav.learning.labels import COLOURS, KINDS
 from mm_nav.policy.losses import PolicyTargets, grounding_metrics, policy_losses
 from mm_nav.policy.model import CrossModalPolicy, PolicyLogits, Temperatures
 from mm_nav.runtime.opinion import Opinion, agreement
@@ -65,11 +66,9 @@ def validate(
         name: round(float(np.nanmean(values)), 5) if np.isfinite(values).any() else math.nan
         for name, values in sums.items()
     }
-    opinion = Opinion()
-    if "kind" in all_said:
-        seen, scaled = all_said["visible_true"] > 0.5, all_said["visible"] / temperatures.visible
-        opinion, before, after = fit_opinion(scaled, all_said["kind"], all_said["colour"], seen)
-        metrics |= {"visible_log_loss": round(before, 5), "visible_log_loss_with_cells": round(after, 5)}
+    seen, scaled = all_said["visible_true"] > 0.5, all_said["visible"] / temperatures.visible
+    opinion, before, after = fit_opinion(scaled, all_said["kind"], all_said["colour"], seen)
+    metrics |= {"visible_log_loss": round(before, 5), "visible_log_loss_with_cells": round(after, 5)}
     return Validation(metrics, temperatures, opinion, calibration)
 
 
@@ -88,12 +87,10 @@ def _answers(logits: PolicyLogits, targets: PolicyTargets) -> dict[str, Tensor]:
 
 
 def _cells_say(logits: PolicyLogits, batch: Batch) -> dict[str, Tensor]:
-    """Return how far the cells agree on kind and colour with each phrase that has a label; nothing without hues."""
-    if logits.hues is None:
-        return {}
-    kinds = logits.semantic.shape[-1] - logits.hues.shape[-1]
+    """Return how far the cells agree on kind and colour with each phrase that has a label."""
+    kinds = 1 + len(KINDS)
     heat = torch.softmax(logits.cells.flatten(1), dim=1).reshape(logits.cells.shape).numpy()
-    shown = torch.softmax(logits.semantic[..., :kinds], -1).numpy(), torch.softmax(logits.hues, -1).numpy()
+    shown = tuple(torch.softmax(part, -1).numpy() for part in logits.semantic.split([kinds, len(COLOURS)], -1))
     phrases = len(heat) // len(shown[0])
     said = [
         [agreement(heat[rows], cells[f], batch.asked[rows, k]) for k, cells in enumerate(shown)]

@@ -29,7 +29,7 @@ class Manifest:
     meaning. training: seeds, frames, epochs, durations. metrics: measured after training, by name; "calibration": how well
     confidences fit (see mm_nav.learning.validation). categories, colours: names of the things and colours that it was
     taught; () = all of mm_nav.language.vocabulary. opinion: how much its cells' own opinion counts, the fields of
-    `mm_nav.runtime.opinion.Opinion`; {} = not at all. precision: of the file's arithmetic, fp32 or int8.
+    `mm_nav.runtime.opinion.Opinion`; {} = the model gives none. precision: of the file's arithmetic, fp32 or int8.
     """
 
     name: str
@@ -73,8 +73,7 @@ def load_manifest(model: Path) -> tuple[Manifest, PolicyConfig]:
             fields[name] = tuple(str(word) for word in fields.get(name, ()))
         manifest = Manifest(**fields)
         config = PolicyConfig.from_dict(manifest.config)
-        if Opinion(**manifest.opinion) != Opinion() and not config.hue_width:
-            raise ValueError("an opinion of cells needs a model that gives it: hue_width above 0")
+        Opinion(**manifest.opinion)
     except (ValueError, TypeError, ConfigError) as error:
         raise ModelError(f"manifest {path} cannot be read ({error}): export the model again") from error
     if manifest.format != FORMAT:

@@ -16,7 +16,6 @@ from mm_nav.goal import PolicyGoal
 from mm_nav.language.encoder import TextEncoder
 from mm_nav.language.knowledge import Knowledge
 from mm_nav.observation import Observation
-from mm_nav.policy.config import PolicyConfig
 from mm_nav.resources import resource_path
 from mm_nav.runtime.accelerated import open_model
 from mm_nav.runtime.contrast import contrast
@@ -36,14 +35,9 @@ INPUTS = (
 )  # fmt: skip
 # Inputs with a row for each phrase.
 OF_PHRASES = ("language", "language_mask", "pose", "goal", "goal_present")
-# Those of the cells are of the view, whatever is asked: which kind and which colour each shows, as probabilities.
 OUTPUTS = ("bearing_probs", "bearing_ranges", "heatmap", "visible", "arrived", "waypoints", "waypoint_probs", "notes")
+# Of the view, whatever is asked: which kind and which colour each cell shows, as probabilities. Not every model gives them.
 CELL_OUTPUTS = ("kinds", "colours")
-
-
-def output_names(config: PolicyConfig) -> tuple[str, ...]:
-    """Return what an exported model of this shape gives, in order."""
-    return OUTPUTS + (CELL_OUTPUTS if config.hue_width else ())
 
 
 def default_model() -> Path:
@@ -82,7 +76,7 @@ class OnnxPolicy:
         names = tuple(item.name for item in self._session.get_inputs())
         if set(names) != set(INPUTS):
             raise ModelError(f"{self.path} reads {sorted(names)}, a policy reads {sorted(INPUTS)}: export it again")
-        self._gives = output_names(self.config)
+        self._gives = OUTPUTS + (CELL_OUTPUTS if self.manifest.opinion else ())
         # Nothing sensed, remembered or asked for, as one phrase; the one axis without a size is the phrases'.
         self._nothing = {
             item.name: np.zeros([size if isinstance(size, int) else 1 for size in item.shape], np.float32)
