@@ -1,0 +1,143 @@
+"""A new model takes over while the robot drives: tried on inputs that were really seen, and given up again when it fails."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mm_nav.command import PolicyOutput
+from mm_nav.errors import MmNavError, ModelError
+from mm_nav.goal import PolicyGoal
+from mm_nav.observation import Observation
+from mm_nav.runtime.policy import OnnxPolicy
+
+_KEPT = 8  # inputs that a new model is tried on
+_PROBATION = 50  # answers after which a new model is trusted
+_SUM = 1e-2
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a new model did. policy: it, ready to be used. inputs: how many it was tried on. difference: mean absolute difference of
+    "in view" from the present model's. slower: how many times as long it took."""
+
+    policy: OnnxPolicy
+    inputs: int
+    difference: float
+    slower: float
+
+
+def faults(output: PolicyOutput) -> str:
+    """Return what is wrong with an answer, whatever it says; "" when nothing is."""
+    parts = {
+        "bearing_probs": output.bearing_probs,
+        "bearing_ranges": output.bearing_ranges,
+        "waypoints": output.waypoints,
+        "waypoint_probs": output.waypoint_probs,
+    }
+    for name, values in parts.items():
+        if not np.isfinite(values).all():
+            return f"{name} holds numbers that are not finite"
+    for name, value in (("visible", output.visible), ("arrived", output.arrived)):
+        if not 0.0 <= value <= 1.0:
+            return f"{name} is {value}, no probability"
+    for name in ("bearing_probs", "waypoint_probs"):
+        if abs(float(parts[name].sum()) - 1.0) > _SUM:
+            return f"{name} sums to {float(parts[name].sum()):.3f}, not to 1"
+    if (output.bearing_ranges <= 0.0).any():
+        return "bearing_ranges holds distances that are not above 0"
+    return ""
+
+
+class SwappablePolicy:
+    """A PolicySource whose model can be exchanged. load: opens a model file. most_slower: a new model may take at most so many
+    times as long as the present one. say: told of a model that was given up.
+
+    `try_model` may run in another thread meanwhile; everything else belongs to the one that asks.
+    """
+
+    image_goals = True
+
+    def __init__(
+        self,
+        policy: OnnxPolicy,
+        load: Callable[[Path], OnnxPolicy],
+        most_slower: float = 4.0,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.policy, self._load, self._most_slower, self._say = policy, load, most_slower, say
+        self._recent: deque[tuple[Observation, PolicyGoal]] = deque(maxlen=_KEPT)
+        self._before: OnnxPolicy | None = None
+        self._trusted = 0
+
+    @property
+    def on_probation(self) -> bool:
+        """Whether the present model has been there for so short a time that the one before is kept ready."""
+        return self._before is not None
+
+    def prepare(self, goal: PolicyGoal) -> None:
+        """Encode the goal's phrases."""
+        self.policy.prepare(goal)
+
+    def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput:
+        """Ask the present model. While it is new, an answer that cannot be ends its time, and the one before answers."""
+        self._recent.append((observation, goal))
+        if self._before is None:
+            return self.policy(observation, goal)
+        try:
+            output = self.policy(observation, goal)
+            wrong = faults(output)
+        except Exception as error:  # whatever a new model does, the robot drives on
+            wrong = f"{type(error).__name__}: {error}"
+        if wrong:
+            self._say(
+                f"{self.policy.path.name} was given up after {self._trusted} answers ({wrong}): back to {self._before.path.name}"
+            )
+            self.policy, self._before = self._before, None
+            return self.policy(observation, goal)
+        self._trusted += 1
+        if self._trusted >= _PROBATION:
+            self._before = None
+        return output
+
+    def try_model(self, path: Path) -> Trial:
+        """Open a model and run it, and the present one, on the last inputs. Raises ModelError when it cannot be used; the present
+        model is not touched."""
+        try:
+            candidate = self._load(path)
+        except MmNavError as error:
+            raise ModelError(f"{error}; {self.policy.path.name} drives on") from error
+        inputs = list(self._recent)
+        # A policy of its own: the present one's memory is that of the drive.
+        twin = self._load(self.policy.path) if inputs else self.policy
+        differences, times = [], {"old": 0.0, "new": 0.0}
+        for observation, goal in inputs:
+            outputs = {}
+            for name, policy in (("old", twin), ("new", candidate)):
+                policy.prepare(goal)
+                started = time.perf_counter()
+                try:
+                    outputs[name] = policy(observation, goal)
+                except Exception as error:
+                    if name == "old":
+                        raise
+                    raise ModelError(
+                        f"{path.name} failed on an input of this drive ({error}); {twin.path.name} drives on"
+                    ) from error
+                times[name] += time.perf_counter() - started
+            if wrong := faults(outputs["new"]):
+                raise ModelError(f"{path.name} was refused: {wrong}; {twin.path.name} drives on")
+            differences.append(abs(outputs["new"].visible - outputs["old"].visible))
+        slower = times["new"] / max(times["old"], 1e-9) if inputs else 1.0
+        if slower > self._most_slower:
+            raise ModelError(f"{path.name} takes {slower:.1f} times as long as {twin.path.name}, which drives on")
+        return Trial(candidate, len(inputs), float(np.mean(differences)) if differences else 0.0, slower)
+
+    def take_over(self, trial: Trial) -> None:
+        """Use the model of a trial from the next question on. It is on probation for a while."""
+        self._before, self.policy, self._trusted = self.policy, trial.policy, 0
