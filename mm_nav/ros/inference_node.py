@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import TwistStamped
 from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
 from mm_nav_interfaces.msg import PolicyOutput
+from mm_nav_interfaces.srv import LoadModel
 from nav_msgs.msg import Odometry
+from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 
 from mm_nav.errors import MmNavError, SensorError
@@ -27,11 +31,13 @@ from mm_nav.ros.topics import frames, topics
 from mm_nav.runtime.governed import GovernedPolicy
 from mm_nav.runtime.governor import GovernorConfig
 from mm_nav.runtime.policy import OnnxPolicy, default_model
+from mm_nav.runtime.shadow import Shadow
+from mm_nav.runtime.swap import SwappablePolicy, Trial
 from mm_nav.sensing.messages import image_from, odometry_from, scan_from, stamp_ns
 from mm_nav.sensing.rectify import distortion_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
 
-_KEPT_ARRIVALS = 20
+_KEPT_ARRIVALS, _TRIAL_NICE = 20, 10
 
 
 class InferenceNode(StackNode):
@@ -57,6 +63,10 @@ class InferenceNode(StackNode):
             1000.0,
         ),
         ParameterSpec("light_model", "", "a cheaper ONNX model for that; empty = none"),
+        ParameterSpec(
+            "shadow_model", "", "an ONNX model that is asked the same at low priority, to be compared; empty = none"
+        ),
+        ParameterSpec("shadow_log", "shadow.jsonl", "file that the comparison is appended to"),
         ParameterSpec("image_timeout", 0.5, "a camera silent for longer is lost, s", 0.05, 10.0),
         ParameterSpec("image_wait", 0.1, "how long a scan waits for its picture, s of message time", 0.0, 1.0),
     )
@@ -66,20 +76,17 @@ class InferenceNode(StackNode):
 
     def configure(self) -> None:
         """Load the network and subscribe."""
-        self._policy = self._load(str(self.value("model")))
-        self._governed: GovernedPolicy | None = None
-        if float(self.value("deadline_ms")) > 0.0:
-            light = str(self.value("light_model"))
-            self._governed = GovernedPolicy(
-                self._policy,
-                self._load(light) if light else None,
-                GovernorConfig(deadline_ms=float(self.value("deadline_ms"))),
-                self.get_logger().warning,
-            )
+        model = str(self.value("model"))
+        load = self._load
+        self._policy = SwappablePolicy(
+            load(Path(model) if model else default_model()), load, say=self.get_logger().error
+        )
+        shadow = str(self.value("shadow_model"))
+        self._shadow = Shadow(self._open(Path(shadow)), Path(str(self.value("shadow_log")))) if shadow else None
         self._arrivals: dict[int, float] = {}
         # The first call of a session is slow; let it not be the first step of a drive.
-        (self._governed or self._policy).prepare(PolicyGoal("warm-up", "the red barrel"))
-        self.get_logger().info(f"policy {self._policy.path.name} loaded")
+        self._policy.prepare(PolicyGoal("warm-up", "the red barrel"))
+        self.get_logger().info(f"policy {self._policy.policy.path.name} loaded")
         self._sync = ObservationSynchronizer(
             SyncConfig(
                 triggers=("scan", "image"),
@@ -94,6 +101,7 @@ class InferenceNode(StackNode):
         t = topics()
         self._mounts = StaticTransforms(self)
         self._publisher = self.create_publisher(PolicyOutput, t.policy, qos.STATUS)
+        self._service = self.create_service(LoadModel, "~/load_model", self._load_model)
         self._diagnostics = self.create_publisher(DiagnosticArray, t.diagnostics, qos.STATUS)
         self._subscriptions_own = [
             self.create_subscription(TwistStamped, t.cmd_vel_nav, self._command, qos.COMMAND),
@@ -104,9 +112,17 @@ class InferenceNode(StackNode):
             self.create_subscription(PolicyGoalMessage, t.policy_goal, self._receive_goal, qos.LATCHED),
         ]
 
-    def _load(self, model: str) -> OnnxPolicy:
+    def _load(self, path: Path) -> OnnxPolicy | GovernedPolicy:
+        """Open a model, and govern it where there is a deadline."""
+        main, deadline, light = self._open(path), float(self.value("deadline_ms")), str(self.value("light_model"))
+        if deadline <= 0.0:
+            return main
+        lighter = self._open(Path(light)) if light else None
+        return GovernedPolicy(main, lighter, GovernorConfig(deadline_ms=deadline), self.get_logger().warning)
+
+    def _open(self, path: Path) -> OnnxPolicy:
         return OnnxPolicy(
-            Path(model) if model else default_model(),
+            path,
             str(self.value("provider")),
             int(self.value("threads")),
             rivals=bool(self.value("rivals")),
@@ -128,7 +144,10 @@ class InferenceNode(StackNode):
             self.destroy_subscription(subscription)
         for publisher in (self._publisher, self._diagnostics):
             self.destroy_publisher(publisher)
-        del self._policy, self._governed
+        self.destroy_service(self._service)
+        if self._shadow is not None:
+            self._shadow.close()
+        del self._policy, self._shadow
 
     def _odometry(self, message: Odometry) -> None:
         self._consider(self._sync.push_odometry(odometry_from(message)))
@@ -175,15 +194,44 @@ class InferenceNode(StackNode):
 
     def _command(self, message: TwistStamped) -> None:
         """A command has come of a scan: how long that took is what the budget is about."""
-        arrived = self._arrivals.pop(stamp_ns(message.header), None)
-        if arrived is not None and self._goal is not None and self._governed is not None:
+        arrived, model = self._arrivals.pop(stamp_ns(message.header), None), self._policy.policy
+        if arrived is not None and self._goal is not None and isinstance(model, GovernedPolicy):
             now = self.steady_s()
-            self._governed.note(1e3 * (now - arrived), now)
+            model.note(1e3 * (now - arrived), now)
+
+    async def _load_model(self, request: LoadModel.Request, response: LoadModel.Response) -> LoadModel.Response:
+        """Try another model beside the present one, and let it take over."""
+        path, done = Path(request.model) if request.model else default_model(), Future()
+
+        def attempt() -> None:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _TRIAL_NICE)
+            try:
+                done.set_result(self._policy.try_model(path))
+            except MmNavError as error:
+                done.set_result(error)
+
+        threading.Thread(target=attempt, name="trial", daemon=True).start()
+        found = await done
+        response.success = isinstance(found, Trial)
+        if isinstance(found, Trial):
+            self._policy.take_over(found)
+            if self._goal is not None:
+                self._policy.prepare(self._goal)
+            response.message = (
+                f"{path.name} has taken over; on the last {found.inputs} inputs 'in view' differed by "
+                f"{found.difference:.3f}, and it took {found.slower:.2f} times as long"
+            )
+            self.get_logger().info(response.message)
+        else:
+            response.message = str(found)
+            self.get_logger().error(response.message)
+        return response
 
     def _send_diagnostics(self) -> None:
-        status = DiagnosticStatus(name="mm_nav: inference", hardware_id="mm_nav", message=self._policy.path.stem)
-        if self._governed is not None:
-            governor = self._governed.governor
+        model = self._policy.policy
+        status = DiagnosticStatus(name="mm_nav: inference", hardware_id="mm_nav", message=model.path.stem)
+        if isinstance(model, GovernedPolicy):
+            governor = model.governor
             status.level = DiagnosticStatus.WARN if governor.index else DiagnosticStatus.OK
             status.message = governor.level.name
             status.values = [
@@ -217,11 +265,13 @@ class InferenceNode(StackNode):
         if not self.active or self._goal is None:
             return
         try:
-            output = (self._governed or self._policy)(observation, self._goal)
+            output = self._policy(observation, self._goal)
         except MmNavError as error:
             self._complain(str(error))
             return
         self._publisher.publish(conversions.policy_message(output, frames().base))
+        if self._shadow is not None:
+            self._shadow.offer(observation, self._goal, output)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ class GovernedPolicy:
     """A PolicySource that steps down from a model with rivals to the model alone, and on to a lighter one, and back.
 
     main: the model that is used when there is time. light: a cheaper one, or None. config: the budget. say: told of every change.
-    Both must be on this machine's provider already: what each level costs is measured here, at rest.
+    What each level costs is measured here. path: of the main model.
     """
 
     image_goals = True
@@ -29,8 +29,7 @@ class GovernedPolicy:
         config: GovernorConfig,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._main, self._say = main, say
-        self.knowledge = main.knowledge
+        self._say, self.path, self.knowledge = say, main.path, main.knowledge
         ways: list[tuple[str, OnnxPolicy, bool]] = [(main.path.stem, main, False)]
         if main.asks_rivals:
             ways.insert(0, (f"{main.path.stem} with rivals", main, True))

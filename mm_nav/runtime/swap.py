@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -14,11 +15,24 @@ from mm_nav.command import PolicyOutput
 from mm_nav.errors import MmNavError, ModelError
 from mm_nav.goal import PolicyGoal
 from mm_nav.observation import Observation
-from mm_nav.runtime.policy import OnnxPolicy
 
 _KEPT = 8  # inputs that a new model is tried on
 _PROBATION = 50  # answers after which a new model is trusted
 _SUM = 1e-2
+
+
+class Model(Protocol):
+    """An OnnxPolicy, or what governs one."""
+
+    @property
+    def path(self) -> Path:
+        """The model's file."""
+
+    def prepare(self, goal: PolicyGoal) -> None:
+        """Encode the goal's phrases."""
+
+    def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput:
+        """Answer."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +40,7 @@ class Trial:
     """How a new model did. policy: it, ready to be used. inputs: how many it was tried on. difference: mean absolute difference of
     "in view" from the present model's. slower: how many times as long it took."""
 
-    policy: OnnxPolicy
+    policy: Model
     inputs: int
     difference: float
     slower: float
@@ -65,14 +79,14 @@ class SwappablePolicy:
 
     def __init__(
         self,
-        policy: OnnxPolicy,
-        load: Callable[[Path], OnnxPolicy],
+        policy: Model,
+        load: Callable[[Path], Model],
         most_slower: float = 4.0,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.policy, self._load, self._most_slower, self._say = policy, load, most_slower, say
         self._recent: deque[tuple[Observation, PolicyGoal]] = deque(maxlen=_KEPT)
-        self._before: OnnxPolicy | None = None
+        self._before: Model | None = None
         self._trusted = 0
 
     @property
