@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from mm_nav_interfaces.srv import LoadModel
 from nav_msgs.msg import Odometry
 
 from mm_nav.command import ErrorCode
@@ -30,7 +31,7 @@ class Stack:
     """The running processes and a client."""
 
     def __init__(self, group: ProcessGroup, node: rclpy.node.Node) -> None:
-        self.group, self.client = group, GoalClient(node)
+        self.group, self.node, self.client = group, node, GoalClient(node)
         self.speed, self.moved_at, self.heard_at, self.began_at = 0.0, 0.0, 0.0, 0.0
         self.pose = START
         node.create_subscription(Odometry, topics().ground_truth, self._truth, qos.STATUS)
@@ -141,3 +142,28 @@ def test_without_scans_the_robot_drives_on_slowly_where_it_may(
             assert outcome.succeeded and stack.pose.distance_to(goal) < 0.6, outcome
         else:
             assert outcome.error is not ErrorCode.SENSOR_LOST, outcome
+
+
+def test_a_model_is_exchanged_while_driving(stack: Stack, tmp_path: Path) -> None:
+    """small takes over from tiny under way; a file that is no model is refused; the robot goes on all the while."""
+    service = stack.node.create_client(LoadModel, "/inference/load_model")
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    wanted = [str(resource_path("models/small.onnx")), str(broken)]
+    answers: list[LoadModel.Response] = []
+    pending = None
+
+    def tick() -> str:
+        nonlocal pending
+        if pending is not None and pending.done():
+            answers.append(pending.result())
+            pending = None
+        if pending is None and stack.began_at and len(answers) < len(wanted):
+            pending = service.call_async(LoadModel.Request(model=wanted[len(answers)]))
+        return "both were answered" if len(answers) == len(wanted) and stack.heard_at - stack.moved_at < 0.5 else ""
+
+    outcome = stack.client.run("go to the red barrel", None, 60.0, lambda f: None, tick)
+    assert len(answers) == 2, outcome
+    assert answers[0].success and "small.onnx has taken over" in answers[0].message
+    assert not answers[1].success and "small.onnx drives on" in answers[1].message
+    assert outcome.error is not ErrorCode.INFERENCE_LOST, outcome
