@@ -1,11 +1,13 @@
-"""`mm-nav bench sim`: speeds measured here and now, as ratios to what people would use instead."""
+"""`mm-nav bench`: speeds measured here and now, as ratios to what people would use instead."""
 
 from __future__ import annotations
 
 import argparse
+import tempfile
+from pathlib import Path
 from typing import Any
 
-from mm_nav.cli.output import add_json_option, require_writable, write_json
+from mm_nav.cli.output import add_json_option, progress_bar, require_writable, write_json
 from mm_nav.errors import ConfigError
 
 NAME = "bench"
@@ -38,10 +40,113 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sim.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the camera poses (default 0)")
     add_json_option(sim)
+    latency = actions.add_parser(
+        "latency",
+        help="the networks, and from sensor stamp to wheel command over DDS",
+        description="Network and preprocessing on one core; then a recorded drive is played to the real nodes, processes of their "
+        "own, with a 640x480 camera at 30 Hz and a 360-beam scan at 10 Hz, and each command is timed. Beside them in the same run "
+        "a network of ViNT's shape (needs PyTorch: pip install 'mm_nav[train]'); ratios above 1 mean that ours is faster.",
+        epilog="Example: mm-nav bench latency --minutes 5 --json out/bench_latency.json",
+    )
+    latency.add_argument(
+        "--seconds", type=float, default=4.0, metavar="S", help="time of each measurement on one core (default 4)"
+    )
+    latency.add_argument(
+        "--minutes",
+        type=float,
+        default=5.0,
+        metavar="M",
+        help="time that the drive is played over DDS; 0 = not (default 5)",
+    )
+    latency.add_argument(
+        "--logs", type=Path, default=Path("out/bench_latency"), metavar="DIR", help="logs of the nodes"
+    )
+    add_json_option(latency)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the benchmark."""
+    return _latency(args) if args.action == "latency" else _sim(args)
+
+
+def _latency(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from mm_nav.evaluation.bench_latency import bench_networks, bench_preprocess, record_drive
+    from mm_nav.evaluation.bench_sim import environment
+    from mm_nav.resources import resource_path
+
+    if not (0.05 <= args.seconds <= 600 and 0.0 <= args.minutes <= 600):
+        raise ConfigError(f"--seconds is {args.seconds} and --minutes {args.minutes}: give 0.05 to 600, and 0 to 600")
+    require_writable(args.json)
+    folder = resource_path("models")
+    models = {path.stem: path for path in sorted(folder.glob("*.onnx"))}
+    report: dict[str, Any] = {"environment": environment(), "seconds": args.seconds, "minutes": args.minutes}
+    console = Console(stderr=True)
+    with console.status("starting") as status, tempfile.TemporaryDirectory() as scratch:
+        other: Path | None = Path(scratch) / "vint_like.onnx"
+        try:
+            from mm_nav.learning.vint_like import export_vint_like
+
+            status.update("exporting a network of ViNT's shape")
+            report["vint_like_parameters"] = export_vint_like(Path(scratch) / "vint_like.onnx")
+        except ImportError as error:
+            other, report["vint_like_missing"] = (
+                None,
+                f"no network to compare with ({error}): pip install 'mm_nav[train]'",
+            )
+        report |= bench_networks(models, other, args.seconds, lambda what: status.update(f"measuring {what}"))
+        status.update("recording a drive")
+        instruction, drive = record_drive(30.0 if args.minutes > 0.0 else 0.2)
+        status.update("measuring the preprocessing")
+        report |= bench_preprocess(drive[0], args.seconds)
+    report["ratio_vint_like"] = report.get("ratio_vint_like_tiny")
+    if args.minutes > 0.0:
+        report |= _commands(instruction, drive, 60.0 * args.minutes, args.logs)
+    if args.json:
+        write_json(args.json, report)
+    _show_latency(report, tuple(models), Console())
+    return 0
+
+
+def _commands(instruction: str, drive: Any, seconds: float, logs: Path) -> dict[str, Any]:
+    try:
+        from mm_nav.ros.bench_commands import bench_commands
+    except ImportError as error:
+        raise ConfigError(f"no ROS 2 is here ({error}): run `make setup`, or give --minutes 0") from error
+    with progress_bar() as bar:
+        task = bar.add_task(f'playing "{instruction}"', total=seconds)
+        return bench_commands(
+            instruction, drive, seconds, logs, lambda done, of: bar.update(task, completed=done, total=of)
+        )
+
+
+def _show_latency(report: dict[str, Any], models: tuple[str, ...], console: Any) -> None:
+    from rich.table import Table
+
+    table = Table(title="one run of the network, ms: p50 (p99)", title_justify="left")
+    for heading in ("model", "1 phrase, 1 core", "5 phrases, 1 core", "1 phrase, 2 cores", "ViNT's shape takes"):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    for name in models:
+        cells = [
+            f"{report[f'{name}{way}_p50_ms']:.2f} ({report[f'{name}{way}_p99_ms']:.2f})"
+            for way in ("", "_5_phrases", "_2_threads")
+        ]
+        ratio = report.get(f"ratio_vint_like_{name}")
+        table.add_row(name, *cells, "-" if ratio is None else f"{ratio:.2f} times as long")
+    console.print(table)
+    console.print(f"preprocessing: p50 {report['preprocess_p50_ms']:.2f} ms, p99 {report['preprocess_p99_ms']:.2f} ms")
+    if "vint_like_missing" in report:
+        console.print(report["vint_like_missing"])
+    if "stamp_to_command_p50_ms" in report:
+        console.print(
+            f"sensor stamp to wheel command over DDS: p50 {report['stamp_to_command_p50_ms']:.1f} ms, p99 "
+            f"{report['stamp_to_command_p99_ms']:.1f} ms, {report['deadline_misses']} of {report['commands']} later than "
+            f"{report['deadline_ms']:.0f} ms; inference process {report['rss_mb']:.0f} MB ({report['rss_growth_mb']:+.1f} MB)"
+        )
+
+
+def _sim(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from mm_nav.evaluation.bench_sim import bench_sim

@@ -147,6 +147,25 @@ def test_evaluate_ablation(tmp_path, capsys):
     assert {**load(out), "wall_s": 0} == {**data, "wall_s": 0}
 
 
+def test_bench_latency(tmp_path, capsys):
+    pytest.importorskip("torch", reason="torch is not installed (make setup-train)")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed (make setup-train)")
+    out = tmp_path / "b.json"
+    assert main(["bench", "latency", "--seconds", "0.05", "--minutes", "0", "--json", str(out)]) == 0
+    data = load(out)
+    assert {
+        "tiny_p50_ms",
+        "small_p50_ms",
+        "tiny_5_phrases_p50_ms",
+        "tiny_2_threads_p99_ms",
+        "preprocess_p50_ms",
+    } <= set(data)
+    assert data["ratio_vint_like"] == data["ratio_vint_like_tiny"] > 0.0
+    assert 15e6 < data["vint_like_parameters"] < 30e6  # ViNT has 31 M with its decoder
+    assert "ViNT" in capsys.readouterr().out
+    assert main(["bench", "latency", "--minutes", "-1"]) == 2
+
+
 def test_profile(tmp_path, capsys):
     out = tmp_path / "p.json"
     assert main(["profile", "tiny", "--device", "orin-nano", "--runs", "2", "--phrases", "1", "--json", str(out)]) == 0

@@ -1,0 +1,210 @@
+"""From sensor stamp to wheel command through the real nodes and DDS: a recorded drive is played to them in real time."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import TwistStamped
+from mm_nav_interfaces.action import NavigateTo
+from nav_msgs.msg import Odometry
+from rclpy.action import ActionClient
+from rclpy.publisher import Publisher
+from rclpy.serialization import serialize_message
+from rclpy.task import Future
+from sensor_msgs.msg import CameraInfo, Image, LaserScan
+from tf2_msgs.msg import TFMessage
+
+from mm_nav.errors import MmNavError
+from mm_nav.observation import Observation
+from mm_nav.ros import conversions, qos
+from mm_nav.ros.goal_client import GoalClient
+from mm_nav.ros.node_list import STACK
+from mm_nav.ros.process_group import ProcessGroup, last_words, prepare_environment
+from mm_nav.ros.topics import frames, topics
+from mm_nav.sensing.messages import stamp_ns
+from mm_nav.sensing.synchronizer import interpolate
+
+ODOM_HZ, SCAN_HZ, IMAGE_HZ = 50, 10, 30
+CONTROL_HZ = 15.0
+_WARM_UP_S = 3.0
+_SETTLED_S = 0.5  # after a goal was accepted
+Progress = Callable[[float, float], None]
+
+
+class _Stream:
+    """Messages of one sensor, written once; only the stamp changes. every: ticks of the player between two."""
+
+    def __init__(self, publisher: Publisher, messages: Sequence[Any], every: int) -> None:
+        self.publisher, self.every = publisher, every
+        self._written = [bytearray(serialize_message(message)) for message in messages]
+
+    def send(self, index: int, stamp: int) -> None:
+        message = self._written[index % len(self._written)]
+        # CDR: four bytes of encapsulation, then the header's stamp.
+        struct.pack_into("<iI", message, 4, *divmod(stamp, 1_000_000_000))
+        self.publisher.publish(bytes(message))
+
+
+def bench_commands(
+    instruction: str,
+    drive: Sequence[Observation],
+    seconds: float,
+    logs: Path,
+    progress: Progress = lambda done, of: None,
+) -> dict[str, Any]:
+    """Play a drive to inference, navigator and guard, processes of their own, and return how long commands take.
+
+    drive: ten observations a second, with pictures; it is played again and again, each time as a new goal. A command counts from
+    the moment its scan was sent to the moment it arrives here. deadline_misses: scans without a command within 1/15 s while a goal
+    was active. rss_mb: of the inference process at the end; rss_growth_mb: since the first tenth of the time. Raises MmNavError
+    when the nodes do not come up.
+    """
+    prepare_environment()
+    rclpy.init()
+    node = rclpy.create_node("latency_player")
+    try:
+        with ProcessGroup(STACK, logs, use_sim_time=False) as group:
+            player = _Player(node, drive)
+            if not player.client.wait(40.0, lambda: ", ".join(group.dead())):
+                raise MmNavError(
+                    f"the nodes did not come up: {', '.join(last_words(group.log(n.name)) for n in STACK)}"
+                )
+            return player.play(instruction, seconds, group.processes["inference"].pid, progress)
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
+
+
+class _Player:
+    def __init__(self, node: rclpy.node.Node, drive: Sequence[Observation]) -> None:
+        self.client, self._drive = GoalClient(node), drive
+        t, f = topics(), frames()
+        first = drive[0]
+        assert first.image is not None and first.scan is not None
+        tf = node.create_publisher(TFMessage, "/tf_static", qos.STATIC_TF)
+        mount = conversions.planar_matrix(first.scan.mount)
+        tf.publish(
+            TFMessage(
+                transforms=[
+                    conversions.transform_message(mount, 0, f.base, f.scan),
+                    conversions.transform_message(first.image.base_T_camera, 0, f.base, f.camera),
+                ]
+            )
+        )
+        self._tf = tf
+        images = [conversions.image_message(o.image, f.camera) for o in drive if o.image is not None]
+        scans = [conversions.scan_message(o.scan, f.scan, 1.0 / SCAN_HZ) for o in drive if o.scan is not None]
+        self._info = node.create_publisher(CameraInfo, t.camera_info, qos.SENSOR)
+        self._info_message = conversions.camera_info_message(first.image, f.camera)
+        self._image = _Stream(node.create_publisher(Image, t.image, qos.SENSOR), images, ODOM_HZ // IMAGE_HZ)
+        self._scan = _Stream(node.create_publisher(LaserScan, t.scan, qos.SENSOR), scans, ODOM_HZ // SCAN_HZ)
+        self._odom = node.create_publisher(Odometry, t.odom, qos.ODOMETRY)
+        node.create_subscription(TwistStamped, t.cmd_vel, self._command, qos.COMMAND)
+        self._sent: dict[int, float] = {}
+        self.latencies: list[float] = []
+        self._goals = _Goals(node)
+        self._counting = False
+        self._next_image, self._images = 0.0, 0
+
+    def _command(self, message: TwistStamped) -> None:
+        sent = self._sent.pop(stamp_ns(message.header), None)
+        if sent is not None and self._counting:
+            self.latencies.append(1e3 * (time.perf_counter() - sent))
+
+    def play(self, instruction: str, seconds: float, inference: int, progress: Progress) -> dict[str, Any]:
+        client, missed, resident = self.client, 0, []
+        deadline, tick_s = 1.0 / CONTROL_HZ, 1.0 / ODOM_HZ
+        per_scan, per_drive = ODOM_HZ // SCAN_HZ, len(self._drive) * (ODOM_HZ // SCAN_HZ)
+        began = time.perf_counter()
+        tick = 0
+        while (now := time.perf_counter()) - began < seconds + _WARM_UP_S:
+            due = began + tick * tick_s
+            if now < due:
+                client.spin(max(0.0, due - now))
+                continue
+            self._counting = self._goals.active_s(now) > _SETTLED_S and now - began > _WARM_UP_S
+            at = tick % per_drive
+            stamp = time.time_ns()
+            self._send_odometry(at / per_scan, stamp)
+            if now >= self._next_image:
+                self._next_image = max(self._next_image + 1.0 / IMAGE_HZ, now)
+                self._info_message.header.stamp = conversions.to_time(stamp)
+                self._info.publish(self._info_message)
+                self._image.send(at // per_scan, stamp)
+                self._images += 1
+            if tick % per_scan == 0:
+                overdue = [old for old, sent in self._sent.items() if now - sent > deadline]
+                missed += len(overdue) if self._counting else 0
+                for old in overdue:
+                    del self._sent[old]
+                self._sent[stamp] = time.perf_counter()
+                self._scan.send(at // per_scan, stamp)
+            if at == 0 or self._goals.idle:
+                self._goals.begin(instruction)
+            if tick % ODOM_HZ == 0:
+                resident.append(_resident_mb(inference))
+                progress(now - began, seconds + _WARM_UP_S)
+            tick += 1
+        values = np.array(self.latencies)
+        late = int((values > 1e3 * deadline).sum()) if len(values) else 0
+        p50, p99 = np.percentile(values, [50, 99]) if len(values) else (math.nan, math.nan)
+        early = resident[max(1, len(resident) // 10)]
+        return {
+            "stamp_to_command_p50_ms": round(float(p50), 3),
+            "stamp_to_command_p99_ms": round(float(p99), 3),
+            "stamp_to_command_max_ms": round(float(values.max(initial=0.0)), 3),
+            "commands": len(values),
+            "deadline_ms": round(1e3 * deadline, 2),
+            "deadline_misses": missed + late,
+            "seconds": seconds,
+            "images_per_s": round(self._images / (seconds + _WARM_UP_S), 2),
+            "rss_mb": round(resident[-1], 1),
+            "rss_growth_mb": round(resident[-1] - early, 1),
+        }
+
+    def _send_odometry(self, at: float, stamp: int) -> None:
+        k = min(int(at), len(self._drive) - 1)
+        before, after = self._drive[k].odometry, self._drive[min(k + 1, len(self._drive) - 1)].odometry
+        share = round((at - k) * (after.stamp_ns - before.stamp_ns))
+        odometry = interpolate(before, after, before.stamp_ns + share) if share else before
+        message = conversions.odometry_message(odometry, frames().odom, frames().base)
+        message.header.stamp = conversions.to_time(stamp)
+        self._odom.publish(message)
+
+
+class _Goals:
+    """Keeps the navigator busy. idle: whether nothing was asked for, or the last goal has ended."""
+
+    def __init__(self, node: rclpy.node.Node) -> None:
+        self._client = ActionClient(node, NavigateTo, topics().navigate_to)
+        self._sent: Future | None = None
+        self._result: Future | None = None
+        self._accepted = math.inf
+
+    @property
+    def idle(self) -> bool:
+        return self._sent is None or (self._result is not None and bool(self._result.done()))
+
+    def begin(self, instruction: str) -> None:
+        """Send a goal; it takes the place of the one before."""
+        self._result, self._accepted = None, math.inf
+        self._sent = self._client.send_goal_async(NavigateTo.Goal(instruction=instruction, timeout=600.0))
+
+    def active_s(self, now: float) -> float:
+        """Return for how long the present goal has been worked on, s; 0 when it is not."""
+        if self._sent is not None and self._result is None and self._sent.done():
+            self._result, self._accepted = self._sent.result().get_result_async(), now
+        return 0.0 if self.idle else max(0.0, now - self._accepted)
+
+
+def _resident_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
