@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.language.encoder import TextEncoder
-from mm_nav.language.parts import colours_in
 from mm_nav.language.reference import Reference
 from mm_nav.language.vocabulary import (
     CATEGORIES,
     COLOUR_NAMES,
-    COLOURS,
     GENERIC,
     MATERIALS,
     OTHER_ADJECTIVES,
@@ -38,7 +36,6 @@ _HEAD_END = re.compile(
     r"under|inside|where|you|and|or|is|as|left|right)\b.*$",
     re.IGNORECASE,
 )
-_COLOUR_OF = {word: name for name, words in COLOURS.items() for word in words}
 _ADJECTIVES = COLOUR_NAMES | set(MATERIALS) | set(SIZES) | set(OTHER_ADJECTIVES)
 
 
@@ -57,8 +54,6 @@ class Knowledge:
         self.categories = tuple(categories) or tuple(CATEGORIES)
         self._words = category_words(self.categories)
         self._category_of = {word: name for name, words in self._words.items() for word in words}
-        longest_first = sorted(self._category_of, key=lambda word: (-len(word), word))
-        self._listed = re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b")
         self._make_encoder = encoder
         self._vectors: npt.NDArray[np.float64] | None = None
         self._encoder: TextEncoder | None = None
@@ -99,15 +94,6 @@ class Knowledge:
         noun, category = self._named(phrase)
         known = (name for name in RIVALS.get(category, ()) if name in self.categories)
         return tuple(_with_noun(phrase, noun, name) for name in known)
-
-    def meaning(self, phrase: str) -> tuple[str, str]:
-        """Return the category and the colour that a phrase names; "" for one that it does not name, or not clearly."""
-        category = self._named(phrase)[1]
-        if not category:
-            said = {self._category_of[word] for word in self._listed.findall(phrase.lower())}
-            category = said.pop() if len(said) == 1 else ""
-        colours = {_COLOUR_OF[word] for word in colours_in(phrase)}
-        return category, colours.pop() if len(colours) == 1 else ""
 
     def _named(self, phrase: str) -> tuple[str, str]:
         """Return the noun of a phrase and its category; "" where it has none."""

@@ -29,8 +29,3 @@ def in_parts(phrase: str) -> tuple[str, ...]:
     if all(word in _SMALL for word in re.findall(r"[^\W\d_]+", thing.lower())):
         return (phrase,)
     return thing, f"the {match['colour'].lower()} thing"
-
-
-def colours_in(phrase: str) -> list[str]:
-    """Return the words for colours in a phrase, in order, lower case."""
-    return re.findall(rf"\b(?:{_WORDS})\b", phrase.lower())

@@ -13,12 +13,9 @@ from mm_nav.language.encoder import TextEncoder
 from mm_nav.learning.ahead import made_ahead
 from mm_nav.learning.dataset import Floats, FrameDataset
 from mm_nav.learning.labels import (
-    COLOUR_INDEX,
     COLOURS,
-    KIND_INDEX,
     KINDS,
     NUMBERS,
-    Ints,
     cell_ranges,
     draw_strange,
     min_pixels,
@@ -40,25 +37,22 @@ _ASKED_SHARE = 0.7  # of the phrases that a driving policy was asked, those that
 
 
 class Batch(NamedTuple):
-    """One training batch. links: which of its frames are remembered, and which are goals. asked: (N, 2) int64, indices of the
-    kind and the colour that each phrase names, -1 = none. frozen: what a frozen backbone made of the pictures."""
+    """One training batch. links: which of its frames are remembered, and which are goals. frozen: what a frozen backbone made
+    of the pictures."""
 
     inputs: PolicyInputs
     targets: PolicyTargets
     links: Links
-    asked: Ints
     frozen: Features | None = None
 
 
 class Choice(NamedTuple):
     """What is asked of one frame. phrase: "" = no words. objects: numbers (from 0) of the objects that satisfy it. goal: the
-    frame of the batch whose picture is the goal, -1 = none. kind, colour: what the phrase names, "" = none."""
+    frame of the batch whose picture is the goal, -1 = none."""
 
     phrase: str
     objects: tuple[int, ...]
     goal: int = -1
-    kind: str = ""
-    colour: str = ""
 
 
 class _Goal(NamedTuple):
@@ -191,7 +185,7 @@ class BatchSampler:
             for i, item in enumerate(objects)
             if (not colour or item["colour"] == colour) and (not category or item["category"] == category)
         )
-        return Choice(phrase, found, -1, category, colour)
+        return Choice(phrase, found)
 
     # Batches
 
@@ -206,7 +200,6 @@ class BatchSampler:
         waypoints = np.zeros((n, c.steps, 2), np.float32)
         pose, goal_frame = np.zeros((n, 3), np.float32), np.full(n, -1)
         phrases: list[str] = []
-        meant = np.full((n, 2), -1, np.int64)
         ranges, valid = a["ranges"][frames].astype(np.float32), a["ranges_valid"][frames].astype(np.float32)
         present = np.ones((len(frames), 1), np.float32)
         if self.augment:
@@ -225,7 +218,6 @@ class BatchSampler:
             for s, choice in enumerate(self._choices(int(frame), counts, near, bool(strange[f]))):
                 k = f * g + s
                 phrases.append(choice.phrase)
-                meant[k] = KIND_INDEX.get(choice.kind, -1), COLOUR_INDEX.get(choice.colour, -1)
                 wanted = list(choice.objects)
                 goal_frame[k] = choice.goal
                 if not choice.phrase and choice.goal < 0:
@@ -282,7 +274,6 @@ class BatchSampler:
             PolicyInputs(*(torch.from_numpy(np.ascontiguousarray(t)) for t in tensors)),
             PolicyTargets(*(torch.from_numpy(np.ascontiguousarray(t)) for t in labels_)),
             Links(torch.from_numpy(memory), torch.from_numpy(np.maximum(goal_frame, 0))),
-            meant,
             frozen,
         )
 

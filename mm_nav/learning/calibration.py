@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize, minimize_scalar
-
-from mm_nav.runtime.opinion import Opinion
+from scipy.optimize import minimize_scalar
 
 Floats = npt.NDArray[np.float64]
 _LIMITS = (0.2, 8.0)
@@ -56,30 +53,6 @@ def expected_error(table: list[dict[str, float]]) -> float:
     """Return the expected calibration error of a table of `reliability`."""
     total = sum(row["count"] for row in table)
     return sum(row["count"] * abs(row["confidence"] - row["frequency"]) for row in table) / max(1, total)
-
-
-def fit_opinion(
-    visible: Floats, kind: Floats, colour: Floats, happened: npt.NDArray[np.bool_]
-) -> tuple[Opinion, float, float]:
-    """Return how much the cells' opinion should count, and the log-loss without and with it, each on the half not fitted on.
-
-    visible: (N,) logits, scaled. kind, colour: (N,) log-odds of `mm_nav.runtime.opinion.agreement`. happened: (N,) whether it
-    was in view. Nothing counts that makes it no better; without two of each it is left as it is.
-    """
-    even, odd = slice(0, None, 2), slice(1, None, 2)
-    sides = np.stack([visible, kind, colour, np.ones_like(visible)], axis=1)
-
-    def loss(weights: Floats, part: slice) -> float:
-        z = sides[part] @ weights * np.where(happened[part], 1.0, -1.0)
-        return float(np.logaddexp(0.0, -z).mean())
-
-    start = np.array(Opinion())
-    if min(happened[even].sum(), (~happened[even]).sum(), len(happened[odd])) < 2:
-        return Opinion(), math.nan, math.nan
-    bounds = ((0.2, 3.0), (0.0, 3.0), (0.0, 3.0), (-3.0, 3.0))
-    found = minimize(loss, start, args=(even,), bounds=bounds, method="L-BFGS-B").x
-    before, after = loss(start, odd), loss(found, odd)
-    return (Opinion(*(round(float(w), 4) for w in found)) if after < before else Opinion()), before, after
 
 
 def calibrate(logits: Floats, happened: npt.NDArray[np.bool_]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mm_nav.errors import ModelError
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.model import CrossModalPolicy, PolicyInputs
 from mm_nav.runtime.manifest import Manifest, file_sha256, manifest_path
-from mm_nav.runtime.policy import CELL_OUTPUTS, INPUTS, OF_PHRASES, OUTPUTS
+from mm_nav.runtime.policy import INPUTS, OF_PHRASES, OUTPUTS
 from mm_nav.runtime.preprocess import preprocessing_fingerprint
 from mm_nav.runtime.session import open_session
 from mm_nav.sim.catalogue import COLOURS
@@ -25,7 +25,6 @@ from mm_nav.sim.catalogue_extra import ALL_CATEGORIES
 
 PARITY_TOLERANCE = 1e-4
 MOST_PHRASES = 64  # at once
-GIVEN = OUTPUTS + CELL_OUTPUTS
 
 
 class ExportedPolicy(nn.Module):
@@ -37,14 +36,13 @@ class ExportedPolicy(nn.Module):
         self.policy = policy
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Take the arrays named in INPUTS, give those named in GIVEN."""
+        """Take the arrays named in INPUTS, give those named in OUTPUTS."""
         logits = self.policy(PolicyInputs(*inputs))
         hot = self.policy.temperatures
         heatmap = torch.softmax(logits.cells.flatten(1), dim=1).reshape(logits.cells.shape)
         bearing_probs = heatmap.sum(1)
         # Range of a column: that of its cells, weighted by how likely the target is in each.
         log_range = (heatmap * logits.log_range).sum(1) / bearing_probs.clamp_min(1e-9)
-        kinds = self.policy.config.semantic_classes[0]
         return (
             bearing_probs,
             log_range.clamp(-3.0, 3.5).exp(),
@@ -54,8 +52,6 @@ class ExportedPolicy(nn.Module):
             logits.waypoints,
             torch.softmax(logits.waypoint / hot.waypoint, dim=1),
             logits.notes,
-            torch.softmax(logits.semantic[..., :kinds], dim=-1),
-            torch.softmax(logits.semantic[..., kinds:], dim=-1),
         )
 
 
@@ -110,7 +106,7 @@ def export_policy(
             tuple(inputs.values()),
             str(part),
             input_names=list(INPUTS),
-            output_names=list(GIVEN),
+            output_names=list(OUTPUTS),
             dynamic_shapes=(dynamic,),
             opset_version=18,
             dynamo=True,
@@ -134,7 +130,6 @@ def export_policy(
         metrics={**(metrics or {}), "onnx_parity": difference},
         categories=tuple(ALL_CATEGORIES),
         colours=tuple(COLOURS),
-        opinion=policy.opinion._asdict(),
     ).write(manifest_path(output))
     return difference
 
@@ -161,7 +156,7 @@ def parity(module: ExportedPolicy, model: Path, config: PolicyConfig, trials: in
         inputs = example_inputs(config, seed, phrases=1 + 2 * seed)
         with torch.no_grad():
             expected = module(*inputs.values())
-        given = session.run(list(GIVEN), {name: value.numpy() for name, value in inputs.items()})
+        given = session.run(list(OUTPUTS), {name: value.numpy() for name, value in inputs.items()})
         for a, b in zip(expected, given, strict=True):
             worst = max(worst, float(np.max(np.abs(a.numpy() - b))))
     return worst

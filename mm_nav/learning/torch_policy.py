@@ -12,7 +12,7 @@ import torch
 from mm_nav.errors import ModelError
 from mm_nav.learning.export import ExportedPolicy
 from mm_nav.learning.train import load_policy
-from mm_nav.runtime.policy import INPUTS, OnnxPolicy
+from mm_nav.runtime.policy import INPUTS, OUTPUTS, OnnxPolicy
 
 
 class TorchPolicy(OnnxPolicy):
@@ -31,4 +31,5 @@ class TorchPolicy(OnnxPolicy):
     def _outputs(self, feed: dict[str, npt.NDArray[np.float32]]) -> Sequence[npt.NDArray[np.float32]]:
         with torch.no_grad():
             given = self._module(*(torch.from_numpy(np.ascontiguousarray(feed[name])) for name in INPUTS))
-        return [value.numpy() for value in given[: len(self._gives)]]
+        assert len(given) == len(OUTPUTS)
+        return [value.numpy() for value in given]

@@ -27,7 +27,6 @@ from mm_nav.learning.validation import validate
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.losses import policy_losses
 from mm_nav.policy.model import LOOKS_WITH, CrossModalPolicy, Temperatures
-from mm_nav.runtime.opinion import Opinion
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -157,7 +156,7 @@ def train(
     if rank > 0:
         return {}
     found = validate(model, kept_back, config.batch, config.phrases, encoder)
-    metrics, model.temperatures, model.opinion = found.metrics, found.temperatures, found.opinion
+    metrics, model.temperatures = found.metrics, found.temperatures
     trainer.save()
     if writer is not None:
         for name, number in metrics.items():
@@ -260,7 +259,6 @@ class _Trainer:
                 "state": asdict(self.state),
                 "policy": self._model.config.to_dict(),
                 "temperatures": list(self._model.temperatures),
-                "opinion": list(self._model.opinion),
             },
             part,
         )
@@ -285,7 +283,6 @@ def load_policy(checkpoint: Path) -> CrossModalPolicy:
     policy = CrossModalPolicy(PolicyConfig.from_dict(saved["policy"]))
     policy.load_state_dict(saved["model"])
     policy.temperatures = Temperatures(*saved.get("temperatures", ()))
-    policy.opinion = Opinion(*saved.get("opinion", ()))
     return policy.eval()
 
 

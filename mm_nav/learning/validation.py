@@ -13,22 +13,19 @@ import torch
 from torch import Tensor
 
 from mm_nav.language.encoder import TextEncoder
-from mm_nav.learning.batches import Batch, BatchSampler, channels_last
-from mm_nav.learning.calibration import calibrate, fit_opinion, fit_temperature
+from mm_nav.learning.batches import BatchSampler, channels_last
+from mm_nav.learning.calibration import calibrate, fit_temperature
 from mm_nav.learning.dataset import FrameDataset
-from mm_nav.learning.labels import COLOURS, KINDS
 from mm_nav.policy.losses import PolicyTargets, grounding_metrics, policy_losses
 from mm_nav.policy.model import CrossModalPolicy, PolicyLogits, Temperatures
-from mm_nav.runtime.opinion import Opinion, agreement
 
 
 class Validation(NamedTuple):
-    """metrics: mean losses and grounding metrics. temperatures, opinion: fitted here. calibration: of "visible" and "arrived",
-    tables of `mm_nav.learning.calibration.calibrate`."""
+    """metrics: mean losses and grounding metrics. temperatures: fitted here. calibration: of "visible" and "arrived", tables
+    of `mm_nav.learning.calibration.calibrate`."""
 
     metrics: dict[str, float]
     temperatures: Temperatures
-    opinion: Opinion
     calibration: dict[str, Any]
 
 
@@ -50,26 +47,22 @@ def validate(
             losses = policy_losses(logits, batch.targets, model.config.semantic_classes[0])
             for name, value in {**losses, **grounding_metrics(logits, batch.targets)}.items():
                 sums[name].append(float(value))
-            answers = {**_answers(logits, batch.targets), **_cells_say(logits, batch)}
-            for name, tensor in answers.items():
+            for name, tensor in _answers(logits, batch.targets).items():
                 said[name].append(tensor)
     model.train(training)
-    all_said = {name: torch.cat(parts).double().numpy() for name, parts in said.items()}
-    calibration = {name: calibrate(all_said[name], all_said[f"{name}_true"] > 0.5) for name in ("visible", "arrived")}
+    answers = {name: torch.cat(parts).double().numpy() for name, parts in said.items()}
+    calibration = {name: calibrate(answers[name], answers[f"{name}_true"] > 0.5) for name in ("visible", "arrived")}
     temperatures = Temperatures(
         calibration["visible"]["temperature"],
         calibration["arrived"]["temperature"],
-        round(fit_temperature(all_said["waypoint"], all_said["best"].astype(np.int64)), 4),
+        round(fit_temperature(answers["waypoint"], answers["best"].astype(np.int64)), 4),
     )
     # A metric has no value in a batch without any case of it; in a very small set, nowhere.
     metrics = {
         name: round(float(np.nanmean(values)), 5) if np.isfinite(values).any() else math.nan
         for name, values in sums.items()
     }
-    seen, scaled = all_said["visible_true"] > 0.5, all_said["visible"] / temperatures.visible
-    opinion, before, after = fit_opinion(scaled, all_said["kind"], all_said["colour"], seen)
-    metrics |= {"visible_log_loss": round(before, 5), "visible_log_loss_with_cells": round(after, 5)}
-    return Validation(metrics, temperatures, opinion, calibration)
+    return Validation(metrics, temperatures, calibration)
 
 
 def _answers(logits: PolicyLogits, targets: PolicyTargets) -> dict[str, Tensor]:
@@ -84,18 +77,3 @@ def _answers(logits: PolicyLogits, targets: PolicyTargets) -> dict[str, Tensor]:
         "waypoint": logits.waypoint[path],
         "best": gap.argmin(1)[path],
     }
-
-
-def _cells_say(logits: PolicyLogits, batch: Batch) -> dict[str, Tensor]:
-    """Return how far the cells agree on kind and colour with each phrase that has a label."""
-    kinds = 1 + len(KINDS)
-    heat = torch.softmax(logits.cells.flatten(1), dim=1).reshape(logits.cells.shape).numpy()
-    shown = tuple(torch.softmax(part, -1).numpy() for part in logits.semantic.split([kinds, len(COLOURS)], -1))
-    phrases = len(heat) // len(shown[0])
-    said = [
-        [agreement(heat[rows], cells[f], batch.asked[rows, k]) for k, cells in enumerate(shown)]
-        for f, rows in ((f, slice(f * phrases, (f + 1) * phrases)) for f in range(len(shown[0])))
-    ]
-    grounded = batch.targets.has_grounding > 0
-    kind, colour = (torch.from_numpy(np.concatenate([frame[k] for frame in said]))[grounded] for k in (0, 1))
-    return {"kind": kind, "colour": colour}

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from mm_nav.policy.backbones import Features
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.encoders import CameraEncoder, GoalPoseEncoder, HueEncoder, Hues, LidarEncoder, Looked, MemoryEncoder
-from mm_nav.runtime.opinion import Opinion
 
 MASKED = -1e4
 # The parts of the policy that `look` and `hues` go through.
@@ -150,7 +149,6 @@ class CrossModalPolicy(nn.Module):
         super().__init__()
         self.config = config
         self.temperatures = Temperatures()
-        self.opinion = Opinion()
         w, d, late = config.width, config.cell_width, config.fusion == "late"
         self.camera = CameraEncoder(config, pretrained)
         self.hue = HueEncoder(config) if config.hue_width else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from mm_nav.runtime.accelerated import open_model
 from mm_nav.runtime.contrast import contrast
 from mm_nav.runtime.manifest import load_manifest
 from mm_nav.runtime.memory import FrameMemory
-from mm_nav.runtime.opinion import Opinion, agreement, second_opinion
 from mm_nav.runtime.preprocess import Preprocessor
 from mm_nav.runtime.session import resolve_providers
 
@@ -36,8 +34,6 @@ INPUTS = (
 # Inputs with a row for each phrase.
 OF_PHRASES = ("language", "language_mask", "pose", "goal", "goal_present")
 OUTPUTS = ("bearing_probs", "bearing_ranges", "heatmap", "visible", "arrived", "waypoints", "waypoint_probs", "notes")
-# Of the view, whatever is asked: which kind and which colour each cell shows, as probabilities. Not every model gives them.
-CELL_OUTPUTS = ("kinds", "colours")
 
 
 def default_model() -> Path:
@@ -76,7 +72,6 @@ class OnnxPolicy:
         names = tuple(item.name for item in self._session.get_inputs())
         if set(names) != set(INPUTS):
             raise ModelError(f"{self.path} reads {sorted(names)}, a policy reads {sorted(INPUTS)}: export it again")
-        self._gives = OUTPUTS + (CELL_OUTPUTS if self.manifest.opinion else ())
         # Nothing sensed, remembered or asked for, as one phrase; the one axis without a size is the phrases'.
         self._nothing = {
             item.name: np.zeros([size if isinstance(size, int) else 1 for size in item.shape], np.float32)
@@ -90,11 +85,6 @@ class OnnxPolicy:
         self.asks_rivals = rivals
         # What the model can name; the encoder is shared, since a goal's words are looked at only once.
         self.knowledge = Knowledge(self.manifest.categories, lambda: self._encoder)
-        self._opinion = Opinion(**self.manifest.opinion)
-        # In the cells, kind 0 is nothing that can be named.
-        self._kinds = {name: 1 + index for index, name in enumerate(self.manifest.categories)}
-        self._colours = {name: index for index, name in enumerate(self.manifest.colours)}
-        self._meant = lru_cache(maxsize=256)(self._meaning)
 
     def prepare(self, goal: PolicyGoal) -> None:
         """Encode the goal's phrases now, so that the first step does not pay for it."""
@@ -134,10 +124,9 @@ class OnnxPolicy:
         camera = float(present[0, 0]) > 0
         if camera and self._remembers:
             self._memory.add(pose, out["notes"][0, : self.config.memory_tokens])
-        said = self._with_cells((goal.phrase, *rivals, *goal.others), out)
         # Without a picture, or when nothing is asked for, nothing can be in view, whatever the network says.
         asked = camera & (mask.any(axis=1) | (goal_present[:, 0] > 0))
-        visible = np.where(asked, said, 0.0)
+        visible = np.where(asked, out["visible"], 0.0)
         others = tuple(
             Grounding(geometry.column_bearings, out["bearing_probs"][k], out["bearing_ranges"][k], float(visible[k]))
             for k in range(1 + len(rivals), len(words))
@@ -184,26 +173,11 @@ class OnnxPolicy:
             return ()
         return tuple(phrase for phrase in self.knowledge.rivals(goal.phrase) if phrase not in goal.others)
 
-    def _with_cells(self, phrases: Sequence[str], out: dict[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.floating]:
-        """Return how likely each phrase's thing is in view (N,), by the network and by the cells that it points at."""
-        if not self.manifest.opinion:
-            return out["visible"]
-        kind, colour = (
-            agreement(out["heatmap"], out[name][0], np.array([self._meant(phrase)[k] for phrase in phrases]))
-            for k, name in enumerate(CELL_OUTPUTS)
-        )
-        return second_opinion(out["visible"], kind, colour, self._opinion)
-
-    def _meaning(self, phrase: str) -> tuple[int, int]:
-        """Return the indices of the kind and the colour that a phrase names, among the cells' classes; -1 = none."""
-        category, colour = self.knowledge.meaning(phrase)
-        return self._kinds.get(category, -1), self._colours.get(colour, -1)
-
     def _run(self, **feed: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
-        return {name: np.asarray(value) for name, value in zip(self._gives, self._outputs(feed), strict=True)}
+        return {name: np.asarray(value) for name, value in zip(OUTPUTS, self._outputs(feed), strict=True)}
 
     def _outputs(self, feed: dict[str, npt.NDArray[np.float32]]) -> Sequence[npt.NDArray[np.float32]]:
-        given: Sequence[npt.NDArray[np.float32]] = self._session.run(list(self._gives), feed)
+        given: Sequence[npt.NDArray[np.float32]] = self._session.run(list(OUTPUTS), feed)
         return given
 
     def _begin(self, goal: PolicyGoal) -> None:

@@ -81,25 +81,5 @@ def test_rivals_are_what_a_thing_is_taken_for(knowledge: Knowledge) -> None:
     assert all(name not in rivals and set(rivals) <= set(CATEGORIES) for name, rivals in RIVALS.items())
 
 
-@pytest.mark.parametrize(
-    ("phrase", "meant"),
-    [
-        ("the red chair", ("chair", "red")),
-        ("a light blue sofa", ("sofa", "blue")),
-        ("the barrel in orange", ("barrel", "orange")),
-        ("an orange-coloured drum", ("barrel", "orange")),
-        ("could you go to the pink standing lamp", ("lamp", "pink")),
-        ("the box that is white", ("box", "white")),
-        ("something crimson", ("", "red")),
-        ("trash cans", ("bin", "")),
-        ("the red or blue box", ("box", "")),
-        ("the kitchen", ("", "")),
-        ("", ("", "")),
-    ],
-)
-def test_a_phrase_means_a_kind_and_a_colour(knowledge: Knowledge, phrase: str, meant: tuple[str, str]) -> None:
-    assert knowledge.meaning(phrase) == meant
-
-
 def test_only_known_things_are_rivals() -> None:
     assert Knowledge(("chair", "table")).rivals("the blue chair") == ("the blue table",)

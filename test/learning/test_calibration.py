@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from mm_nav.learning.calibration import binary, calibrate, expected_error, fit_opinion, fit_temperature, reliability
-from mm_nav.runtime.opinion import Opinion
+from mm_nav.learning.calibration import binary, calibrate, expected_error, fit_temperature, reliability
 
 
 def logits(count: int = 20_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -31,18 +30,3 @@ def test_a_reliability_table_counts_everything_once() -> None:
     assert [row["count"] for row in table] == [1, 1, 1]
     assert expected_error(table) == pytest.approx((0.05 + 0.85 + 0.0) / 3)
     assert fit_temperature(np.empty((0, 2)), np.empty(0, int)) == 1.0
-
-
-def test_an_opinion_counts_as_far_as_it_helps() -> None:
-    """The network knows half of what decides, the cells' colour the other half, their kind nothing."""
-    rng = np.random.default_rng(1)
-    network, colour, kind = rng.normal(0.0, 2.0, (3, 20_000))
-    happened = rng.random(20_000) < 1.0 / (1.0 + np.exp(-(network + 0.7 * colour)))
-    opinion, before, after = fit_opinion(network, kind, colour, happened)
-    assert opinion.scale == pytest.approx(1.0, abs=0.1) and opinion.colour == pytest.approx(0.7, abs=0.1)
-    assert opinion.kind < 0.05 and after < before - 0.05
-
-
-def test_without_anything_in_view_there_is_no_opinion() -> None:
-    nothing = np.zeros(10)
-    assert fit_opinion(nothing, nothing, nothing, nothing > 0)[0] == Opinion()
