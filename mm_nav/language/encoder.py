@@ -26,6 +26,12 @@ def encoder_path() -> Path:
     return Path(spec.origin).parent / "model.onnx"
 
 
+@lru_cache(maxsize=4)
+def shared_encoder(tokens: int, parts: bool) -> TextEncoder:
+    """Return the process's own encoder of these settings: models that are loaded while the robot drives need no other."""
+    return TextEncoder(tokens, parts=parts)
+
+
 class TextEncoder:
     """Phrase -> token embeddings; keeps what it encoded, since a goal's phrase is asked for at every step.
 

@@ -16,6 +16,7 @@ from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
 from mm_nav_interfaces.msg import PolicyOutput
 from mm_nav_interfaces.srv import LoadModel
 from nav_msgs.msg import Odometry
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 
@@ -101,7 +102,9 @@ class InferenceNode(StackNode):
         t = topics()
         self._mounts = StaticTransforms(self)
         self._publisher = self.create_publisher(PolicyOutput, t.policy, qos.STATUS)
-        self._service = self.create_service(LoadModel, "~/load_model", self._load_model)
+        # In a group of its own: while it waits for the trial, everything else must go on.
+        own = MutuallyExclusiveCallbackGroup()
+        self._service = self.create_service(LoadModel, "~/load_model", self._load_model, callback_group=own)
         self._diagnostics = self.create_publisher(DiagnosticArray, t.diagnostics, qos.STATUS)
         self._subscriptions_own = [
             self.create_subscription(TwistStamped, t.cmd_vel_nav, self._command, qos.COMMAND),

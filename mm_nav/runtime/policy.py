@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mm_nav.command import Grounding, PolicyOutput
 from mm_nav.errors import ModelError
 from mm_nav.goal import PolicyGoal
-from mm_nav.language.encoder import TextEncoder
+from mm_nav.language.encoder import shared_encoder
 from mm_nav.language.knowledge import Knowledge
 from mm_nav.observation import Observation
 from mm_nav.resources import resource_path
@@ -78,7 +78,7 @@ class OnnxPolicy:
             for item in self._session.get_inputs()
         }
         self._preprocess = Preprocessor(self.config)
-        self._encoder = TextEncoder(self.config.language_tokens, parts=self.config.language_parts)
+        self._encoder = shared_encoder(self.config.language_tokens, self.config.language_parts)
         self._remembers, self._memory = memory, FrameMemory(self.config)
         self._goal_id = ""
         self._portrait: tuple[str, npt.NDArray[np.float32]] | None = None
