@@ -46,7 +46,7 @@ def test_the_other_configs_fit_and_go_on_from_tiny(name):
     torch_free = read_sections(Path(__file__).parents[2] / f"config/train/{name}.yaml")
     policy = from_mapping(PolicyConfig, torch_free["policy"], "policy")
     assert policy.hue_width == 32 and policy.language_parts
-    assert torch_free["train"]["init"].startswith("out/train/tiny/")
+    assert torch_free["train"]["init"].startswith("models/tiny")
 
 
 def test_values_are_taken_and_the_rest_is_default():
