@@ -28,7 +28,7 @@ def test_smoke_learns_exports_and_drives(tmp_path: Path, root: Path) -> None:
     assert report["episode_error"] in ErrorCode.__members__
     # Three seconds at ten steps a second, if the robot has not run into something before.
     assert report["episode_error"] != "TIMEOUT" or report["episode_steps"] == 31
-    assert OnnxPolicy(Path(report["model"]), provider="cpu").config == PolicyConfig(language_parts=True)
+    assert OnnxPolicy(Path(report["model"]), provider="cpu").config == PolicyConfig(language_parts=True, hue_width=32)
     assert not list((tmp_path / "run").glob("frames-*")), "the frames are taken away again"
 
 
