@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mm_nav.cli.output import add_json_option, add_worker_options, progress_bar, require_writable, write_json
+from mm_nav.cli.output import add_drive_options, add_json_option, progress_bar, require_writable, write_json
 from mm_nav.errors import ConfigError
 
 NAME = "export"
@@ -26,11 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="ONNX file (default: policy.onnx beside the checkpoint)"
     )
-    parser.add_argument(
-        "--episodes", type=int, default=0, metavar="N", help="episodes that both drive (default: 0, none)"
-    )
-    parser.add_argument("--seed", type=int, default=5_000, metavar="S", help="first seed of these (default: 5000)")
-    add_worker_options(parser)
+    add_drive_options(parser)
     add_json_option(parser)
 
 

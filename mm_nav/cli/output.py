@@ -33,6 +33,15 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_drive_options(parser: argparse.ArgumentParser) -> None:
+    """Declare --episodes and --seed, of episodes that two models drive, and how they are run."""
+    parser.add_argument(
+        "--episodes", type=int, default=0, metavar="N", help="episodes that both drive (default: 0, none)"
+    )
+    parser.add_argument("--seed", type=int, default=5_000, metavar="S", help="first seed of these (default: 5000)")
+    add_worker_options(parser)
+
+
 def require_writable(path: Path | None) -> None:
     """Create the folder of an output file before long work begins. Raises ConfigError when it cannot be written."""
     if path is None:

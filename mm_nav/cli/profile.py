@@ -10,7 +10,8 @@ import numpy as np
 
 from mm_nav.cli.output import add_json_option, require_writable, write_json
 from mm_nav.errors import ConfigError
-from mm_nav.runtime.edge import PRECISIONS, EdgeProfile, edge_devices, load_edge_profile
+from mm_nav.runtime.edge import EdgeProfile, edge_devices, load_edge_profile
+from mm_nav.runtime.engines import PRECISIONS
 
 if TYPE_CHECKING:
     from mm_nav.evaluation.graph_profile import Estimate, GraphProfile

@@ -65,9 +65,8 @@ def range_loss(log_range: Tensor, true: Tensor, kind: Tensor, has_image: Tensor)
 
 def policy_losses(logits: PolicyLogits, targets: PolicyTargets, kinds: int = 20) -> dict[str, Tensor]:
     """Return each loss (scalar); their weighted sum is under "total". kinds: of the semantic head, "nothing" included."""
-    logits = PolicyLogits(
-        *(None if part is None else part.float() for part in logits)
-    )  # sums of half precision end here
+    # Sums of half precision end here.
+    logits = PolicyLogits(*(None if part is None else part.float() for part in logits))
     grounded = targets.has_grounding
     on = targets.cells.flatten(1)
     flat = logits.cells.flatten(1)

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Point, PoseStamped, TransformStamped, Twist, TwistStamped
 from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
 from mm_nav_interfaces.msg import PolicyOutput as PolicyOutputMessage
@@ -45,6 +46,11 @@ def to_time(nanoseconds: int) -> Time:
 def to_header(nanoseconds: int, frame: str) -> Header:
     """Return a std_msgs/Header."""
     return Header(stamp=to_time(nanoseconds), frame_id=frame)
+
+
+def diagnostics_message(status: DiagnosticStatus, nanoseconds: int) -> DiagnosticArray:
+    """Return one node's status as /diagnostics has it."""
+    return DiagnosticArray(header=to_header(nanoseconds, ""), status=[status])
 
 
 def floats(values: npt.ArrayLike) -> array.array[float]:

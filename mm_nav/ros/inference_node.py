@@ -241,9 +241,8 @@ class InferenceNode(StackNode):
                 KeyValue(key="deadline_ms", value=f"{governor.config.deadline_ms:.0f}"),
                 KeyValue(key="scan_to_command_p99_ms", value=f"{governor.p99_ms:.1f}"),
             ]
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+        now = self.get_clock().now().nanoseconds
+        self._diagnostics.publish(conversions.diagnostics_message(status, now))
 
     def _complain(self, text: str) -> None:
         self.get_logger().warning(text, throttle_duration_sec=5.0)

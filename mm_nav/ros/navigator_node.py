@@ -406,9 +406,8 @@ class NavigatorNode(StackNode):
                 KeyValue(key="scan_to_command_p50_ms", value=f"{p50:.1f}"),
                 KeyValue(key="scan_to_command_p99_ms", value=f"{p99:.1f}"),
             ]
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+        now = self.get_clock().now().nanoseconds
+        self._diagnostics.publish(conversions.diagnostics_message(status, now))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

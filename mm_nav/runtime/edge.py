@@ -9,8 +9,7 @@ from typing import Any
 from mm_nav.config_file import from_mapping, read_yaml
 from mm_nav.errors import ConfigError
 from mm_nav.resources import resource_path
-
-PRECISIONS = ("fp32", "fp16", "int8")
+from mm_nav.runtime.engines import PRECISIONS
 
 
 @dataclass(frozen=True)
