@@ -47,6 +47,8 @@ class TextEncoder:
         # Always on the CPU: it runs once a goal, and an int8 dynamic graph gains nothing on a GPU.
         self._session = open_session(model or encoder_path(), ["CPUExecutionProvider"])
         self._cached = lru_cache(maxsize=remember)(self._encode)
+        # Phrases of a goal and of what it may be taken for share most of their parts.
+        self._hidden = lru_cache(maxsize=256)(self._run)
 
     def encode(self, phrase: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return (tokens, 384) float32 embeddings and (tokens,) float32 mask, 1 = token; an empty phrase is all 0."""
@@ -65,7 +67,7 @@ class TextEncoder:
         mask.setflags(write=False)
         return embedding, mask
 
-    def _hidden(self, phrase: str) -> npt.NDArray[np.float32]:
+    def _run(self, phrase: str) -> npt.NDArray[np.float32]:
         ids = np.asarray([self._tokenizer.encode(phrase).ids], np.int64)
         feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         return np.asarray(self._session.run(["last_hidden_state"], feed)[0][0], np.float32)

@@ -14,6 +14,7 @@ from mm_nav.language.reference import Reference
 from mm_nav.language.vocabulary import (
     CATEGORIES,
     COLOUR_NAMES,
+    COLOURS,
     GENERIC,
     MATERIALS,
     OTHER_ADJECTIVES,
@@ -43,15 +44,20 @@ class Knowledge:
     """What a model knows by name.
 
     categories: names of the things it was taught; () = all of mm_nav.language.vocabulary. encoder: made when the first word
-    of no list comes up; None where the sentence encoder is not to be used, so that such words count as known.
+    of no list comes up; None where the sentence encoder is not to be used, so that such words count as known. colours: names
+    of those it was taught; () = all. untaught: "colour thing" of what it was never shown together, though of each it was shown
+    others.
     """
 
     def __init__(
         self,
         categories: Iterable[str] = (),
         encoder: Callable[[], TextEncoder] | None = TextEncoder,
+        colours: Iterable[str] = (),
+        untaught: Iterable[str] = (),
     ) -> None:
         self.categories = tuple(categories) or tuple(CATEGORIES)
+        self.colours, self._untaught = tuple(colours) or tuple(COLOURS), frozenset(untaught)
         self._words = category_words(self.categories)
         self._category_of = {word: name for name, words in self._words.items() for word in words}
         self._make_encoder = encoder
@@ -87,13 +93,30 @@ class Knowledge:
         noun, category = self._named(phrase)
         if not category or noun in CATEGORIES.get(category, ()) or noun not in self._category_of:
             return phrase
-        return _with_noun(phrase, noun, category)
+        return _with_word(phrase, noun, category)
 
     def rivals(self, phrase: str) -> tuple[str, ...]:
         """Return the phrase with the names of things that are easily taken for it in its place; () where it names none."""
         noun, category = self._named(phrase)
         known = (name for name in RIVALS.get(category, ()) if name in self.categories)
-        return tuple(_with_noun(phrase, noun, name) for name in known)
+        return tuple(_with_word(phrase, noun, name) for name in known)
+
+    def other_colours(self, phrase: str) -> tuple[str, ...]:
+        """Return the phrase in all other colours that its thing was taught in; () where it names no thing or no one colour."""
+        _, category = self._named(phrase)
+        word, colour = _colour(phrase)
+        if not category or not colour:
+            return ()
+        others = (name for name in self.colours if name != colour and f"{name} {category}" not in self._untaught)
+        return tuple(_with_word(phrase, word, name) for name in others)
+
+    def parts(self, phrase: str) -> tuple[str, str] | None:
+        """Return the phrase without its colour, and with any thing for its thing, where both were never taught together."""
+        noun, category = self._named(phrase)
+        word, colour = _colour(phrase)
+        if not category or f"{colour} {category}" not in self._untaught:
+            return None
+        return " ".join(_with_word(phrase, word, "").split()), _with_word(phrase, noun, "thing")
 
     def _named(self, phrase: str) -> tuple[str, str]:
         """Return the noun of a phrase and its category; "" where it has none."""
@@ -132,8 +155,15 @@ def _head_words(phrase: str) -> list[str]:
     return re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text.lower())
 
 
-def _with_noun(phrase: str, noun: str, other: str) -> str:
-    return re.sub(rf"\b{re.escape(noun)}\b", other, phrase, count=1, flags=re.IGNORECASE)
+def _with_word(phrase: str, word: str, other: str) -> str:
+    return re.sub(rf"\b{re.escape(word)}\b", other, phrase, count=1, flags=re.IGNORECASE)
+
+
+def _colour(phrase: str) -> tuple[str, str]:
+    """Return the one word of the phrase that names a colour, and that colour; "" where there is none, or several."""
+    words = _head_words(phrase)
+    found = [(word, name) for word in words for name, synonyms in COLOURS.items() if word in synonyms]
+    return found[0] if len(found) == 1 else ("", "")
 
 
 def _nouns(words: list[str]) -> list[str]:

@@ -16,15 +16,16 @@ from torch import Tensor, nn
 from mm_nav.errors import ModelError
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.model import CrossModalPolicy, PolicyInputs
+from mm_nav.runtime.accelerated import MOST_PHRASES
 from mm_nav.runtime.manifest import Manifest, file_sha256, manifest_path
 from mm_nav.runtime.policy import INPUTS, OF_PHRASES, OUTPUTS
 from mm_nav.runtime.preprocess import preprocessing_fingerprint
 from mm_nav.runtime.session import open_session
 from mm_nav.sim.catalogue import COLOURS
 from mm_nav.sim.catalogue_extra import ALL_CATEGORIES
+from mm_nav.sim.splits import HELD_OUT_PAIRS
 
 PARITY_TOLERANCE = 1e-4
-MOST_PHRASES = 64  # at once
 
 
 class ExportedPolicy(nn.Module):
@@ -130,6 +131,7 @@ def export_policy(
         metrics={**(metrics or {}), "onnx_parity": difference},
         categories=tuple(ALL_CATEGORIES),
         colours=tuple(COLOURS),
+        untaught=tuple(sorted(f"{colour} {category}" for category, colour in HELD_OUT_PAIRS)),
     ).write(manifest_path(output))
     return difference
 

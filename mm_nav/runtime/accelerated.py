@@ -14,8 +14,8 @@ from mm_nav.runtime.gpu import find_gpu
 from mm_nav.runtime.manifest import file_sha256
 from mm_nav.runtime.session import PROVIDERS, Provider, open_session
 
-# A relation in a sequence asks for a handful of phrases, and each may have four rivals.
-MOST_PHRASES = 32
+# Phrases at once. A relation in a sequence asks for a handful, and each may have a dozen rivals.
+MOST_PHRASES = 64
 
 
 def open_model(

@@ -15,6 +15,7 @@ from mm_nav.errors import ConfigError
 
 PRECISIONS = ("fp32", "fp16", "int8")
 _RECORD = "provenance.json"
+_WITH_RIVALS = 14
 _Session = TypeVar("_Session")
 
 
@@ -56,7 +57,7 @@ def provider_options(
 ) -> dict[str, str]:
     """Return the options of ONNX Runtime's TensorRT provider for an engine in `folder`.
 
-    open_shapes: of the inputs that leave an axis open; it may have from 1 to `phrases` rows, and is best at one phrase with four
+    open_shapes: of the inputs that leave an axis open; it may have from 1 to `phrases` rows, and is best at one phrase with its
     rivals, or at `phrases` if those are fewer.
     """
 
@@ -77,7 +78,7 @@ def provider_options(
     }
     if open_shapes:
         options["trt_profile_min_shapes"] = shapes(1)
-        options["trt_profile_opt_shapes"] = shapes(min(5, provenance.phrases))
+        options["trt_profile_opt_shapes"] = shapes(min(_WITH_RIVALS, provenance.phrases))
         options["trt_profile_max_shapes"] = shapes(provenance.phrases)
     return options
 

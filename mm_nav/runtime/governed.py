@@ -10,7 +10,7 @@ from mm_nav.observation import Observation
 from mm_nav.runtime.governor import Governor, GovernorConfig, Level
 from mm_nav.runtime.policy import OnnxPolicy
 
-_RIVALS = 4
+_RIVALS = 13  # of a thing in a colour: four things, nine colours
 
 
 class GovernedPolicy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ from mm_nav.language.encoder import shared_encoder
 from mm_nav.language.knowledge import Knowledge
 from mm_nav.observation import Observation
 from mm_nav.resources import resource_path
-from mm_nav.runtime.accelerated import open_model
-from mm_nav.runtime.contrast import contrast
+from mm_nav.runtime.accelerated import MOST_PHRASES, open_model
+from mm_nav.runtime.contrast import Question, question
 from mm_nav.runtime.manifest import load_manifest
 from mm_nav.runtime.memory import FrameMemory
 from mm_nav.runtime.preprocess import Preprocessor
@@ -45,8 +46,9 @@ class OnnxPolicy:
     """Callable PolicySource on an exported model. Remembers the last few places of a goal (see `runtime.memory`).
 
     provider: "auto", "tensorrt", "cuda" or "cpu". memory: False = every frame is looked at as if it were the first. rivals:
-    also ask for what the named thing is easily taken for, and believe it the less the more that is seen in its place (see
-    `runtime.contrast`). precision: of a TensorRT engine (see `runtime.accelerated`). say: told of what takes long.
+    also ask for what a named thing is easily taken for, and believe it the less the more that is seen in its place; of what was
+    never taught together, ask for the parts (see `runtime.contrast`). precision: of a TensorRT engine (see
+    `runtime.accelerated`). say: told of what takes long.
     Raises ModelError when the model or its manifest is missing, broken or made for other inputs, ConfigError for an unknown
     provider or precision.
     """
@@ -84,12 +86,15 @@ class OnnxPolicy:
         self._portrait: tuple[str, npt.NDArray[np.float32]] | None = None
         self.asks_rivals = rivals
         # What the model can name; the encoder is shared, since a goal's words are looked at only once.
-        self.knowledge = Knowledge(self.manifest.categories, lambda: self._encoder)
+        known = self.manifest
+        self.knowledge = Knowledge(known.categories, lambda: self._encoder, known.colours, known.untaught)
+        self._question = lru_cache(maxsize=64)(lambda phrase: question(phrase, self.knowledge))
 
     def prepare(self, goal: PolicyGoal) -> None:
         """Encode the goal's phrases now, so that the first step does not pay for it."""
-        for phrase in (goal.phrase, *goal.others, *self._rivals_of(goal)):
-            self._encoder.encode(phrase)
+        for asked in self._questions(goal):
+            for phrase in asked.phrases:
+                self._encoder.encode(phrase)
 
     def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput:
         """Run the network once, for all phrases of the goal."""
@@ -100,45 +105,52 @@ class OnnxPolicy:
         image, present, geometry = self._preprocess.image(observation.image)
         ranges, valid = self._preprocess.scan(observation.scan)
         memory, memory_pose, memory_present = self._memory.recall(observation.stamp_ns, pose)
-        rivals = self._rivals_of(goal)
-        words = [self._encoder.encode(phrase) for phrase in (goal.phrase, *rivals, *goal.others)]
+        questions = self._questions(goal)
+        # A phrase that several questions need is looked for once; the goal's is the first.
+        rows = {phrase: row for row, phrase in enumerate(dict.fromkeys(p for q in questions for p in q.phrases))}
+        words = [self._encoder.encode(phrase) for phrase in rows]
         mask = np.stack([known for _, known in words])
         goals, goal_present = self._no_goal(len(words))
         if portrait is not None:
             goals[0], goal_present[0] = portrait, 1.0
-        out = self._run(
-            image=image,
-            image_present=present,
-            rays=geometry.rays[None],
-            ranges=ranges,
-            ranges_valid=valid,
-            memory=memory,
-            memory_pose=memory_pose,
-            memory_present=memory_present,
-            language=np.stack([embedded for embedded, _ in words]),
-            language_mask=mask,
-            pose=np.repeat(self._preprocess.pose(goal.pose, pose), len(words), axis=0),
-            goal=goals,
-            goal_present=goal_present,
-        )
+        feed = {
+            "image": image,
+            "image_present": present,
+            "rays": geometry.rays[None],
+            "ranges": ranges,
+            "ranges_valid": valid,
+            "memory": memory,
+            "memory_pose": memory_pose,
+            "memory_present": memory_present,
+            "language": np.stack([embedded for embedded, _ in words]),
+            "language_mask": mask,
+            "pose": np.repeat(self._preprocess.pose(goal.pose, pose), len(words), axis=0),
+            "goal": goals,
+            "goal_present": goal_present,
+        }
+        out = self.run(feed)
         camera = float(present[0, 0]) > 0
         if camera and self._remembers:
             self._memory.add(pose, out["notes"][0, : self.config.memory_tokens])
         # Without a picture, or when nothing is asked for, nothing can be in view, whatever the network says.
         asked = camera & (mask.any(axis=1) | (goal_present[:, 0] > 0))
-        visible = np.where(asked, out["visible"], 0.0)
+        visible = [self._answer(q, rows, out) if asked[rows[q.phrase]] else 0.0 for q in questions]
         others = tuple(
-            Grounding(geometry.column_bearings, out["bearing_probs"][k], out["bearing_ranges"][k], float(visible[k]))
-            for k in range(1 + len(rivals), len(words))
+            Grounding(
+                geometry.column_bearings,
+                out["bearing_probs"][rows[q.phrase]],
+                out["bearing_ranges"][rows[q.phrase]],
+                seen,
+            )
+            for q, seen in zip(questions[1:], visible[1:], strict=True)
         )
-        among = slice(0, 1 + len(rivals))
         return PolicyOutput(
             stamp_ns=observation.stamp_ns,
             goal_id=goal.id,
             bearings=geometry.column_bearings,
             bearing_probs=out["bearing_probs"][0],
             bearing_ranges=out["bearing_ranges"][0],
-            visible=contrast(visible[among], out["bearing_probs"][among]) if visible[0] > 0.0 else 0.0,
+            visible=visible[0],
             arrived=float(out["arrived"][0]) if asked[0] else 0.0,
             waypoints=out["waypoints"][0],
             waypoint_probs=out["waypoint_probs"][0],
@@ -156,7 +168,7 @@ class OnnxPolicy:
 
     def run(self, feed: dict[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float32]]:
         """Return the network's outputs by name, for inputs by name."""
-        return self._run(**feed)
+        return {name: np.asarray(value) for name, value in zip(OUTPUTS, self._outputs(feed), strict=True)}
 
     def typical_ms(self, phrases: int, runs: int = 7) -> float:
         """Return how long the network takes for so many phrases, here and now: the median of some runs, ms."""
@@ -167,14 +179,20 @@ class OnnxPolicy:
             times.append(1e3 * (time.perf_counter() - started))
         return float(np.median(times))
 
-    def _rivals_of(self, goal: PolicyGoal) -> tuple[str, ...]:
-        """Return what the goal's thing is easily taken for, but for what the goal names itself."""
-        if not self.asks_rivals:
-            return ()
-        return tuple(phrase for phrase in self.knowledge.rivals(goal.phrase) if phrase not in goal.others)
+    def _questions(self, goal: PolicyGoal) -> tuple[Question, ...]:
+        """Return what to ask about each phrase of a goal; where that is too much at once, the later ones are asked alone."""
+        phrases = (goal.phrase, *goal.others)[:MOST_PHRASES]
+        questions, left = [], MOST_PHRASES - len(phrases)
+        for phrase in phrases:
+            asked = self._question(phrase) if self.asks_rivals else Question(phrase)
+            left -= len(asked.phrases) - 1
+            questions.append(asked if left >= 0 else Question(phrase))
+        return tuple(questions)
 
-    def _run(self, **feed: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
-        return {name: np.asarray(value) for name, value in zip(OUTPUTS, self._outputs(feed), strict=True)}
+    @staticmethod
+    def _answer(asked: Question, rows: dict[str, int], out: dict[str, npt.NDArray[np.float32]]) -> float:
+        among = [rows[phrase] for phrase in asked.phrases]
+        return asked.answer(out["visible"][among], out["bearing_probs"][among])
 
     def _outputs(self, feed: dict[str, npt.NDArray[np.float32]]) -> Sequence[npt.NDArray[np.float32]]:
         given: Sequence[npt.NDArray[np.float32]] = self._session.run(list(OUTPUTS), feed)
@@ -198,6 +216,6 @@ class OnnxPolicy:
         if self._portrait is None or self._portrait[0] != goal.id:
             image, geometry = self._preprocess.picture(goal.image)
             shown = {"image": image, "image_present": np.ones((1, 1), np.float32), "rays": geometry.rays[None]}
-            out = self._run(**{**self._nothing, **shown})
+            out = self.run({**self._nothing, **shown})
             self._portrait = goal.id, out["notes"][0, self.config.memory_tokens :].copy()
         return self._portrait[1]

@@ -83,3 +83,17 @@ def test_rivals_are_what_a_thing_is_taken_for(knowledge: Knowledge) -> None:
 
 def test_only_known_things_are_rivals() -> None:
     assert Knowledge(("chair", "table")).rivals("the blue chair") == ("the blue table",)
+
+
+def test_other_colours_are_those_that_the_thing_was_taught_in() -> None:
+    known = Knowledge(("chair", "table"), None, ("red", "blue", "green"), ("green chair",))
+    assert known.other_colours("the crimson chair") == ("the blue chair",)
+    assert known.other_colours("the red table") == ("the blue table", "the green table")
+    for phrase in ("the chair", "the red thing", "the red and blue table"):
+        assert known.other_colours(phrase) == ()
+
+
+def test_parts_are_of_what_was_never_taught_together() -> None:
+    known = Knowledge(("chair", "table"), None, ("red", "green"), ("green chair",))
+    assert known.parts("the emerald chair") == ("the chair", "the emerald thing")
+    assert known.parts("the green table") is None and known.parts("the chair") is None

@@ -103,7 +103,7 @@ def test_without_an_engine_the_session_is_used_and_nothing_kept(cache: EngineCac
 def test_options_bound_the_open_axes() -> None:
     options = provider_options(Path("/c"), replace(MINE, precision="int8"), {"language": ["phrases", 24, 384]})
     assert options["trt_profile_min_shapes"] == "language:1x24x384"
-    assert options["trt_profile_opt_shapes"] == "language:5x24x384"
+    assert options["trt_profile_opt_shapes"] == "language:14x24x384"
     assert options["trt_profile_max_shapes"] == "language:32x24x384"
     assert options["trt_int8_enable"] == options["trt_fp16_enable"] == "1" and options["trt_engine_cache_path"] == "/c"
     assert provider_options(Path("/c"), replace(MINE, precision="fp32"), {})["trt_fp16_enable"] == "0"

@@ -24,9 +24,9 @@ class Costs(OnnxPolicy):
     def typical_ms(self, phrases: int, runs: int = 7) -> float:
         return self._ms * (1.0 + 0.1 * phrases)
 
-    def _run(self, **feed: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         self.asked = len(feed["language"])
-        return super()._run(**feed)
+        return super().run(feed)
 
 
 def look() -> Observation:
@@ -43,8 +43,8 @@ def test_levels_are_left_and_taken_again() -> None:
         asked.append((main.asked, light.asked))
         main.asked = light.asked = 0
         governed.note(latency, 0.1 * k)
-    assert asked[0] == asked[1] == (5, 0) and asked[2] == (1, 0) and asked[4] == (0, 1)
-    assert asked[-1] == (5, 0) and len(said) == 4
+    assert asked[0] == asked[1] == (14, 0) and asked[2] == (1, 0) and asked[4] == (0, 1)
+    assert asked[-1] == (14, 0) and len(said) == 4
     assert "going on with small" in said[0] and "going on with tiny" in said[1] and "with rivals" in said[3]
 
 

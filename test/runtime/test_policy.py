@@ -7,6 +7,7 @@ from mm_nav.errors import ModelError
 from mm_nav.geometry import Pose2D
 from mm_nav.goal import PolicyGoal
 from mm_nav.resources import resource_path
+from mm_nav.runtime.accelerated import MOST_PHRASES
 from mm_nav.runtime.manifest import load_manifest
 from mm_nav.runtime.policy import OnnxPolicy
 from mm_nav.runtime.preprocess import image_geometry
@@ -63,6 +64,20 @@ def test_other_phrases_are_grounded_as_if_they_were_asked_alone() -> None:
         np.testing.assert_allclose(grounding.bearing_probs, alone.bearing_probs, atol=1e-5)
         np.testing.assert_allclose(grounding.bearing_ranges, alone.bearing_ranges, rtol=1e-4)
         assert grounding.visible == pytest.approx(alone.visible, abs=1e-5)
+
+
+def test_no_more_is_asked_at_once_than_the_model_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = OnnxPolicy(resource_path("models/tiny.onnx"), provider="cpu")
+    asked: list[int] = []
+    run = policy.run
+    monkeypatch.setattr(policy, "run", lambda feed: asked.append(len(feed["language"])) or run(feed))
+    world = parse_world('<sdf version="1.9"><world name="w"></world></sdf>')
+    observation = Simulator(world, SimConfig(camera=CameraConfig()), start=Pose2D()).observe()
+    others = tuple(f"the red {name}" for name in policy.manifest.categories)
+    output = policy(observation, PolicyGoal("g", "the blue chair", others=others))
+    assert len(output.others) == len(others) and len(others) < asked[0] <= MOST_PHRASES
+    many = tuple(f"the red box {number}" for number in range(100))
+    assert len(policy(observation, PolicyGoal("g", "the blue chair", others=many)).others) == MOST_PHRASES - 1
 
 
 def test_a_manifest_says_what_its_model_knows(policy: OnnxPolicy) -> None:
