@@ -69,7 +69,9 @@ class InferenceNode(StackNode):
         ),
         ParameterSpec("shadow_log", "shadow.jsonl", "file that the comparison is appended to"),
         ParameterSpec("image_timeout", 0.5, "a camera silent for longer is lost, s", 0.05, 10.0),
-        ParameterSpec("image_wait", 0.1, "how long a scan waits for its picture, s of message time", 0.0, 1.0),
+        ParameterSpec(
+            "image_wait", 0.05, "how long a scan waits for a picture that is due, s of message time", 0.0, 1.0
+        ),
     )
 
     def __init__(self) -> None:

@@ -18,6 +18,7 @@ from mm_nav.observation import CameraImage, LaserScan, Observation, Odometry, Po
 
 STREAMS = ("scan", "cloud", "image")
 _TICK = "tick"
+_INTERVALS = 5  # that tell a stream's period
 
 
 class Stamped(Protocol):
@@ -38,7 +39,8 @@ class SyncConfig:
     triggers: streams that start an observation, first is preferred; the next one takes over while all before it have
     been silent for their timeout, so that a robot whose LiDAR dies goes on with its camera. tolerance_s: an image may
     be this much younger than the scan, and one within it counts as "of the same moment". max_wait_s: how long an
-    observation waits for odometry or for a picture that is still on its way. expect_images: False
+    observation waits for odometry or for a picture that is still on its way; one that is due later than tolerance_s and a
+    quarter of the camera's period is not waited for. expect_images: False
     where none will ever come, so that nothing waits. …_timeout_s: a modality older than this
     is None in the observation. reset_s: a stream that jumps back by more starts everything anew (a simulator's reset,
     a bag's loop). queue: observations that may wait at once; older ones are dropped. Raises ConfigError for values
@@ -88,6 +90,7 @@ class _Stream(Generic[M]):
     timeout_ns: int
     messages: deque[M] = field(default_factory=lambda: deque(maxlen=512))
     last_ns: int | None = None
+    intervals: deque[int] = field(default_factory=lambda: deque(maxlen=_INTERVALS))
 
     def newest(self, until_ns: int) -> M | None:
         return next((m for m in reversed(self.messages) if m.stamp_ns <= until_ns), None)
@@ -97,6 +100,10 @@ class _Stream(Generic[M]):
         while len(self.messages) > 1 and self.messages[1].stamp_ns <= until_ns:
             self.messages.popleft()
 
+    def period_ns(self) -> int:
+        """Return the usual time between two messages; 0 = not known yet."""
+        return sorted(self.intervals)[len(self.intervals) // 2] if len(self.intervals) == _INTERVALS else 0
+
     def alive(self, now_ns: int) -> bool:
         return self.last_ns is not None and now_ns - self.last_ns <= self.timeout_ns
 
@@ -105,7 +112,7 @@ class ObservationSynchronizer:
     """Collects messages; every push returns the Observations that became complete by it, oldest first.
 
     An observation stands for the stamp of the message that triggered it. Odometry is interpolated to that stamp; it
-    waits for odometry at or after it. A picture of the same moment is waited for only while the camera is alive, or
+    waits for odometry at or after it. A picture of the same moment is waited for only while the camera is alive and one is due, or
     may be about to begin. After `max_wait_s` of message time the observation goes out with what there is: odometry
     extrapolated from the newest message, the newest picture, or None. Without any odometry younger than its timeout
     it is dropped and counted.
@@ -187,6 +194,8 @@ class ObservationSynchronizer:
                 counts.late += 1
             return []
         stream.messages.append(message)
+        if stream.last_ns is not None:
+            stream.intervals.append(stamp - stream.last_ns)
         stream.last_ns = stamp
         self._started_ns = stamp if self._started_ns is None else min(stamp, self._started_ns)
         self._now_ns = max(self._now_ns, stamp)
@@ -252,7 +261,11 @@ class ObservationSynchronizer:
         if last is None:
             # A camera's first picture may still be on its way: it is given its timeout to begin.
             return self._started_ns is not None and stamp - self._started_ns <= self._image.timeout_ns
-        return last < stamp - self._tolerance and self._image.alive(stamp)
+        if last >= stamp - self._tolerance or not self._image.alive(stamp):
+            return False
+        # A fast camera's next picture is not worth much time: the last one is young.
+        period = self._image.period_ns()
+        return period == 0 or last + period <= stamp + min(self._tolerance, period // 4)
 
     def _fresh(self, stream: _Stream[M], stamp: int) -> M | None:
         message = stream.newest(stamp + self._tolerance)

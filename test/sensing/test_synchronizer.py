@@ -111,6 +111,19 @@ def test_wait_for_a_picture_ends_after_max_wait():
     assert out.stamp_ns == 100 * MS and out.image.stamp_ns == 0
 
 
+def test_a_picture_that_is_due_later_is_not_waited_for():
+    sync = ObservationSynchronizer()
+    for ms in range(0, 199, 33):
+        feed(sync, odometry(ms), image(ms))
+    # The next one comes at 231: later than a quarter of 33 ms after this scan, so the one before it has to do.
+    (out,) = feed(sync, scan(220), odometry(222))
+    assert out.image.stamp_ns == 198 * MS
+    # This one is due.
+    assert feed(sync, scan(228), odometry(230)) == []
+    (out,) = feed(sync, image(231))
+    assert out.stamp_ns == 228 * MS and out.image.stamp_ns == 231 * MS
+
+
 def test_dead_camera_is_not_waited_for_and_becomes_none():
     sync = ObservationSynchronizer(SyncConfig(image_timeout_s=0.5))
     feed(sync, image(0), odometry(0), odometry(590))
