@@ -26,6 +26,11 @@ def generate_launch_description() -> LaunchDescription:
             "headless", default_value="false", description="true: Gazebo's server without its window"
         ),
         DeclareLaunchArgument("model", default_value="", description="ONNX policy; empty = the one of mm_nav"),
+        DeclareLaunchArgument(
+            "device",
+            default_value="",
+            description="profile of config/edge that the inference node runs by; empty = none",
+        ),
         DeclareLaunchArgument("provider", default_value="auto", description="auto, tensorrt, cuda or cpu"),
         DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn or error"),
     ]
@@ -63,7 +68,7 @@ def generate_launch_description() -> LaunchDescription:
         )
     ]
     extra = {
-        "inference": {"model": LaunchConfiguration("model"), "provider": LaunchConfiguration("provider")},
+        "inference": {name: LaunchConfiguration(name) for name in ("model", "provider", "device")},
         "navigator": {"model": LaunchConfiguration("model")},
     }
     stack = [

@@ -24,6 +24,11 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("y", default_value=str(START.y), description="start position, m"),
         DeclareLaunchArgument("yaw", default_value=str(START.yaw), description="start heading, rad"),
         DeclareLaunchArgument("model", default_value="", description="ONNX policy; empty = the one of mm_nav"),
+        DeclareLaunchArgument(
+            "device",
+            default_value="",
+            description="profile of config/edge that the inference node runs by; empty = none",
+        ),
         DeclareLaunchArgument("provider", default_value="auto", description="auto, tensorrt, cuda or cpu"),
         DeclareLaunchArgument("namespace", default_value="", description="namespace of all nodes and topics"),
         DeclareLaunchArgument("log_level", default_value="info", description="debug, info, warn or error"),
@@ -34,7 +39,7 @@ def generate_launch_description() -> LaunchDescription:
             "world": LaunchConfiguration("world"),
             **{f"start_{axis}": LaunchConfiguration(axis) for axis in ("x", "y", "yaw")},
         },
-        "inference": {"model": LaunchConfiguration("model"), "provider": LaunchConfiguration("provider")},
+        "inference": {name: LaunchConfiguration(name) for name in ("model", "provider", "device")},
         "navigator": {"model": LaunchConfiguration("model")},
     }
     nodes = [

@@ -61,7 +61,8 @@ class PolicyOutput:
     that bin. visible: probability that the target is in view. arrived: probability that the robot is at the target.
     waypoints: (K, T, 2) float32, metres in base_link, T points along each of K hypotheses. waypoint_probs: (K,)
     float32, sums to 1. heatmap: (h, w) float32, sums to 1, over the camera image (for people to look at).
-    inference_ms: time spent in preprocessing and network. others: groundings of the goal's other phrases, in their order.
+    inference_ms: time spent in preprocessing and network; preprocess_ms: of that, in preprocessing. others: groundings of the
+    goal's other phrases, in their order.
     """
 
     stamp_ns: int
@@ -76,6 +77,7 @@ class PolicyOutput:
     heatmap: npt.NDArray[np.float32] | None = None
     inference_ms: float = 0.0
     others: tuple[Grounding, ...] = ()
+    preprocess_ms: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,8 @@ class _Drive:
         """Success by the simulator's truth, not by what the navigator says alone."""
         import numpy as np
 
+        from mm_nav.runtime.stages import shares
+
         pose = monitor.state.pose
         gap = self._gap(pose)
         limit = POSE_REACHED_M if self.goal_pose is not None else REACHED_M
@@ -189,6 +191,7 @@ class _Drive:
             "stamp_to_command_p99_ms": round(float(latency[1]), 2),
             "inference_p50_ms": round(float(np.median(monitor.inference_ms)), 2) if monitor.inference_ms else None,
             "commands": len(monitor.latencies_ms),
+            **shares(monitor.stages),
             "goal": self.instruction,
             "goal_pose": None if self.goal_pose is None else [self.goal_pose.x, self.goal_pose.y, self.goal_pose.yaw],
             "world": self.world.name,

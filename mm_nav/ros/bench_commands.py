@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from mm_nav_interfaces.action import NavigateTo
 from nav_msgs.msg import Odometry
@@ -29,6 +30,7 @@ from mm_nav.ros.goal_client import GoalClient
 from mm_nav.ros.node_list import STACK
 from mm_nav.ros.process_group import ProcessGroup, last_words, prepare_environment
 from mm_nav.ros.topics import frames, topics
+from mm_nav.runtime.stages import shares
 from mm_nav.sensing.messages import stamp_ns
 from mm_nav.sensing.synchronizer import interpolate
 
@@ -64,8 +66,8 @@ def bench_commands(
 
     drive: ten observations a second, with pictures; it is played again and again, each time as a new goal. A command counts from
     the moment its scan was sent to the moment it arrives here. deadline_misses: scans without a command within 1/15 s while a goal
-    was active. rss_mb: of the inference process at the end; rss_growth_mb: since the first tenth of the time. Raises MmNavError
-    when the nodes do not come up.
+    was active. stage_NAME, share_NAME: where the time went (see `mm_nav.runtime.stages`). rss_mb: of the inference process at the
+    end; rss_growth_mb: since the first tenth of the time. Raises MmNavError when the nodes do not come up.
     """
     prepare_environment()
     rclpy.init()
@@ -108,6 +110,8 @@ class _Player:
         self._scan = _Stream(node.create_publisher(LaserScan, t.scan, qos.SENSOR), scans, ODOM_HZ // SCAN_HZ)
         self._odom = node.create_publisher(Odometry, t.odom, qos.ODOMETRY)
         node.create_subscription(TwistStamped, t.cmd_vel, self._command, qos.COMMAND)
+        node.create_subscription(DiagnosticArray, t.diagnostics, self._diagnose, qos.STATUS)
+        self._stages: dict[str, float] = {}
         self._sent: dict[int, float] = {}
         self.latencies: list[float] = []
         self._goals = _Goals(node)
@@ -118,6 +122,9 @@ class _Player:
         sent = self._sent.pop(stamp_ns(message.header), None)
         if sent is not None and self._counting:
             self.latencies.append(1e3 * (time.perf_counter() - sent))
+
+    def _diagnose(self, message: DiagnosticArray) -> None:
+        self._stages |= conversions.times_from(message)
 
     def play(self, instruction: str, seconds: float, inference: int, progress: Progress) -> dict[str, Any]:
         client, missed, resident = self.client, 0, []
@@ -166,6 +173,8 @@ class _Player:
             "deadline_misses": missed + late,
             "seconds": seconds,
             "images_per_s": round(self._images / (seconds + _WARM_UP_S), 2),
+            **{f"stage_{name}": round(value, 2) for name, value in self._stages.items()},
+            **shares(self._stages),
             "rss_mb": round(resident[-1], 1),
             "rss_growth_mb": round(resident[-1] - early, 1),
         }

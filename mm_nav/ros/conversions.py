@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import array
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, PoseStamped, TransformStamped, Twist, TwistStamped
 from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
 from mm_nav_interfaces.msg import PolicyOutput as PolicyOutputMessage
@@ -48,9 +49,23 @@ def to_header(nanoseconds: int, frame: str) -> Header:
     return Header(stamp=to_time(nanoseconds), frame_id=frame)
 
 
-def diagnostics_message(status: DiagnosticStatus, nanoseconds: int) -> DiagnosticArray:
-    """Return one node's status as /diagnostics has it."""
+def diagnostics_message(
+    node: str, message: str, values: Mapping[str, float | str], nanoseconds: int, warn: bool = False
+) -> DiagnosticArray:
+    """Return one node's status as /diagnostics has it. values: by key; numbers get one decimal, whole ones none."""
+    status = DiagnosticStatus(name=f"mm_nav: {node}", hardware_id="mm_nav", message=message)
+    status.level = DiagnosticStatus.WARN if warn else DiagnosticStatus.OK
+    status.values = [
+        KeyValue(key=key, value=f"{value:.1f}" if isinstance(value, float) else str(value))
+        for key, value in values.items()
+    ]
     return DiagnosticArray(header=to_header(nanoseconds, ""), status=[status])
+
+
+def times_from(message: DiagnosticArray) -> dict[str, float]:
+    """Return the times of stages, ms, that /diagnostics tells, by key ("network_p50_ms")."""
+    values = (item for status in message.status if status.name.startswith("mm_nav: ") for item in status.values)
+    return {item.key: float(item.value) for item in values if item.key.endswith("_p50_ms")}
 
 
 def floats(values: npt.ArrayLike) -> array.array[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from mm_nav_interfaces.action import NavigateTo
 from mm_nav_interfaces.msg import GuardStatus, PolicyOutput
 from nav_msgs.msg import Odometry, Path
@@ -12,7 +13,7 @@ from std_msgs.msg import Float32, UInt32
 
 from mm_nav.errors import SensorError
 from mm_nav.evaluation.recording import DriveState
-from mm_nav.ros import qos
+from mm_nav.ros import conversions, qos
 from mm_nav.ros.raw_image import parse_image
 from mm_nav.ros.topics import topics
 from mm_nav.sensing.images import decode_image
@@ -20,13 +21,15 @@ from mm_nav.sensing.messages import odometry_from, scan_from, stamp_ns
 
 
 class DriveMonitor:
-    """Keeps the newest of everything. path_length_m: driven, by the truth. latencies_ms: sensor stamp to wheel command."""
+    """Keeps the newest of everything. path_length_m: driven, by the truth. latencies_ms: sensor stamp to wheel command. stages:
+    medians of the stages on that way, ms, as the nodes report them."""
 
     def __init__(self, node: Node) -> None:
         t = topics()
         self.state = DriveState()
         self.latencies_ms: list[float] = []
         self.inference_ms: list[float] = []
+        self.stages: dict[str, float] = {}
         self.contacts = 0
         self.path_length_m = 0.0
         self.guard_interventions = 0
@@ -42,6 +45,7 @@ class DriveMonitor:
             node.create_subscription(PolicyOutput, t.policy, self._policy, qos.STATUS),
             node.create_subscription(Path, t.plan, self._plan, qos.STATUS),
             node.create_subscription(GuardStatus, t.guard_status, self._guard, qos.STATUS),
+            node.create_subscription(DiagnosticArray, t.diagnostics, self._diagnose, qos.STATUS),
         ]
         self.heard_truth = False
 
@@ -70,6 +74,9 @@ class DriveMonitor:
             self.state.time_s = (now - self._start_ns) * 1e-9
         self.state.pose = pose
         self.heard_truth = True
+
+    def _diagnose(self, message: DiagnosticArray) -> None:
+        self.stages |= conversions.times_from(message)
 
     def _contact(self, message: UInt32) -> None:
         self.contacts = int(message.data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist, TwistStamped
 from mm_nav_interfaces.msg import GuardStatus
 from nav_msgs.msg import Odometry
@@ -19,6 +20,7 @@ from mm_nav.ros.parameters import ParameterSpec
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.tf_buffer import StaticTransforms
 from mm_nav.ros.topics import frames, topics
+from mm_nav.runtime.stages import Arrivals, StageTimes
 from mm_nav.safety.guard import Guard, GuardConfig, GuardResult
 from mm_nav.safety.watchdog import Watchdog
 from mm_nav.sensing.messages import odometry_from, scan_from, stamp_ns
@@ -45,6 +47,9 @@ class GuardNode(StackNode):
         ),
         ParameterSpec("blind_speed", 0.25, "at most so fast then, m/s", 0.02, 1.0),
         ParameterSpec("rate", 20.0, "commands and status messages per second of real time", 5.0, 100.0),
+        ParameterSpec(
+            "deadline_ms", 66.0, "from a scan's arrival to its wheel command; later ones are counted", 1.0, 1000.0
+        ),
         ParameterSpec("twist_stamped", True, "publish TwistStamped; false: Twist"),
     )
 
@@ -67,11 +72,13 @@ class GuardNode(StackNode):
         )
         self._scan: Scan | None = None
         self._current, self._wanted, self._stamp = Twist2D(), Twist2D(), 0
+        self._stages, self._arrivals, self._misses = StageTimes(), Arrivals(), 0
         t = topics()
         self._mounts = StaticTransforms(self)
         self._stamped = bool(self.value("twist_stamped"))
         self._command = self.create_publisher(TwistStamped if self._stamped else Twist, t.cmd_vel, qos.COMMAND)
         self._status = self.create_publisher(GuardStatus, t.guard_status, qos.STATUS)
+        self._diagnostics = self.create_publisher(DiagnosticArray, t.diagnostics, qos.STATUS)
         self._subscriptions_own = [
             self.create_subscription(TwistStamped, t.cmd_vel_nav, self._receive_command, qos.COMMAND),
             self.create_subscription(LaserScan, t.scan, self._receive_scan, qos.SENSOR),
@@ -83,11 +90,13 @@ class GuardNode(StackNode):
         limits = {"command": float(self.value("command_timeout")), "scan": float(self.value("scan_timeout"))}
         self._watchdog = Watchdog(limits, self.steady_s())
         self._timer = self.create_timer(1.0 / float(self.value("rate")), self._publish, clock=self.steady)
+        self._reports = self.create_timer(1.0, self._send_diagnostics, clock=self.steady)
 
     def deactivate(self) -> None:
         """Stop the robot, then stop publishing."""
         if self._timer is not None:
             self.destroy_timer(self._timer)
+            self.destroy_timer(self._reports)
             self._timer = None
         self._send(Twist2D(), self.get_clock().now().nanoseconds)
 
@@ -95,8 +104,8 @@ class GuardNode(StackNode):
         """Drop publishers and subscriptions."""
         for subscription in self._subscriptions_own:
             self.destroy_subscription(subscription)
-        self.destroy_publisher(self._command)
-        self.destroy_publisher(self._status)
+        for publisher in (self._command, self._status, self._diagnostics):
+            self.destroy_publisher(publisher)
 
     def _receive_odometry(self, message: Odometry) -> None:
         self._current = odometry_from(message).twist
@@ -113,14 +122,23 @@ class GuardNode(StackNode):
             self._scan = None
             self.get_logger().warning(str(error), throttle_duration_sec=5.0)
             return
+        now = self.steady_s()
+        self._arrivals.note(self._scan.stamp_ns, now)
         if self.active:
-            self._watchdog.heard("scan", self.steady_s())
+            self._watchdog.heard("scan", now)
 
     def _receive_command(self, message: TwistStamped) -> None:
         self._wanted, self._stamp = conversions.twist_from(message.twist), stamp_ns(message.header)
-        if self.active:
-            self._watchdog.heard("command", self.steady_s())
-            self._publish()
+        if not self.active:
+            return
+        started = self.steady_s()
+        self._watchdog.heard("command", started)
+        self._publish()
+        now = self.steady_s()
+        took = self._arrivals.since_ms(self._stamp, now, last=True)
+        if took is not None:
+            self._stages.note(guard=1e3 * (now - started), scan_to_wheels=took)
+            self._misses += took > float(self.value("deadline_ms"))
 
     def _publish(self) -> None:
         now = self.get_clock().now().nanoseconds
@@ -143,6 +161,15 @@ class GuardNode(StackNode):
         if self._scan is not None:
             status.scan_stamp = conversions.to_time(self._scan.stamp_ns)
         self._status.publish(status)
+
+    def _send_diagnostics(self) -> None:
+        values = {
+            **self._stages.report(),
+            "deadline_ms": float(self.value("deadline_ms")),
+            "deadline_misses": self._misses,
+        }
+        now = self.get_clock().now().nanoseconds
+        self._diagnostics.publish(conversions.diagnostics_message("guard", "guarding", values, now))
 
     def _send(self, twist: Twist2D, stamp: int) -> None:
         """Publish; the stamp is that of the scan the command was computed from, so that every command carries its age."""

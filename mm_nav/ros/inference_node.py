@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
 from mm_nav_interfaces.msg import PolicyOutput
@@ -29,22 +29,30 @@ from mm_nav.ros.raw_image import parse_image
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.tf_buffer import StaticTransforms
 from mm_nav.ros.topics import frames, topics
+from mm_nav.runtime.edge import InferenceSettings
 from mm_nav.runtime.governed import GovernedPolicy
 from mm_nav.runtime.governor import GovernorConfig
 from mm_nav.runtime.policy import OnnxPolicy, default_model
 from mm_nav.runtime.shadow import Shadow
+from mm_nav.runtime.stages import Arrivals, StageTimes
 from mm_nav.runtime.swap import SwappablePolicy, Trial
 from mm_nav.sensing.messages import image_from, odometry_from, scan_from, stamp_ns
 from mm_nav.sensing.rectify import distortion_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
 
-_KEPT_ARRIVALS, _TRIAL_NICE = 20, 10
+_TRIAL_NICE = 10
 
 
 class InferenceNode(StackNode):
     """Runs the policy on every observation while there is something to look for."""
 
     PARAMETERS = (
+        ParameterSpec(
+            "device",
+            "",
+            "a profile of config/edge, or a file like one: it says what model, provider, precision, deadline_ms, light_model are "
+            "where they are left at their defaults; empty = none",
+        ),
         ParameterSpec("model", "", "ONNX model with its manifest beside it; empty = the one that comes with mm_nav"),
         ParameterSpec("provider", "auto", "ONNX Runtime provider", choices=("auto", "tensorrt", "cuda", "cpu")),
         ParameterSpec(
@@ -79,14 +87,15 @@ class InferenceNode(StackNode):
 
     def configure(self) -> None:
         """Load the network and subscribe."""
-        model = str(self.value("model"))
-        load = self._load
+        names = ("model", "provider", "precision", "deadline_ms", "light_model")
+        self._settings = InferenceSettings(**{name: self.value(name) for name in names}).on(str(self.value("device")))
+        model, load = self._settings.model, self._load
         self._policy = SwappablePolicy(
             load(Path(model) if model else default_model()), load, say=self.get_logger().error
         )
         shadow = str(self.value("shadow_model"))
         self._shadow = Shadow(self._open(Path(shadow)), Path(str(self.value("shadow_log")))) if shadow else None
-        self._arrivals: dict[int, float] = {}
+        self._arrivals, self._stages = Arrivals(), StageTimes()
         # The first call of a session is slow; let it not be the first step of a drive.
         self._policy.prepare(PolicyGoal("warm-up", "the red barrel"))
         self.get_logger().info(f"policy {self._policy.policy.path.name} loaded")
@@ -119,7 +128,7 @@ class InferenceNode(StackNode):
 
     def _load(self, path: Path) -> OnnxPolicy | GovernedPolicy:
         """Open a model, and govern it where there is a deadline."""
-        main, deadline, light = self._open(path), float(self.value("deadline_ms")), str(self.value("light_model"))
+        main, light, deadline = self._open(path), self._settings.light_model, self._settings.deadline_ms
         if deadline <= 0.0:
             return main
         lighter = self._open(Path(light)) if light else None
@@ -128,10 +137,10 @@ class InferenceNode(StackNode):
     def _open(self, path: Path) -> OnnxPolicy:
         return OnnxPolicy(
             path,
-            str(self.value("provider")),
+            self._settings.provider,
             int(self.value("threads")),
             rivals=bool(self.value("rivals")),
-            precision=str(self.value("precision")),
+            precision=self._settings.precision,
             say=self.get_logger().info,
         )
 
@@ -190,19 +199,17 @@ class InferenceNode(StackNode):
                 self._complain(f"no transform from {frames().base} to {message.header.frame_id} on /tf_static")
                 return
             scan = scan_from(message, mount)
-            self._arrivals[scan.stamp_ns] = self.steady_s()
-            while len(self._arrivals) > _KEPT_ARRIVALS:
-                del self._arrivals[next(iter(self._arrivals))]
+            self._arrivals.note(scan.stamp_ns, self.steady_s())
             self._consider(self._sync.push_scan(scan))
         except SensorError as error:
             self._complain(str(error))
 
     def _command(self, message: TwistStamped) -> None:
         """A command has come of a scan: how long that took is what the budget is about."""
-        arrived, model = self._arrivals.pop(stamp_ns(message.header), None), self._policy.policy
-        if arrived is not None and self._goal is not None and isinstance(model, GovernedPolicy):
-            now = self.steady_s()
-            model.note(1e3 * (now - arrived), now)
+        now, model = self.steady_s(), self._policy.policy
+        took = self._arrivals.since_ms(stamp_ns(message.header), now, last=True)
+        if took is not None and self._goal is not None and isinstance(model, GovernedPolicy):
+            model.note(took, now)
 
     async def _load_model(self, request: LoadModel.Request, response: LoadModel.Response) -> LoadModel.Response:
         """Try another model beside the present one, and let it take over."""
@@ -234,17 +241,13 @@ class InferenceNode(StackNode):
 
     def _send_diagnostics(self) -> None:
         model = self._policy.policy
-        status = DiagnosticStatus(name="mm_nav: inference", hardware_id="mm_nav", message=model.path.stem)
+        message, warn, values = model.path.stem, False, dict(self._stages.report())
         if isinstance(model, GovernedPolicy):
             governor = model.governor
-            status.level = DiagnosticStatus.WARN if governor.index else DiagnosticStatus.OK
-            status.message = governor.level.name
-            status.values = [
-                KeyValue(key="deadline_ms", value=f"{governor.config.deadline_ms:.0f}"),
-                KeyValue(key="scan_to_command_p99_ms", value=f"{governor.p99_ms:.1f}"),
-            ]
+            message, warn = governor.level.name, governor.index > 0
+            values |= {"deadline_ms": governor.config.deadline_ms, "scan_to_command_p99_ms": governor.p99_ms}
         now = self.get_clock().now().nanoseconds
-        self._diagnostics.publish(conversions.diagnostics_message(status, now))
+        self._diagnostics.publish(conversions.diagnostics_message("inference", message, values, now, warn))
 
     def _complain(self, text: str) -> None:
         self.get_logger().warning(text, throttle_duration_sec=5.0)
@@ -268,11 +271,15 @@ class InferenceNode(StackNode):
     def _infer(self, observation: Observation) -> None:
         if not self.active or self._goal is None:
             return
+        waited = self._arrivals.since_ms(observation.stamp_ns, self.steady_s())
+        if waited is not None:
+            self._stages.note(wait=waited)
         try:
             output = self._policy(observation, self._goal)
         except MmNavError as error:
             self._complain(str(error))
             return
+        self._stages.note(preprocess=output.preprocess_ms, network=output.inference_ms - output.preprocess_ms)
         self._publisher.publish(conversions.policy_message(output, frames().base))
         if self._shadow is not None:
             self._shadow.offer(observation, self._goal, output)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path as FilePath
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from mm_nav_interfaces.action import NavigateTo
 from mm_nav_interfaces.msg import GuardStatus
@@ -41,6 +41,7 @@ from mm_nav.ros.tf_buffer import StaticTransforms
 from mm_nav.ros.topics import frames, topics
 from mm_nav.runtime.manifest import load_manifest
 from mm_nav.runtime.policy import OnnxPolicy, default_model
+from mm_nav.runtime.stages import Arrivals, StageTimes
 from mm_nav.safety.watchdog import Watchdog
 from mm_nav.sensing.messages import odometry_from, scan_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
@@ -103,9 +104,9 @@ class NavigatorNode(StackNode):
         self._last_pose: Pose2D | None = None
         self._sent_goal_id = ""
         self._blind_time_s, self._ticked_ns = float(self.value("blind_time_s")), 0
-        # From a scan's arrival to its command, ms; simulated time is too coarse to tell.
-        self._latencies: deque[float] = deque(maxlen=600)
-        self._arrivals: dict[int, float] = {}
+        # By the steady clock: simulated time is too coarse to tell.
+        self._stages = StageTimes()
+        self._arrivals = Arrivals()
         t = topics()
         self._mounts = StaticTransforms(self)
         self._command = self.create_publisher(TwistStamped, t.cmd_vel_nav, qos.COMMAND)
@@ -265,9 +266,7 @@ class NavigatorNode(StackNode):
             self.get_logger().warning(str(error), throttle_duration_sec=5.0)
             return
         self._heard("scan")
-        self._arrivals[scan.stamp_ns] = self.steady_s()
-        while len(self._arrivals) > _KEPT_OUTPUTS:
-            del self._arrivals[next(iter(self._arrivals))]
+        self._arrivals.note(scan.stamp_ns, self.steady_s())
         self._consider(self._sync.push_scan(scan))
 
     def _guard(self, message: GuardStatus) -> None:
@@ -323,6 +322,7 @@ class NavigatorNode(StackNode):
             self.navigator.cancel()
             self._end(ErrorCode.CANCELED, "canceled")
             return
+        started = self.steady_s()
         try:
             command = self.navigator.step(observation)
         except Exception:
@@ -335,9 +335,10 @@ class NavigatorNode(StackNode):
         if not had_goal:
             return
         self._command.publish(conversions.twist_message(command.twist, command.stamp_ns, frames().base))
-        arrived = self._arrivals.pop(command.stamp_ns, None)
-        if arrived is not None:
-            self._latencies.append(1e3 * (self.steady_s() - arrived))
+        now = self.steady_s()
+        took = self._arrivals.since_ms(command.stamp_ns, now, last=True)
+        if took is not None:
+            self._stages.note(planning=1e3 * (now - started), scan_to_command=took)
         if command.stage in (Stage.SUCCEEDED, Stage.FAILED) and not self.navigator.active:
             self._end(command.error, command.message)
             return
@@ -389,7 +390,8 @@ class NavigatorNode(StackNode):
             now = self.get_clock().now().nanoseconds
             feedback.target_pose = conversions.pose_message(progress.target, now, frames().map)
         feedback.confidence = float(progress.confidence)
-        feedback.latency_ms = float(self._latencies[-1]) if self._latencies else math.nan
+        latency = self._stages.newest("scan_to_command")
+        feedback.latency_ms = math.nan if latency is None else latency
         self._handle.publish_feedback(feedback)
 
     def _send_map(self) -> None:
@@ -397,17 +399,8 @@ class NavigatorNode(StackNode):
         self._map.publish(conversions.map_message(self.navigator.grid.export(), now, frames().map))
 
     def _send_diagnostics(self) -> None:
-        status = DiagnosticStatus(
-            name="mm_nav: navigator", hardware_id="mm_nav", message=self.navigator.progress.stage.value
-        )
-        if self._latencies:
-            p50, p99 = np.percentile(self._latencies, [50, 99])
-            status.values = [
-                KeyValue(key="scan_to_command_p50_ms", value=f"{p50:.1f}"),
-                KeyValue(key="scan_to_command_p99_ms", value=f"{p99:.1f}"),
-            ]
-        now = self.get_clock().now().nanoseconds
-        self._diagnostics.publish(conversions.diagnostics_message(status, now))
+        now, stage = self.get_clock().now().nanoseconds, self.navigator.progress.stage.value
+        self._diagnostics.publish(conversions.diagnostics_message("navigator", stage, self._stages.report(), now))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from mm_nav.config_file import from_mapping, read_yaml
 from mm_nav.errors import ConfigError
 from mm_nav.resources import resource_path
 from mm_nav.runtime.engines import PRECISIONS
+
+_LIGHTEST = "tiny"  # of the models that come with mm_nav
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,36 @@ class EdgeProfile:
             raise ConfigError(f"{self.name}: unknown precision '{self.precision}': give {', '.join(PRECISIONS)}")
         if not (0.0 < self.deadline_ms <= 1000.0 and 0.0 < self.rate_hz <= 100.0):
             raise ConfigError(f"{self.name}: deadline_ms must be from 0 to 1000, and rate_hz from 0 to 100")
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """What the inference node runs, and in which time. model, light_model: paths; "" = the one of mm_nav, and none. deadline_ms:
+    0 = none. provider, precision: "auto" = the best there is."""
+
+    model: str = ""
+    provider: str = "auto"
+    precision: str = "auto"
+    deadline_ms: float = 0.0
+    light_model: str = ""
+
+    def on(self, device: str) -> InferenceSettings:
+        """Return the settings, with what is left at its default taken from a device's profile; "" = as they are. Raises ConfigError
+        for an unknown device."""
+        if not device:
+            return self
+        profile = load_edge_profile(device)
+        # A model that is given may be none that a lighter one of mm_nav stands for.
+        light = str(_shipped(_LIGHTEST)) if not self.model and profile.model != _LIGHTEST else ""
+        # Its precision is that of its provider.
+        precision = profile.precision if self.provider in ("auto", profile.provider) else "auto"
+        own = InferenceSettings(str(_shipped(profile.model)), profile.provider, precision, profile.deadline_ms, light)
+        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return replace(own, **given)
+
+
+def _shipped(model: str) -> Path:
+    return resource_path(f"models/{model}.onnx")
 
 
 def edge_devices() -> tuple[str, ...]:

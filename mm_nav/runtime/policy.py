@@ -128,6 +128,7 @@ class OnnxPolicy:
             "goal": goals,
             "goal_present": goal_present,
         }
+        prepared = time.perf_counter()
         out = self.run(feed)
         camera = float(present[0, 0]) > 0
         if camera and self._remembers:
@@ -157,6 +158,7 @@ class OnnxPolicy:
             heatmap=out["heatmap"][0] if camera else None,
             inference_ms=1e3 * (time.perf_counter() - started),
             others=others,
+            preprocess_ms=1e3 * (prepared - started),
         )
 
     def nothing(self, phrases: int) -> dict[str, npt.NDArray[np.float32]]:

@@ -44,6 +44,7 @@ def test_every_parameter_is_described(node: type) -> None:
         ("guard", "marginn:=0.1", "unknown parameter 'marginn'"),
         ("inference", "provider:=npu", "one of auto, tensorrt, cuda, cpu"),
         ("inference", "model:=/nowhere/m.onnx", "does not exist"),
+        ("inference", "device:=toaster", "unknown device"),
         ("simulator", "world:=/nowhere.sdf", "does not exist"),
     ],
 )
