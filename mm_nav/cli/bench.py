@@ -62,11 +62,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--logs", type=Path, default=Path("out/bench_latency"), metavar="DIR", help="logs of the nodes"
     )
     add_json_option(latency)
+    governor = actions.add_parser(
+        "governor",
+        help="whether the governor keeps the latency budget while the processor is loaded",
+        description="A recorded drive is played to the real nodes at rest, then beside busy processes, then at rest again, each "
+        "for as long; which level the inference node is on, and how long commands take, is noted for each part.",
+        epilog="Example: mm-nav bench governor --seconds 60 --load 6 --json out/bench_governor.json",
+    )
+    governor.add_argument("--seconds", type=float, default=60.0, metavar="S", help="time of each part (default 60)")
+    governor.add_argument("--load", type=int, default=6, metavar="N", help="busy processes (default 6)")
+    governor.add_argument(
+        "--deadline", type=float, default=66.0, metavar="MS", help="from a scan's arrival to its command (default 66)"
+    )
+    governor.add_argument(
+        "--logs", type=Path, default=Path("out/bench_governor"), metavar="DIR", help="logs of the nodes"
+    )
+    add_json_option(governor)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the benchmark."""
-    return _latency(args) if args.action == "latency" else _sim(args)
+    return {"latency": _latency, "governor": _governor, "sim": _sim}[args.action](args)
 
 
 def _latency(args: argparse.Namespace) -> int:
@@ -110,27 +126,85 @@ def _latency(args: argparse.Namespace) -> int:
 
 
 def _commands(instruction: str, drive: Any, seconds: float, logs: Path) -> dict[str, Any]:
-    try:
-        from mm_nav.ros.bench_commands import bench_commands
-    except ImportError as error:
-        raise ConfigError(f"no ROS 2 is here ({error}): run `make setup`, or give --minutes 0") from error
+    bench_commands = _nodes().bench_commands
     with progress_bar() as bar:
         task = bar.add_task(f'playing "{instruction}"', total=seconds)
-        return bench_commands(
+        found: dict[str, Any] = bench_commands(
             instruction, drive, seconds, logs, lambda done, of: bar.update(task, completed=done, total=of)
         )
+    return found
+
+
+def _nodes() -> Any:
+    try:
+        from mm_nav.ros import bench_commands
+    except ImportError as error:
+        raise ConfigError(f"no ROS 2 is here ({error}): run `make setup`") from error
+    return bench_commands
+
+
+def _governor(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from mm_nav.evaluation.bench_latency import record_drive
+    from mm_nav.resources import resource_path
+
+    if not (5.0 <= args.seconds <= 3600.0 and 1 <= args.load <= 256 and 1.0 <= args.deadline <= 1000.0):
+        raise ConfigError("--seconds must be from 5 to 3600, --load from 1 to 256, and --deadline from 1 to 1000")
+    require_writable(args.json)
+    nodes = _nodes()
+    with Console(stderr=True).status("recording a drive"):
+        instruction, drive = record_drive(30.0)
+    settings = {
+        "model": str(resource_path("models/small.onnx")),
+        "light_model": str(resource_path("models/tiny.onnx")),
+        "deadline_ms": args.deadline,
+    }
+    with progress_bar() as bar:
+        task = bar.add_task(f'playing "{instruction}"', total=3.0 * args.seconds)
+        report = nodes.bench_governor(
+            instruction, drive, args.seconds, args.logs, settings, args.load,
+            lambda done, of: bar.update(task, completed=done, total=of),
+        )  # fmt: skip
+    # Paths of this machine are nobody else's business.
+    report |= {name: Path(str(report[name])).name for name in ("setting_model", "setting_light_model")}
+    if args.json:
+        write_json(args.json, report)
+    _show_governor(report, Console())
+    return 0
+
+
+def _show_governor(report: dict[str, Any], console: Any) -> None:
+    from rich.table import Table
+
+    table = Table(
+        title=f"deadline {report['setting_deadline_ms']:.0f} ms, {report['load']} busy processes", title_justify="left"
+    )
+    for heading in ("part", "levels", "p50, ms", "p99, ms", "later than 67 ms", "commands"):
+        table.add_column(heading, justify="left" if heading in ("part", "levels") else "right")
+    for part in ("rest", "loaded", "after"):
+        table.add_row(
+            part,
+            ", ".join(report[f"{part}_levels"]),
+            *(f"{report[f'{part}_stamp_to_command_{p}_ms']:.1f}" for p in ("p50", "p99")),
+            *(str(report[f"{part}_{name}"]) for name in ("deadline_misses", "commands")),
+        )
+    console.print(table)
+    for key, what in (("down_s", "down under load"), ("up_s", "up at rest")):
+        took = report[key]
+        console.print(f"first step {what}: " + ("none" if took is None else f"after {took:.1f} s"))
 
 
 def _show_latency(report: dict[str, Any], models: tuple[str, ...], console: Any) -> None:
     from rich.table import Table
 
     table = Table(title="one run of the network, ms: p50 (p99)", title_justify="left")
-    for heading in ("model", "1 phrase, 1 core", "5 phrases, 1 core", "1 phrase, 2 cores", "ViNT's shape takes"):
+    for heading in ("model", "1 phrase, 1 core", "with rivals, 1 core", "1 phrase, 2 cores", "ViNT's shape takes"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for name in models:
         cells = [
             f"{report[f'{name}{way}_p50_ms']:.2f} ({report[f'{name}{way}_p99_ms']:.2f})"
-            for way in ("", "_5_phrases", "_2_threads")
+            for way in ("", "_rivals", "_2_threads")
         ]
         ratio = report.get(f"ratio_vint_like_{name}")
         table.add_row(name, *cells, "-" if ratio is None else f"{ratio:.2f} times as long")

@@ -22,7 +22,7 @@ from mm_nav.sim.camera import CameraConfig
 from mm_nav.sim.simulator import SimConfig
 
 CAMERA = CameraConfig(width=640, height=480)
-_ROUNDS, _RIVALS = 8, 4
+_ROUNDS, _RIVALS = 8, 13
 _SUITE, _SEED = "seen", 5_000
 Progress = Callable[[str], None]
 Call = Callable[[], object]
@@ -31,8 +31,8 @@ Call = Callable[[], object]
 def bench_networks(
     models: Mapping[str, Path], other: Path | None, seconds: float, progress: Progress = lambda what: None
 ) -> dict[str, Any]:
-    """Return p50 and p99 of each model, ms: NAME_p50_ms with one phrase on one thread and core, NAME_5_phrases_… with four rivals,
-    NAME_2_threads_… on two cores.
+    """Return p50 and p99 of each model, ms: NAME_p50_ms with one phrase on one thread and core, NAME_rivals_… with the 13
+    rivals of a thing in a colour, NAME_2_threads_… on two cores.
 
     models: by name. other: a model to compare with (`mm_nav.learning.vint_like`), None = none. seconds: for each model and way, in
     turns, so that what else the machine does falls on all alike. ratio_OTHER: how many times as long the other takes.
@@ -42,7 +42,7 @@ def bench_networks(
         calls: dict[str, Call] = {}
         for name, path in models.items():
             policy = OnnxPolicy(path, provider="cpu", threads=threads)
-            for suffix, phrases in (("", 1), ("_5_phrases", 1 + _RIVALS)):
+            for suffix, phrases in (("", 1), ("_rivals", 1 + _RIVALS)):
                 if threads == 1 or not suffix:
                     calls[name + suffix + ("" if threads == 1 else "_2_threads")] = _runs(policy, phrases)
         if other is not None and threads == 1:

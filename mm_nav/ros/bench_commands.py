@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import os
 import struct
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,25 +72,106 @@ def bench_commands(
     was active. stage_NAME, share_NAME: where the time went (see `mm_nav.runtime.stages`). rss_mb: of the inference process at the
     end; rss_growth_mb: since the first tenth of the time. Raises MmNavError when the nodes do not come up.
     """
+    resident: list[float] = []
+
+    def each_second(elapsed: float, inference: int) -> None:
+        resident.append(_resident_mb(inference))
+        progress(elapsed, seconds + _WARM_UP_S)
+
+    with _player(drive, logs, {}) as player:
+        player.play(instruction, seconds, each_second)
+    early = resident[max(1, len(resident) // 10)]
+    return {
+        **player.latency(),
+        "seconds": seconds,
+        "images_per_s": round(player.images / (seconds + _WARM_UP_S), 2),
+        **{f"stage_{name}": round(value, 2) for name, value in player.stages.items()},
+        **shares(player.stages),
+        "rss_mb": round(resident[-1], 1),
+        "rss_growth_mb": round(resident[-1] - early, 1),
+    }
+
+
+def bench_governor(
+    instruction: str,
+    drive: Sequence[Observation],
+    seconds: float,
+    logs: Path,
+    settings: Mapping[str, object],
+    load: int,
+    progress: Progress = lambda done, of: None,
+) -> dict[str, Any]:
+    """Play a drive as `bench_commands` does: for `seconds` at rest, as long beside `load` busy processes, and as long at rest.
+
+    settings: parameters of the inference node; deadline_ms among them makes it governed. Returns for each part PART_levels, in the
+    order in which they were entered, and PART_stamp_to_command_p50_ms, PART_…_p99_ms; down_s, up_s: from the load's begin and end
+    to the first change of level, None = there was none.
+    """
+    busy: list[subprocess.Popen[bytes]] = []
+    turns: list[float] = []
+
+    def each_second(elapsed: float, inference: int) -> None:
+        part = (elapsed - _WARM_UP_S) / seconds
+        if not turns and part >= 1.0:
+            turns.append(time.perf_counter())
+            busy.extend(subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(load))
+        elif len(turns) == 1 and part >= 2.0:
+            turns.append(time.perf_counter())
+            _end(busy)
+        progress(elapsed, 3.0 * seconds + _WARM_UP_S)
+
+    try:
+        with _player(drive, logs, {"inference": settings}) as player:
+            began = time.perf_counter()
+            player.play(instruction, 3.0 * seconds, each_second)
+    finally:
+        _end(busy)
+    bounds = [began, *turns, math.inf]
+    report: dict[str, Any] = {"load": load, **{f"setting_{name}": value for name, value in settings.items()}}
+    for name, since, until in zip(("rest", "loaded", "after"), bounds, bounds[1:], strict=True):
+        levels = [level for at, level in player.levels if since <= at < until]
+        report[f"{name}_levels"] = [level for k, level in enumerate(levels) if k == 0 or level != levels[k - 1]]
+        report |= {f"{name}_{key}": value for key, value in player.latency(since, until).items()}
+    for key, since, until in (("down_s", turns[0], turns[1]), ("up_s", turns[1], math.inf)):
+        before = [level for at, level in player.levels if at < since][-1]
+        changed = [at for at, level in player.levels if since <= at < until and level != before]
+        report[key] = round(changed[0] - since, 1) if changed else None
+    return report
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.kill()
+        process.wait()
+    processes.clear()
+
+
+@contextmanager
+def _player(
+    drive: Sequence[Observation], logs: Path, parameters: Mapping[str, Mapping[str, object]]
+) -> Iterator[_Player]:
+    """The stack without a simulator, and what plays to it. parameters: of the nodes."""
     prepare_environment()
     rclpy.init()
     node = rclpy.create_node("latency_player")
     try:
-        with ProcessGroup(STACK, logs, use_sim_time=False) as group:
-            player = _Player(node, drive)
+        with ProcessGroup(STACK, logs, parameters, use_sim_time=False) as group:
+            player = _Player(node, drive, group.processes["inference"].pid)
             if not player.client.wait(40.0, lambda: ", ".join(group.dead())):
                 raise MmNavError(
                     f"the nodes did not come up: {', '.join(last_words(group.log(n.name)) for n in STACK)}"
                 )
-            return player.play(instruction, seconds, group.processes["inference"].pid, progress)
+            yield player
     finally:
         node.destroy_node()
         rclpy.shutdown()
 
 
 class _Player:
-    def __init__(self, node: rclpy.node.Node, drive: Sequence[Observation]) -> None:
-        self.client, self._drive = GoalClient(node), drive
+    """Plays a drive. levels: what the inference node said that it runs, and when. stages: medians, ms, as the nodes report them."""
+
+    def __init__(self, node: rclpy.node.Node, drive: Sequence[Observation], inference: int) -> None:
+        self.client, self._drive, self._inference = GoalClient(node), drive, inference
         t, f = topics(), frames()
         first = drive[0]
         assert first.image is not None and first.scan is not None
@@ -111,24 +195,28 @@ class _Player:
         self._odom = node.create_publisher(Odometry, t.odom, qos.ODOMETRY)
         node.create_subscription(TwistStamped, t.cmd_vel, self._command, qos.COMMAND)
         node.create_subscription(DiagnosticArray, t.diagnostics, self._diagnose, qos.STATUS)
-        self._stages: dict[str, float] = {}
+        self.stages: dict[str, float] = {}
+        self.levels: list[tuple[float, str]] = []
         self._sent: dict[int, float] = {}
-        self.latencies: list[float] = []
+        self._latencies: list[tuple[float, float]] = []
+        self._missed: list[float] = []
         self._goals = _Goals(node)
         self._counting = False
-        self._next_image, self._images = 0.0, 0
+        self._next_image, self.images = 0.0, 0
 
     def _command(self, message: TwistStamped) -> None:
         sent = self._sent.pop(stamp_ns(message.header), None)
         if sent is not None and self._counting:
-            self.latencies.append(1e3 * (time.perf_counter() - sent))
+            now = time.perf_counter()
+            self._latencies.append((now, 1e3 * (now - sent)))
 
     def _diagnose(self, message: DiagnosticArray) -> None:
-        self._stages |= conversions.times_from(message)
+        self.stages |= conversions.times_from(message)
+        self.levels += [(time.perf_counter(), s.message) for s in message.status if s.name == "mm_nav: inference"]
 
-    def play(self, instruction: str, seconds: float, inference: int, progress: Progress) -> dict[str, Any]:
-        client, missed, resident = self.client, 0, []
-        deadline, tick_s = 1.0 / CONTROL_HZ, 1.0 / ODOM_HZ
+    def play(self, instruction: str, seconds: float, each_second: Callable[[float, int], None]) -> None:
+        """Play for so long. each_second(elapsed seconds, process id of the inference node)."""
+        client, deadline, tick_s = self.client, 1.0 / CONTROL_HZ, 1.0 / ODOM_HZ
         per_scan, per_drive = ODOM_HZ // SCAN_HZ, len(self._drive) * (ODOM_HZ // SCAN_HZ)
         began = time.perf_counter()
         tick = 0
@@ -146,10 +234,10 @@ class _Player:
                 self._info_message.header.stamp = conversions.to_time(stamp)
                 self._info.publish(self._info_message)
                 self._image.send(at // per_scan, stamp)
-                self._images += 1
+                self.images += 1
             if tick % per_scan == 0:
                 overdue = [old for old, sent in self._sent.items() if now - sent > deadline]
-                missed += len(overdue) if self._counting else 0
+                self._missed += [now] * len(overdue) if self._counting else []
                 for old in overdue:
                     del self._sent[old]
                 self._sent[stamp] = time.perf_counter()
@@ -157,26 +245,22 @@ class _Player:
             if at == 0 or self._goals.idle:
                 self._goals.begin(instruction)
             if tick % ODOM_HZ == 0:
-                resident.append(_resident_mb(inference))
-                progress(now - began, seconds + _WARM_UP_S)
+                each_second(now - began, self._inference)
             tick += 1
-        values = np.array(self.latencies)
-        late = int((values > 1e3 * deadline).sum()) if len(values) else 0
+
+    def latency(self, since: float = -math.inf, until: float = math.inf) -> dict[str, Any]:
+        """Return percentiles and misses of the commands that came in a span of time (of time.perf_counter)."""
+        deadline = 1.0 / CONTROL_HZ
+        values = np.array([took for at, took in self._latencies if since <= at < until])
+        late = int((values > 1e3 * deadline).sum()) + sum(since <= at < until for at in self._missed)
         p50, p99 = np.percentile(values, [50, 99]) if len(values) else (math.nan, math.nan)
-        early = resident[max(1, len(resident) // 10)]
         return {
             "stamp_to_command_p50_ms": round(float(p50), 3),
             "stamp_to_command_p99_ms": round(float(p99), 3),
             "stamp_to_command_max_ms": round(float(values.max(initial=0.0)), 3),
             "commands": len(values),
             "deadline_ms": round(1e3 * deadline, 2),
-            "deadline_misses": missed + late,
-            "seconds": seconds,
-            "images_per_s": round(self._images / (seconds + _WARM_UP_S), 2),
-            **{f"stage_{name}": round(value, 2) for name, value in self._stages.items()},
-            **shares(self._stages),
-            "rss_mb": round(resident[-1], 1),
-            "rss_growth_mb": round(resident[-1] - early, 1),
+            "deadline_misses": late,
         }
 
     def _send_odometry(self, at: float, stamp: int) -> None:
