@@ -156,7 +156,7 @@ def test_bench_latency(tmp_path, capsys):
     assert {
         "tiny_p50_ms",
         "small_p50_ms",
-        "tiny_5_phrases_p50_ms",
+        "tiny_rivals_p50_ms",
         "tiny_2_threads_p99_ms",
         "preprocess_p50_ms",
     } <= set(data)
