@@ -18,10 +18,12 @@ from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.language import Step
 from mm_nav.language.knowledge import Knowledge
+from mm_nav.mapping.shapes import shipped_shapes
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.navigator_confirm import confirm, last_resort, watch
 from mm_nav.navigator_drive import drive_along, length_left
 from mm_nav.navigator_goal import refusal, steps_of
+from mm_nav.navigator_guess import guess
 from mm_nav.navigator_motion import Drive, MotionRunner
 from mm_nav.navigator_perception import Perception
 from mm_nav.navigator_recovery import Recovery
@@ -266,6 +268,7 @@ class Navigator:
                 self.targets.belief.penalise(target.point, 0.7)
                 if found is self._leg.last_resort:
                     self._leg.doubts = [d for d in self._leg.doubts if np.hypot(*(d.point - target.point)) > 0.1]
+                    self._leg.blocked.append(target.point)
                     self._leg.last_resort = None
                 return Twist2D()
             self.plan = plan
@@ -286,12 +289,16 @@ class Navigator:
                 self.plan = _NO_PATH if result.path is None else result.path
                 return result.twist
             self._leg.at_corridor_end = True
-        if self._leg.last_resort is None and self._must_settle(now):
-            belief = self.targets.belief
-            self._leg.last_resort = last_resort(belief.hypotheses, self._leg, self.config.look_confidence)
-            if self._leg.last_resort is None and self.known.lost_camera(now):
-                self._leg.last_resort = last_resort(belief.glimpses, self._leg, 0.0)
-            self._leg.next_plan = now
+        lost, late = self.known.lost_camera(now), self._is_late(now)
+        if self._leg.last_resort is None and (lost or late):
+            # No better target can be hoped for: no picture will come any more, or the time runs out.
+            known = self.targets.belief.hypotheses
+            self._leg.last_resort = last_resort(known, self._leg, self.config.look_confidence)
+            if self._leg.last_resort is None and lost and (late or self._leg.explored) and now >= self._leg.next_guess:
+                self._leg.next_guess = now + self.config.replan_period_s
+                self._leg.last_resort = guess(self._category(), self.known, pose, self._leg.blocked, shipped_shapes())
+            if self._leg.last_resort is not None:
+                self._leg.next_plan = now
         if self._leg.last_resort is not None:
             return self._approach(now, pose, observation, self._leg.last_resort, None)
         view = self._leg.viewpoint
@@ -314,14 +321,20 @@ class Navigator:
             return Twist2D()
         return self._drive(pose, observation, None)
 
-    def _must_settle(self, now: float) -> bool:
-        """Whether no better target can be hoped for: no picture will come any more, or the time runs out."""
+    def _is_late(self, now: float) -> bool:
         assert self._goal is not None and self._run.started is not None
-        late = now - self._run.started > self.config.settle_share * self._goal.timeout_s
-        return self.known.lost_camera(now) or late
+        return now - self._run.started > self.config.settle_share * self._goal.timeout_s
+
+    def _category(self) -> str:
+        """Return the kind of thing that the step is about, where no more than that and its colour is said of it."""
+        reference = self._steps[self._index].reference
+        return self.knowledge.category(reference.head) if reference is not None and reference.plain else ""
 
     def _nothing_left(self, now: float) -> Twist2D | None:
         """Everything was looked at: take what comes nearest to the words, else look once more, then say so."""
+        if self.known.lost_camera(now) and not self._leg.explored:
+            self._leg.explored = True
+            return Twist2D()
         if self.targets.settle():
             return Twist2D()
         if self._leg.doubts:

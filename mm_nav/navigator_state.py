@@ -51,7 +51,8 @@ class StepState:
     tried: viewpoints that were taken. rounds: how often everything was looked at. no_path: plans in a row that
     found no way. at_corridor_end: nothing is left to follow, the rest is searched for. looks: probabilities that the last views
     from nearby gave to what is at looked_at. doubts: what was set aside. last_resort: the likeliest of them, once nothing better
-    can be found.
+    can be found. explored: nothing unknown is left, for a robot that lost its camera. next_guess: when it may guess again where
+    the target is.
     """
 
     approaching: bool = False
@@ -67,3 +68,5 @@ class StepState:
     looked_at: Point | None = None
     doubts: list[Doubt] = field(default_factory=list)
     last_resort: Target | None = None
+    explored: bool = False
+    next_guess: float = 0.0

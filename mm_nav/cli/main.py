@@ -29,6 +29,7 @@ SUBCOMMANDS = {
     "dagger": "collect more where the trained policy goes and errs",
     "train": "train the policy",
     "export": "export a trained policy to ONNX",
+    "shapes": "learn the outlines of things in the LiDAR's map, for when the camera is lost",
     "quantize": "make an exported policy faster: int8, with ranges from real frames",
 }
 

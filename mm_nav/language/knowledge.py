@@ -88,6 +88,10 @@ class Knowledge:
             return noun
         return None if self._similar(noun) or self._similar(" ".join(words[-2:])) else noun
 
+    def category(self, phrase: str) -> str:
+        """Return the category of the thing that a phrase names; "" where it names none."""
+        return self._named(phrase)[1]
+
     def canonical(self, phrase: str) -> str:
         """Return the phrase with the category's plain word for one that no network is taught ("wastebin" -> bin)."""
         noun, category = self._named(phrase)
