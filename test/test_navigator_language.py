@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,8 +41,10 @@ def room(*things: str, x: float = 4.0, y: float = 3.0) -> Scene:
 
 
 def drive(
-    scene: Scene, sentence: str, targets: dict[str, list[str]] | None = None, start: Pose2D | None = None, seconds: float = 60.0
+    scene: Scene, sentence: str, targets: dict[str, list[str]] | None = None, start: Pose2D | None = None, seconds: float = 60.0,
+    camera_s: float = math.inf,
 ) -> tuple[Simulator, Command]:  # fmt: skip
+    """camera_s: when the camera is lost."""
     config = SimConfig(camera=CameraConfig(width=48, height=36) if targets else None)
     sim = Simulator(scene, config, seed=1, start=start or Pose2D(-2.0, 0.0, 0.0))
     navigator = Navigator(RobotConfig(), None, OraclePolicy(sim, targets) if targets else None)
@@ -50,6 +53,8 @@ def drive(
     command = Command(0, Twist2D(), Stage.IDLE)
     while navigator.active:
         observation = sim.observe()
+        if observation.stamp_ns * 1e-9 > camera_s:
+            observation = replace(observation, image=None)
         command = navigator.step(observation)
         sim.step(guard.filter(command.twist, sim.twist, observation.scan, observation.stamp_ns).twist, 0.1)
     assert sim.collisions == 0
@@ -94,6 +99,16 @@ def test_the_right_one_of_two_is_reached(sentence: str, name: str) -> None:
 def test_where_nothing_stands_as_said_the_best_is_taken_after_looking() -> None:
     sim, command = drive(room(SCENE[0], SCENE[2]), "go to the chair next to the table", CHAIRS, seconds=90.0)
     assert command.stage is Stage.SUCCEEDED and gap(sim, "red_chair_1") < 1.0
+
+
+def test_without_the_camera_the_outline_tells_where_to_go() -> None:
+    """Of what the camera has not shown, the crate has the shape of a box."""
+    things = (box("red_box_1", -2.5, 2.0, (0.7, 0.5, 0.6)), box("post", 2.5, -2.0, (0.1, 0.1, 1.0)))
+    sim, command = drive(
+        room(*things), "go to the box", {"the box": ["red_box_1"]}, Pose2D(-1.0, 0.0, 0.0), camera_s=0.15
+    )
+    assert command.stage is Stage.SUCCEEDED and "the camera was lost" in command.message, command
+    assert gap(sim, "red_box_1") < 1.0
 
 
 @pytest.mark.parametrize(
