@@ -5,7 +5,8 @@ The numbers here were fitted on frames of worlds that were not trained on (see d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,10 @@ class Question:
     phrase: str
     rivals: tuple[tuple[str, float], ...] = ()
     parts: tuple[str, ...] = ()
+
+    def without(self, named: Collection[str]) -> Question:
+        """Return the question without those of its rivals that are named beside it: they are there, and may be right before it."""
+        return replace(self, rivals=tuple(rival for rival in self.rivals if rival[0] not in named))
 
     @property
     def phrases(self) -> tuple[str, ...]:

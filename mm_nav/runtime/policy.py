@@ -186,7 +186,7 @@ class OnnxPolicy:
         phrases = (goal.phrase, *goal.others)[:MOST_PHRASES]
         questions, left = [], MOST_PHRASES - len(phrases)
         for phrase in phrases:
-            asked = self._question(phrase) if self.asks_rivals else Question(phrase)
+            asked = self._question(phrase).without(phrases) if self.asks_rivals else Question(phrase)
             left -= len(asked.phrases) - 1
             questions.append(asked if left >= 0 else Question(phrase))
         return tuple(questions)

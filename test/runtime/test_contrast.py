@@ -56,6 +56,7 @@ def test_what_was_taught_is_asked_with_its_rivals() -> None:
     asked = question("the red chair", KNOWN)
     assert dict(asked.rivals) == {"the red stool": 0.2, "the red table": 0.2, "the blue chair": 0.05}
     assert asked.phrases[0] == "the red chair" and not asked.parts
+    assert asked.without(("the red table", "the lamp")).phrases == ("the red chair", "the red stool", "the blue chair")
 
 
 def test_what_was_never_taught_together_is_asked_in_parts() -> None:
