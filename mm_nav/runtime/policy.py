@@ -182,13 +182,20 @@ class OnnxPolicy:
         return float(np.median(times))
 
     def _questions(self, goal: PolicyGoal) -> tuple[Question, ...]:
-        """Return what to ask about each phrase of a goal; where that is too much at once, the later ones are asked alone."""
+        """Return what to ask about each phrase of a goal.
+
+        Only what the goal is about is asked with rivals: they make a few right things doubtful, which costs more of what it is
+        found by than a wrong one that passes. What is too much at once is left out.
+        """
         phrases = (goal.phrase, *goal.others)[:MOST_PHRASES]
-        questions, left = [], MOST_PHRASES - len(phrases)
-        for phrase in phrases:
-            asked = self._question(phrase).without(phrases) if self.asks_rivals else Question(phrase)
-            left -= len(asked.phrases) - 1
-            questions.append(asked if left >= 0 else Question(phrase))
+        if not self.asks_rivals:
+            return tuple(map(Question, phrases))
+        asked = [self._question(phrase) for phrase in phrases]
+        questions = [asked[0].without(phrases), *(q if q.parts else Question(q.phrase) for q in asked[1:])]
+        left = MOST_PHRASES - len(phrases)
+        for k, q in enumerate(questions):
+            left -= len(q.phrases) - 1
+            questions[k] = q if left >= 0 else Question(q.phrase)
         return tuple(questions)
 
     @staticmethod
