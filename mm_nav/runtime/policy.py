@@ -184,8 +184,8 @@ class OnnxPolicy:
     def _questions(self, goal: PolicyGoal) -> tuple[Question, ...]:
         """Return what to ask about each phrase of a goal.
 
-        Only what the goal is about is asked with rivals: they make a few right things doubtful, which costs more of what it is
-        found by than a wrong one that passes. What is too much at once is left out.
+        Only what the goal is about is asked with rivals: they make a few right things doubtful, and a relation whose other thing is
+        missing finds nothing. What is too much at once is left out.
         """
         phrases = (goal.phrase, *goal.others)[:MOST_PHRASES]
         if not self.asks_rivals:
