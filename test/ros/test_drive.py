@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from mm_nav_interfaces.srv import LoadModel
 from nav_msgs.msg import Odometry
 
@@ -15,10 +16,12 @@ from mm_nav.command import ErrorCode
 from mm_nav.geometry import Pose2D
 from mm_nav.resources import resource_path
 from mm_nav.ros import qos
+from mm_nav.ros.conversions import times_from
 from mm_nav.ros.goal_client import GoalClient
 from mm_nav.ros.node_list import EMBEDDED
 from mm_nav.ros.process_group import ProcessGroup, prepare_environment
 from mm_nav.ros.topics import topics
+from mm_nav.runtime.stages import STAGES, shares
 from mm_nav.sensing.messages import odometry_from
 from mm_nav.sim.committed_worlds import committed_world
 
@@ -152,6 +155,10 @@ def test_a_model_is_exchanged_while_driving(stack: Stack, tmp_path: Path) -> Non
     broken.write_bytes(b"no model")
     wanted = [str(resource_path("models/small.onnx")), str(broken)]
     answers: list[LoadModel.Response] = []
+    stages: dict[str, float] = {}
+    heard = stack.node.create_subscription(
+        DiagnosticArray, topics().diagnostics, lambda m: stages.update(times_from(m)), qos.STATUS
+    )
     pending = None
 
     def tick() -> str:
@@ -168,3 +175,7 @@ def test_a_model_is_exchanged_while_driving(stack: Stack, tmp_path: Path) -> Non
     assert answers[0].success and "small.onnx has taken over" in answers[0].message
     assert not answers[1].success and "small.onnx drives on" in answers[1].message
     assert outcome.error is not ErrorCode.INFERENCE_LOST, outcome
+    stack.node.destroy_subscription(heard)
+    # All three nodes say where the time goes.
+    assert {f"{name}_p50_ms" for name in (*STAGES, "scan_to_command", "scan_to_wheels")} <= set(stages)
+    assert sum(shares(stages).values()) == pytest.approx(1.0, abs=0.01) or shares(stages)["share_transport"] == 0.0
