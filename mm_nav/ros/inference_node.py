@@ -17,12 +17,13 @@ from mm_nav_interfaces.msg import PolicyOutput
 from mm_nav_interfaces.srv import LoadModel
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.subscription import Subscription
 from rclpy.task import Future
-from sensor_msgs.msg import CameraInfo, Image, LaserScan
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 
 from mm_nav.errors import MmNavError, SensorError
 from mm_nav.goal import PolicyGoal
-from mm_nav.observation import Observation
+from mm_nav.observation import CameraImage, Observation
 from mm_nav.ros import conversions, qos
 from mm_nav.ros.parameters import ParameterSpec
 from mm_nav.ros.raw_image import parse_image
@@ -37,10 +38,20 @@ from mm_nav.runtime.shadow import Shadow
 from mm_nav.runtime.stages import Arrivals, StageTimes
 from mm_nav.runtime.swap import SwappablePolicy, Trial
 from mm_nav.sensing.messages import image_from, odometry_from, scan_from, stamp_ns
+from mm_nav.sensing.newest import NewestWorker
 from mm_nav.sensing.rectify import distortion_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
 
 _TRIAL_NICE = 10
+
+
+# Intrinsics (3, 3), base_T_camera (4, 4), distortion: coefficients and model.
+Camera = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], tuple[tuple[float, ...], str]]
+
+
+def _decode(item: tuple[CompressedImage, Camera]) -> CameraImage:
+    message, (intrinsics, mount, distortion) = item
+    return image_from(message, intrinsics, mount, compressed=True, distortion=distortion)
 
 
 class InferenceNode(StackNode):
@@ -76,6 +87,9 @@ class InferenceNode(StackNode):
             "shadow_model", "", "an ONNX model that is asked the same at low priority, to be compared; empty = none"
         ),
         ParameterSpec("shadow_log", "shadow.jsonl", "file that the comparison is appended to"),
+        ParameterSpec(
+            "compressed", False, "read image/compressed (sensor_msgs/CompressedImage, JPEG or PNG) instead of image"
+        ),
         ParameterSpec("image_timeout", 0.5, "a camera silent for longer is lost, s", 0.05, 10.0),
         ParameterSpec(
             "image_wait", 0.05, "how long a scan waits for a picture that is due, s of message time", 0.0, 1.0
@@ -112,6 +126,9 @@ class InferenceNode(StackNode):
         self._distortion: tuple[tuple[float, ...], str] = ((), "plumb_bob")
         t = topics()
         self._mounts = StaticTransforms(self)
+        # Pictures are decoded beside the control thread.
+        self._decoded = self.create_guard_condition(self._take_decoded)
+        self._decoder = NewestWorker(_decode, self._decoded.trigger, "decoder")
         self._publisher = self.create_publisher(PolicyOutput, t.policy, qos.STATUS)
         # In a group of its own: while it waits for the trial, everything else must go on.
         own = MutuallyExclusiveCallbackGroup()
@@ -121,10 +138,15 @@ class InferenceNode(StackNode):
             self.create_subscription(TwistStamped, t.cmd_vel_nav, self._command, qos.COMMAND),
             self.create_subscription(Odometry, t.odom, self._odometry, qos.ODOMETRY),
             self.create_subscription(CameraInfo, t.camera_info, self._camera_info, qos.SENSOR),
-            self.create_subscription(Image, t.image, self._image, qos.IMAGE, raw=True),
+            self._subscribe_images(t.image),
             self.create_subscription(LaserScan, t.scan, self._scan, qos.SENSOR),
             self.create_subscription(PolicyGoalMessage, t.policy_goal, self._receive_goal, qos.LATCHED),
         ]
+
+    def _subscribe_images(self, topic: str) -> Subscription:
+        if self.value("compressed"):
+            return self.create_subscription(CompressedImage, f"{topic}/compressed", self._compressed, qos.IMAGE)
+        return self.create_subscription(Image, topic, self._image, qos.IMAGE, raw=True)
 
     def _load(self, path: Path) -> OnnxPolicy | GovernedPolicy:
         """Open a model, and govern it where there is a deadline."""
@@ -159,6 +181,8 @@ class InferenceNode(StackNode):
         for publisher in (self._publisher, self._diagnostics):
             self.destroy_publisher(publisher)
         self.destroy_service(self._service)
+        self._decoder.close()
+        self.destroy_guard_condition(self._decoded)
         if self._shadow is not None:
             self._shadow.close()
         del self._policy, self._shadow
@@ -175,22 +199,36 @@ class InferenceNode(StackNode):
         self._intrinsics = np.asarray(message.k, np.float64).reshape(3, 3)
 
     def _image(self, buffer: bytes) -> None:
-        if self._intrinsics is None:
-            self.get_logger().warning(
-                "pictures come, but no camera_info: the camera is not used", throttle_duration_sec=5.0
-            )
-            return
         try:
             message = parse_image(buffer)
-            mount = self._mounts.lookup(frames().base, message.header.frame_id)
-            if mount is None:
-                self._complain(f"no transform from {frames().base} to {message.header.frame_id} on /tf_static")
-                return
-            self._consider(
-                self._sync.push_image(image_from(message, self._intrinsics, mount, distortion=self._distortion))
-            )
+            camera = self._camera(message.header.frame_id)
+            if camera is not None:
+                self._consider(self._sync.push_image(image_from(message, camera[0], camera[1], distortion=camera[2])))
         except SensorError as error:
             self._complain(str(error))
+
+    def _compressed(self, message: CompressedImage) -> None:
+        camera = self._camera(message.header.frame_id)
+        if camera is not None:
+            self._decoder.offer((message, camera))
+
+    def _take_decoded(self) -> None:
+        for image in self._decoder.take():
+            if isinstance(image, MmNavError):
+                self._complain(str(image))
+            else:
+                self._consider(self._sync.push_image(image))
+
+    def _camera(self, frame: str) -> Camera | None:
+        """Return what a picture needs beside its pixels, or None with a warning while that is not known."""
+        if self._intrinsics is None:
+            self._complain("pictures come, but no camera_info: the camera is not used")
+            return None
+        mount = self._mounts.lookup(frames().base, frame)
+        if mount is None:
+            self._complain(f"no transform from {frames().base} to {frame} on /tf_static")
+            return None
+        return self._intrinsics, mount, self._distortion
 
     def _scan(self, message: LaserScan) -> None:
         try:
