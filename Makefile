@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 
 export OMP_WAIT_POLICY := PASSIVE
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
-export FASTDDS_BUILTIN_TRANSPORTS := LARGE_DATA
+export FASTDDS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds.xml
 
 # With a sourced ROS 2 the interfaces built into the environment are an overlay of it; the wheels need nothing here.
 ifneq ($(ROS_DISTRO),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--logs", type=Path, default=Path("out/bench_latency"), metavar="DIR", help="logs of the nodes"
     )
     add_json_option(latency)
+    images = actions.add_parser(
+        "images",
+        help="pictures from one process to another",
+        description="Pictures of 640x480 and 1280x720 are sent 30 times a second to another process: as a plain rclpy node gets "
+        "them, "
+        "the same with mm_nav's transport settings (config/fastdds.xml), and as mm_nav's nodes read them.",
+        epilog="Example: mm-nav bench images --json out/bench_images.json",
+    )
+    images.add_argument(
+        "--seconds", type=float, default=10.0, metavar="S", help="time of each measurement (default 10)"
+    )
+    add_json_option(images)
     governor = actions.add_parser(
         "governor",
         help="whether the governor keeps the latency budget while the processor is loaded",
@@ -82,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the benchmark."""
-    return {"latency": _latency, "governor": _governor, "sim": _sim}[args.action](args)
+    return {"latency": _latency, "governor": _governor, "images": _images, "sim": _sim}[args.action](args)
 
 
 def _latency(args: argparse.Namespace) -> int:
@@ -126,7 +139,7 @@ def _latency(args: argparse.Namespace) -> int:
 
 
 def _commands(instruction: str, drive: Any, seconds: float, logs: Path) -> dict[str, Any]:
-    bench_commands = _nodes().bench_commands
+    bench_commands = _ros("bench_commands").bench_commands
     with progress_bar() as bar:
         task = bar.add_task(f'playing "{instruction}"', total=seconds)
         found: dict[str, Any] = bench_commands(
@@ -135,12 +148,34 @@ def _commands(instruction: str, drive: Any, seconds: float, logs: Path) -> dict[
     return found
 
 
-def _nodes() -> Any:
+def _ros(module: str) -> Any:
     try:
-        from mm_nav.ros import bench_commands
+        return importlib.import_module(f"mm_nav.ros.{module}")
     except ImportError as error:
         raise ConfigError(f"no ROS 2 is here ({error}): run `make setup`") from error
-    return bench_commands
+
+
+def _images(args: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not 0.5 <= args.seconds <= 600.0:
+        raise ConfigError(f"--seconds is {args.seconds}: give 0.5 to 600")
+    require_writable(args.json)
+    bench = _ros("bench_images")
+    with Console(stderr=True).status("starting") as status:
+        report = bench.bench_images(args.seconds, lambda what: status.update(f"sending {what}"))
+    if args.json:
+        write_json(args.json, report)
+    table = Table(title=f"pictures at {bench.HZ:.0f} Hz, for each", title_justify="left")
+    for heading in ("size", "way", "came, /s", "CPU, ms", "latency, ms"):
+        table.add_column(heading, justify="left" if heading in ("size", "way") else "right")
+    for width, height in bench.SIZES:
+        for way in bench.WAYS:
+            values = [report[f"images_{way}_{width}x{height}_{key}"] for key in ("per_s", "cpu_ms", "latency_ms")]
+            table.add_row(f"{width}x{height}", way, *("-" if value is None else f"{value:.1f}" for value in values))
+    Console().print(table)
+    return 0
 
 
 def _governor(args: argparse.Namespace) -> int:
@@ -152,7 +187,7 @@ def _governor(args: argparse.Namespace) -> int:
     if not (5.0 <= args.seconds <= 3600.0 and 1 <= args.load <= 256 and 1.0 <= args.deadline <= 1000.0):
         raise ConfigError("--seconds must be from 5 to 3600, --load from 1 to 256, and --deadline from 1 to 1000")
     require_writable(args.json)
-    nodes = _nodes()
+    nodes = _ros("bench_commands")
     with Console(stderr=True).status("recording a drive"):
         instruction, drive = record_drive(30.0)
     settings = {

@@ -14,10 +14,10 @@ from types import TracebackType
 from mm_nav.resources import resource_path
 from mm_nav.ros.node_list import NodeSpec
 
-# Per process: LARGE_DATA carries images without loss; loopback only; no spinning threads.
+# Per process: room for pictures in shared memory; loopback only; no spinning threads.
 ENVIRONMENT = {
     "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-    "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA",
+    "FASTDDS_DEFAULT_PROFILES_FILE": str(resource_path("config/fastdds.xml")),
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": "1",
     "PYTHONUNBUFFERED": "1",
