@@ -164,6 +164,14 @@ def test_bench_latency(tmp_path, capsys):
     assert 15e6 < data["vint_like_parameters"] < 30e6  # ViNT has 31 M with its decoder
     assert "ViNT" in capsys.readouterr().out
     assert main(["bench", "latency", "--minutes", "-1"]) == 2
+    assert main(["bench", "governor", "--load", "0"]) == main(["bench", "images", "--seconds", "0"]) == 2
+
+
+def test_shapes(tmp_path, capsys):
+    out = tmp_path / "s.json"
+    assert main(["shapes", "--worlds", "10", "--out", str(out), "--json", str(tmp_path / "r.json")]) == 0
+    assert load(tmp_path / "r.json")["worlds"] == 10 and "by chance" in capsys.readouterr().out
+    assert main(["shapes", "--worlds", "3", "--out", str(out)]) == 2
 
 
 def test_profile(tmp_path, capsys):
