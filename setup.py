@@ -18,8 +18,8 @@ def shared_files() -> list[tuple[str, list[str]]]:
     for top in ("launch", "config", "worlds", "models"):
         folders: dict[Path, list[str]] = {}
         for path in sorted(Path(top).rglob("*")):
-            # Checkpoints are for training, which is done in a checkout.
-            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pt":
+            # Checkpoints and the networks of the ablation are for training, which is done in a checkout.
+            if path.is_file() and not {"__pycache__", "ablation"} & set(path.parts) and path.suffix != ".pt":
                 folders.setdefault(path.parent, []).append(str(path))
         found += [(f"share/{PACKAGE}/{folder}", files) for folder, files in folders.items()]
     return found

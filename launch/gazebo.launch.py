@@ -1,6 +1,6 @@
 """Gazebo, its ROS bridge and the stack: `ros2 launch mm_nav gazebo.launch.py`. Needs ros_gz_sim and ros_gz_bridge."""
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, SetEnvironmentVariable
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
 from launch_ros.actions import Node
@@ -82,4 +82,6 @@ def generate_launch_description() -> LaunchDescription:
         )
         for spec in STACK
     ]
-    return LaunchDescription([*arguments, gazebo, spawn, bridge, *mounts, *stack])
+    # The bridge's pictures need room in shared memory, too.
+    transports = SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", str(resource_path("config/fastdds.xml")))
+    return LaunchDescription([*arguments, transports, gazebo, spawn, bridge, *mounts, *stack])
