@@ -22,6 +22,7 @@ from mm_nav.errors import MmNavError
 from mm_nav.ros import qos
 from mm_nav.ros.process_group import ENVIRONMENT
 from mm_nav.ros.raw_image import parse_image
+from mm_nav.ros.transports import VARIABLE
 from mm_nav.sensing.images import decode_image
 
 SIZES = ((640, 480), (1280, 720))
@@ -54,7 +55,7 @@ def bench_images(seconds: float, progress: Callable[[str], None] = lambda what: 
 def _measure(way: str, width: int, height: int, seconds: float) -> dict[str, float | None]:
     environment = {**os.environ, **ENVIRONMENT}
     if way == "default":
-        environment.pop("FASTDDS_DEFAULT_PROFILES_FILE")
+        environment.pop(VARIABLE)
     command = [sys.executable, "-m", __name__, way, str(width), str(height), str(seconds)]
     receiver = subprocess.Popen([*command, "receive"], stdout=subprocess.PIPE, env=environment, text=True)
     sender = subprocess.Popen([*command, "send"], env=environment)

@@ -13,11 +13,12 @@ from types import TracebackType
 
 from mm_nav.resources import resource_path
 from mm_nav.ros.node_list import NodeSpec
+from mm_nav.ros.transports import VARIABLE, transport_profile
 
 # Per process: room for pictures in shared memory; loopback only; no spinning threads.
 ENVIRONMENT = {
     "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-    "FASTDDS_DEFAULT_PROFILES_FILE": str(resource_path("config/fastdds.xml")),
+    VARIABLE: transport_profile(),
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": "1",
     "PYTHONUNBUFFERED": "1",

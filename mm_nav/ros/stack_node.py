@@ -16,6 +16,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from mm_nav.errors import MmNavError
 from mm_nav.ros.parameters import ParameterSpec, declare
+from mm_nav.ros.transports import set_transports
 
 AUTOSTART = ParameterSpec("autostart", True, "configure and activate at start, without a lifecycle manager")
 
@@ -106,6 +107,7 @@ class StackNode(LifecycleNode):
 def run_node(node_class: Callable[[], StackNode], argv: Sequence[str] | None = None) -> int:
     """Run a node until it is interrupted; return the exit status (2 for bad parameters)."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    set_transports()
     # Our own handling of signals: the robot is stopped before the context goes.
     rclpy.init(args=list(argv) if argv is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     signal.signal(signal.SIGTERM, _interrupt)

@@ -3,13 +3,24 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from mm_nav.ros.bench_images import HZ, _measure
-from mm_nav.ros.process_group import ENVIRONMENT
+from mm_nav.ros.transports import VARIABLE, set_transports, transport_profile
+
+
+def test_the_environment_of_the_user_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4"), (VARIABLE, "mine.xml")):
+        monkeypatch.delenv(VARIABLE, raising=False)
+        monkeypatch.setenv(name, value)
+        set_transports()
+        assert os.environ.get(VARIABLE) == (value if name == VARIABLE else None)
+        monkeypatch.delenv(name)
+    set_transports()
+    assert os.environ[VARIABLE] == transport_profile() and Path(transport_profile()).is_file()
 
 
 def test_large_pictures_arrive() -> None:
-    assert Path(ENVIRONMENT["FASTDDS_DEFAULT_PROFILES_FILE"]).is_file()
-    assert os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] == ENVIRONMENT["FASTDDS_DEFAULT_PROFILES_FILE"]
     found = _measure("ours", 1280, 720, 1.5)
     # Without room in shared memory it is none, or one.
     assert found["per_s"] is not None and found["per_s"] > HZ / 4 and found["latency_ms"] is not None
