@@ -128,7 +128,7 @@ def bench_governor(
         _end(busy)
     bounds = [began, *turns, math.inf]
     report: dict[str, Any] = {"load": load, **{f"setting_{name}": value for name, value in settings.items()}}
-    for name, since, until in zip(("rest", "loaded", "after"), bounds, bounds[1:], strict=True):
+    for name, since, until in zip(("rest", "loaded", "after"), bounds[:-1], bounds[1:], strict=True):
         levels = [level for at, level in player.levels if since <= at < until]
         report[f"{name}_levels"] = [level for k, level in enumerate(levels) if k == 0 or level != levels[k - 1]]
         report |= {f"{name}_{key}": value for key, value in player.latency(since, until).items()}
