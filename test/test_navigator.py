@@ -165,7 +165,7 @@ def test_what_stays_doubtful_is_set_aside_until_nothing_better_is_found(better: 
 
 
 @pytest.mark.parametrize("seen_before", [True, False])
-def test_without_a_camera_it_goes_where_the_thing_was_seen_and_claims_nothing_else(seen_before: bool) -> None:
+def test_without_a_camera_it_goes_where_the_thing_was_seen_or_says_how_sure_it_is(seen_before: bool) -> None:
     targets = {"the red box": ["red_box_1"]} if seen_before else {}
     sim = Simulator(
         two_rooms(), SimConfig(camera=CameraConfig(width=96, height=72)), seed=1, start=Pose2D(1.0, 1.3, -0.9)
@@ -183,7 +183,9 @@ def test_without_a_camera_it_goes_where_the_thing_was_seen_and_claims_nothing_el
         assert command.stage is Stage.SUCCEEDED and "had been seen" in command.message
         assert gap(sim, "red_box_1") < 1.0
     else:
-        assert command.stage is Stage.FAILED and command.error is ErrorCode.TARGET_NOT_FOUND
+        # Some box, by its outline: which one, no LiDAR can tell.
+        assert command.stage is Stage.SUCCEEDED and "the camera was lost" in command.message and "%" in command.message
+        assert min(gap(sim, "red_box_1"), gap(sim, "blue_box_1")) < 1.0
 
 
 def test_a_time_limit_is_kept() -> None:
