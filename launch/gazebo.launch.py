@@ -9,6 +9,7 @@ from launch_ros.substitutions import FindPackageShare
 from launch import LaunchDescription
 from mm_nav.resources import resource_path
 from mm_nav.ros.node_list import STACK
+from mm_nav.ros.transports import VARIABLE, transport_profile
 from mm_nav.sim.committed_worlds import committed_world
 
 APARTMENT = resource_path("worlds/apartment.sdf")
@@ -83,5 +84,5 @@ def generate_launch_description() -> LaunchDescription:
         for spec in STACK
     ]
     # The bridge's pictures need room in shared memory, too.
-    transports = SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", str(resource_path("config/fastdds.xml")))
+    transports = SetEnvironmentVariable(VARIABLE, transport_profile())
     return LaunchDescription([*arguments, transports, gazebo, spawn, bridge, *mounts, *stack])

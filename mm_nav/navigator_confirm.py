@@ -96,8 +96,7 @@ def last_resort(known: list[Hypothesis], leg: StepState, least: float) -> Target
     if not places:
         return None
     confidence, point = max(places, key=lambda place: place[0])
-    evidence = math.log(confidence / (1.0 - confidence))
-    return Target(Hypothesis(float(point[0]), float(point[1]), evidence, 0.04, 0), confidence)
+    return Target.at(point, confidence)
 
 
 def belief_of(looks: list[float]) -> float:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from mm_nav.geometry import Pose2D
-from mm_nav.mapping.belief import Hypothesis
 from mm_nav.mapping.shapes import ShapeModel, find_shapes
 from mm_nav.navigator_perception import Perception
 from mm_nav.navigator_targets import Target
@@ -44,6 +41,4 @@ def guess(
     if not places:
         return None
     point, likely = max(places, key=lambda place: place[1])
-    confidence = min(likely, _MOST)
-    evidence = math.log(confidence / (1.0 - confidence))
-    return Target(Hypothesis(float(point[0]), float(point[1]), evidence, 0.04, 0), confidence)
+    return Target.at(point, min(likely, _MOST))

@@ -33,6 +33,12 @@ class Target:
     hypothesis: Hypothesis
     confidence: float
 
+    @classmethod
+    def at(cls, point: npt.NDArray[np.float64], confidence: float) -> Target:
+        """Return what is taken to stand at a point (2,), map frame, m, without being followed by a belief any more."""
+        evidence = math.log(confidence / (1.0 - confidence))
+        return cls(Hypothesis(float(point[0]), float(point[1]), evidence, 0.04, 0), confidence)
+
 
 class StepTargets:
     """Beliefs about the phrases of one step, and of the next one that names a thing: what is passed by is remembered.

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from mm_nav.ros.transports import VARIABLE, transport_profile
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(Path(__file__).parents[1] / "config/fastdds.xml"))
+os.environ.setdefault(VARIABLE, transport_profile())
 # No other test run and no running stack may answer.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
 

@@ -67,8 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "images",
         help="pictures from one process to another",
         description="Pictures of 640x480 and 1280x720 are sent 30 times a second to another process: as a plain rclpy node gets "
-        "them, "
-        "the same with mm_nav's transport settings (config/fastdds.xml), and as mm_nav's nodes read them.",
+        "them, the same with mm_nav's transport settings (config/fastdds.xml), and as mm_nav's nodes read them.",
         epilog="Example: mm-nav bench images --json out/bench_images.json",
     )
     images.add_argument(
@@ -139,7 +138,7 @@ def _latency(args: argparse.Namespace) -> int:
 
 
 def _commands(instruction: str, drive: Any, seconds: float, logs: Path) -> dict[str, Any]:
-    bench_commands = _ros("bench_commands").bench_commands
+    bench_commands = _ros("bench_commands", ", or give --minutes 0").bench_commands
     with progress_bar() as bar:
         task = bar.add_task(f'playing "{instruction}"', total=seconds)
         found: dict[str, Any] = bench_commands(
@@ -148,11 +147,11 @@ def _commands(instruction: str, drive: Any, seconds: float, logs: Path) -> dict[
     return found
 
 
-def _ros(module: str) -> Any:
+def _ros(module: str, otherwise: str = "") -> Any:
     try:
         return importlib.import_module(f"mm_nav.ros.{module}")
     except ImportError as error:
-        raise ConfigError(f"no ROS 2 is here ({error}): run `make setup`") from error
+        raise ConfigError(f"no ROS 2 is here ({error}): run `make setup`{otherwise}") from error
 
 
 def _images(args: argparse.Namespace) -> int:
@@ -215,7 +214,8 @@ def _show_governor(report: dict[str, Any], console: Any) -> None:
     table = Table(
         title=f"deadline {report['setting_deadline_ms']:.0f} ms, {report['load']} busy processes", title_justify="left"
     )
-    for heading in ("part", "levels", "p50, ms", "p99, ms", "later than 67 ms", "commands"):
+    late = f"later than {report['rest_deadline_ms']:.0f} ms"
+    for heading in ("part", "levels", "p50, ms", "p99, ms", late, "commands"):
         table.add_column(heading, justify="left" if heading in ("part", "levels") else "right")
     for part in ("rest", "loaded", "after"):
         table.add_row(

@@ -223,16 +223,14 @@ def default_start(world: Path, scene: Scene | None = None) -> Pose2D:
 
 def free_spot(truth: Any) -> Pose2D:
     """Return the roomiest place of the largest free region, near the middle of the world."""
-    import cv2
     import numpy as np
 
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(truth.traversable.astype(np.uint8), connectivity=4)
-    if count < 2:
+    region = truth.largest_part()
+    if not region.any():
         raise ConfigError("the world has no place where the robot fits: give --start, or another world")
     height, width = truth.shape
     rows, columns = np.mgrid[:height, :width]
     middle = np.hypot(rows - height / 2, columns - width / 2) * truth.resolution
-    region = labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     score = np.where(region, np.minimum(truth.clearance, 1.0) * 4 - middle, -np.inf)
     row, column = np.unravel_index(int(np.argmax(score)), score.shape)
     x, y = truth.cell_to_world((row, column))

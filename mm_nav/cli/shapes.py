@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mm_nav.cli.output import add_json_option, progress_bar, require_writable, write_json
+from mm_nav.cli.output import add_json_option, add_worker_options, progress_bar, require_writable, write_json
 
 NAME = "shapes"
 HELP = "learn the outlines of things in the LiDAR's map, for when the camera is lost"
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("out/shapes.json"), metavar="FILE", help="(default: out/shapes.json)"
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="jobs at once (default: one a core)")
+    add_worker_options(parser)
     add_json_option(parser)
 
 
@@ -36,9 +36,8 @@ def run(args: argparse.Namespace) -> int:
     require_writable(args.json)
     with progress_bar() as bar:
         task = bar.add_task("worlds", total=args.worlds)
-        model = fit_shapes(
-            args.seed, args.worlds, Workers(args.workers), lambda done, of: bar.update(task, completed=done, total=of)
-        )
+        workers = Workers(args.workers, args.ray)
+        model = fit_shapes(args.seed, args.worlds, workers, lambda done, of: bar.update(task, completed=done, total=of))
     model.write(args.out)
     print(
         f"{args.out}: in worlds that were not learned from, the likeliest outline for a kind is a thing of it in "

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from mm_nav.command import Grounding, PolicyOutput
 from mm_nav.evaluation.classical_regions import COLOUR_RANGES, Region, find_regions
 from mm_nav.goal import PolicyGoal
-from mm_nav.language.vocabulary import COLOURS, GENERIC, category_words, singular
+from mm_nav.language.vocabulary import COLOUR_OF, GENERIC, category_words, singular
 from mm_nav.observation import CameraImage, Observation
 from mm_nav.runtime.preprocess import pixel_rays
 from mm_nav.sensing.rectify import rectified
@@ -101,7 +101,7 @@ def words_of(phrase: str) -> tuple[str, str]:
     A general word ("thing") is the category "thing".
     """
     words = re.findall(r"[a-z]+", phrase.lower())
-    colour = next((name for word in words for name, same in COLOURS.items() if word in same), "")
+    colour = next((COLOUR_OF[word] for word in words if word in COLOUR_OF), "")
     meant = {word: name for name, same in category_words().items() for word in same}
     for length in (3, 2, 1):
         for start in range(len(words) - length, -1, -1):

@@ -14,6 +14,7 @@ from mm_nav.language.reference import Reference
 from mm_nav.language.vocabulary import (
     CATEGORIES,
     COLOUR_NAMES,
+    COLOUR_OF,
     COLOURS,
     GENERIC,
     MATERIALS,
@@ -165,8 +166,7 @@ def _with_word(phrase: str, word: str, other: str) -> str:
 
 def _colour(phrase: str) -> tuple[str, str]:
     """Return the one word of the phrase that names a colour, and that colour; "" where there is none, or several."""
-    words = _head_words(phrase)
-    found = [(word, name) for word in words for name, synonyms in COLOURS.items() if word in synonyms]
+    found = [(word, COLOUR_OF[word]) for word in _head_words(phrase) if word in COLOUR_OF]
     return found[0] if len(found) == 1 else ("", "")
 
 

@@ -115,7 +115,9 @@ COLOURS: Mapping[str, tuple[str, ...]] = {
     "grey": ("grey", "gray", "greyish", "grayish", "silver"),
     "black": ("black", "jet black", "jet", "blackish"),
 }
-COLOUR_NAMES = frozenset(word for words in COLOURS.values() for word in words)
+# The colour that each word means.
+COLOUR_OF: Mapping[str, str] = {word: name for name, words in COLOURS.items() for word in words}
+COLOUR_NAMES = frozenset(COLOUR_OF)
 MATERIALS = (
     "wood", "wooden", "metal", "metallic", "plastic", "fabric", "cloth", "leather", "cardboard", "ceramic", "rubber", "steel",
     "iron", "glass",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -53,15 +53,13 @@ def fit_shapes(
         "first_seed": first_seed, "worlds": worlds, "poses": POSES, "retrieval": round(retrieval, 3),
         "by_chance": round(by_chance, 3),
     }  # fmt: skip
-    return ShapeModel(model.names, model.means, model.covariances, model.priors, training)
+    return replace(model, training=training)
 
 
 def scanned(task: TaskWorld, seed: int, poses: int = POSES) -> OccupancyGrid:
     """Return the map of a world that was scanned from some of the places that the robot can reach."""
     rng, grid = np.random.default_rng([seed, 31]), OccupancyGrid()
-    _, labels = cv2.connectedComponents(task.truth.traversable.astype(np.uint8), connectivity=4)
-    largest = 1 + int(np.bincount(labels.ravel())[1:].argmax())
-    cells = np.argwhere(labels == largest)
+    cells = np.argwhere(task.truth.largest_part())
     for x, y in task.truth.cell_to_world(cells[rng.choice(len(cells), poses)]).tolist():
         simulator = Simulator(
             task.scene, SimConfig(camera=None), seed=seed, start=Pose2D(x, y, float(rng.uniform(-3.1, 3.1)))

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +101,18 @@ class ShapeModel:
     def of_features(self, features: Floats) -> dict[str, float]:
         """Return the same for the features of a shape (5,)."""
         off = features - self.means
-        distances = np.einsum("ci,cij,cj->c", off, np.linalg.inv(self.covariances), off)
-        logits = np.log(self.priors) - 0.5 * (distances + np.linalg.slogdet(self.covariances)[1])
+        logits = self._at_means - 0.5 * np.einsum("ci,cij,cj->c", off, self._precisions, off)
         odds = np.exp(logits - logits.max())
         return dict(zip(self.names, (odds / odds.sum()).tolist(), strict=True))
+
+    @cached_property
+    def _precisions(self) -> Floats:
+        return np.asarray(np.linalg.inv(self.covariances), np.float64)
+
+    @cached_property
+    def _at_means(self) -> Floats:
+        logits: Floats = np.log(self.priors) - 0.5 * np.linalg.slogdet(self.covariances)[1]
+        return logits
 
     def write(self, path: Path) -> None:
         """Write as JSON, whole or not at all."""

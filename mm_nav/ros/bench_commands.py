@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import struct
 import subprocess
 import sys
 import time
@@ -20,8 +19,6 @@ from geometry_msgs.msg import TwistStamped
 from mm_nav_interfaces.action import NavigateTo
 from nav_msgs.msg import Odometry
 from rclpy.action import ActionClient
-from rclpy.publisher import Publisher
-from rclpy.serialization import serialize_message
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 from tf2_msgs.msg import TFMessage
@@ -33,6 +30,7 @@ from mm_nav.ros.goal_client import GoalClient
 from mm_nav.ros.node_list import STACK
 from mm_nav.ros.process_group import ProcessGroup, last_words, prepare_environment
 from mm_nav.ros.topics import frames, topics
+from mm_nav.ros.written import WrittenMessages
 from mm_nav.runtime.stages import shares
 from mm_nav.sensing.messages import stamp_ns
 from mm_nav.sensing.synchronizer import interpolate
@@ -42,20 +40,6 @@ CONTROL_HZ = 15.0
 _WARM_UP_S = 3.0
 _SETTLED_S = 0.5  # after a goal was accepted
 Progress = Callable[[float, float], None]
-
-
-class _Stream:
-    """Messages of one sensor, written once; only the stamp changes. every: ticks of the player between two."""
-
-    def __init__(self, publisher: Publisher, messages: Sequence[Any], every: int) -> None:
-        self.publisher, self.every = publisher, every
-        self._written = [bytearray(serialize_message(message)) for message in messages]
-
-    def send(self, index: int, stamp: int) -> None:
-        message = self._written[index % len(self._written)]
-        # CDR: four bytes of encapsulation, then the header's stamp.
-        struct.pack_into("<iI", message, 4, *divmod(stamp, 1_000_000_000))
-        self.publisher.publish(bytes(message))
 
 
 def bench_commands(
@@ -74,11 +58,12 @@ def bench_commands(
     """
     resident: list[float] = []
 
-    def each_second(elapsed: float, inference: int) -> None:
-        resident.append(_resident_mb(inference))
-        progress(elapsed, seconds + _WARM_UP_S)
-
     with _player(drive, logs, {}) as player:
+
+        def each_second(elapsed: float) -> None:
+            resident.append(_resident_mb(player.inference))
+            progress(elapsed, seconds + _WARM_UP_S)
+
         player.play(instruction, seconds, each_second)
     early = resident[max(1, len(resident) // 10)]
     return {
@@ -110,7 +95,7 @@ def bench_governor(
     busy: list[subprocess.Popen[bytes]] = []
     turns: list[float] = []
 
-    def each_second(elapsed: float, inference: int) -> None:
+    def each_second(elapsed: float) -> None:
         part = (elapsed - _WARM_UP_S) / seconds
         if not turns and part >= 1.0:
             turns.append(time.perf_counter())
@@ -168,10 +153,11 @@ def _player(
 
 
 class _Player:
-    """Plays a drive. levels: what the inference node said that it runs, and when. stages: medians, ms, as the nodes report them."""
+    """Plays a drive. inference: process id of that node. levels: what it said that it runs, and when. stages: medians, ms,
+    as the nodes report them."""
 
     def __init__(self, node: rclpy.node.Node, drive: Sequence[Observation], inference: int) -> None:
-        self.client, self._drive, self._inference = GoalClient(node), drive, inference
+        self.client, self._drive, self.inference = GoalClient(node), drive, inference
         t, f = topics(), frames()
         first = drive[0]
         assert first.image is not None and first.scan is not None
@@ -190,8 +176,8 @@ class _Player:
         scans = [conversions.scan_message(o.scan, f.scan, 1.0 / SCAN_HZ) for o in drive if o.scan is not None]
         self._info = node.create_publisher(CameraInfo, t.camera_info, qos.SENSOR)
         self._info_message = conversions.camera_info_message(first.image, f.camera)
-        self._image = _Stream(node.create_publisher(Image, t.image, qos.SENSOR), images, ODOM_HZ // IMAGE_HZ)
-        self._scan = _Stream(node.create_publisher(LaserScan, t.scan, qos.SENSOR), scans, ODOM_HZ // SCAN_HZ)
+        self._image = WrittenMessages(node.create_publisher(Image, t.image, qos.SENSOR), images)
+        self._scan = WrittenMessages(node.create_publisher(LaserScan, t.scan, qos.SENSOR), scans)
         self._odom = node.create_publisher(Odometry, t.odom, qos.ODOMETRY)
         node.create_subscription(TwistStamped, t.cmd_vel, self._command, qos.COMMAND)
         node.create_subscription(DiagnosticArray, t.diagnostics, self._diagnose, qos.STATUS)
@@ -214,8 +200,8 @@ class _Player:
         self.stages |= conversions.times_from(message)
         self.levels += [(time.perf_counter(), s.message) for s in message.status if s.name == "mm_nav: inference"]
 
-    def play(self, instruction: str, seconds: float, each_second: Callable[[float, int], None]) -> None:
-        """Play for so long. each_second(elapsed seconds, process id of the inference node)."""
+    def play(self, instruction: str, seconds: float, each_second: Callable[[float], None]) -> None:
+        """Play for so long. each_second(elapsed seconds)."""
         client, deadline, tick_s = self.client, 1.0 / CONTROL_HZ, 1.0 / ODOM_HZ
         per_scan, per_drive = ODOM_HZ // SCAN_HZ, len(self._drive) * (ODOM_HZ // SCAN_HZ)
         began = time.perf_counter()
@@ -245,7 +231,7 @@ class _Player:
             if at == 0 or self._goals.idle:
                 self._goals.begin(instruction)
             if tick % ODOM_HZ == 0:
-                each_second(now - began, self._inference)
+                each_second(now - began)
             tick += 1
 
     def latency(self, since: float = -math.inf, until: float = math.inf) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
 from mm_nav.errors import MmNavError
@@ -23,7 +22,9 @@ from mm_nav.ros import qos
 from mm_nav.ros.process_group import ENVIRONMENT
 from mm_nav.ros.raw_image import parse_image
 from mm_nav.ros.transports import VARIABLE
+from mm_nav.ros.written import WrittenMessages
 from mm_nav.sensing.images import decode_image
+from mm_nav.sensing.messages import stamp_ns
 
 SIZES = ((640, 480), (1280, 720))
 HZ = 30.0
@@ -79,13 +80,10 @@ def _send(width: int, height: int) -> None:
     message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
     message.header.frame_id = "camera"
     message.data.frombytes(np.random.default_rng(0).integers(0, 255, height * width * 3, np.uint8).tobytes())
-    written = bytearray(serialize_message(message))
+    written = WrittenMessages(publisher, [message])
     due = time.monotonic()
     while True:
-        now = time.time_ns()
-        # CDR: four bytes of encapsulation, then the header's stamp.
-        written[4:12] = np.array(divmod(now, 1_000_000_000), "<u4").tobytes()
-        publisher.publish(bytes(written))
+        written.send(0, time.time_ns())
         due = max(due + 1.0 / HZ, time.monotonic() - 1.0 / HZ)
         time.sleep(max(0.0, due - time.monotonic()))
 
@@ -93,19 +91,15 @@ def _send(width: int, height: int) -> None:
 def _receive(way: str, seconds: float) -> dict[str, float | None]:
     node = rclpy.create_node("bench_receiver")
     came: list[float] = []
-    total = 0
-
-    def took(sec: int, nanosec: int, pixels: np.ndarray[Any, Any]) -> None:
-        nonlocal total
-        total += int(pixels[0, 0, 0])
-        came.append(1e-6 * (time.time_ns() - (1_000_000_000 * sec + nanosec)))
 
     def typed(m: Image) -> None:
-        took(m.header.stamp.sec, m.header.stamp.nanosec, np.array(m.data, np.uint8).reshape(m.height, m.width, 3))
+        np.array(m.data, np.uint8).reshape(m.height, m.width, 3)
+        came.append(1e-6 * (time.time_ns() - stamp_ns(m.header)))
 
     def ours(buffer: bytes) -> None:
         m = parse_image(buffer)
-        took(m.header.stamp.sec, m.header.stamp.nanosec, decode_image(m.data, m.encoding, m.height, m.width, m.step))
+        decode_image(m.data, m.encoding, m.height, m.width, m.step)
+        came.append(1e-6 * (time.time_ns() - stamp_ns(m.header)))
 
     if way == "ours":
         node.create_subscription(Image, _TOPIC, ours, qos.IMAGE, raw=True)

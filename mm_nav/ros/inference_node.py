@@ -44,7 +44,6 @@ from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
 
 _TRIAL_NICE = 10
 
-
 # Intrinsics (3, 3), base_T_camera (4, 4), distortion: coefficients and model.
 Camera = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], tuple[tuple[float, ...], str]]
 
@@ -126,9 +125,6 @@ class InferenceNode(StackNode):
         self._distortion: tuple[tuple[float, ...], str] = ((), "plumb_bob")
         t = topics()
         self._mounts = StaticTransforms(self)
-        # Pictures are decoded beside the control thread.
-        self._decoded = self.create_guard_condition(self._take_decoded)
-        self._decoder = NewestWorker(_decode, self._decoded.trigger, "decoder")
         self._publisher = self.create_publisher(PolicyOutput, t.policy, qos.STATUS)
         # In a group of its own: while it waits for the trial, everything else must go on.
         own = MutuallyExclusiveCallbackGroup()
@@ -145,6 +141,9 @@ class InferenceNode(StackNode):
 
     def _subscribe_images(self, topic: str) -> Subscription:
         if self.value("compressed"):
+            # Pictures are decoded beside the control thread.
+            self._decoded = self.create_guard_condition(self._take_decoded)
+            self._decoder = NewestWorker(_decode, self._decoded.trigger, "decoder")
             return self.create_subscription(CompressedImage, f"{topic}/compressed", self._compressed, qos.IMAGE)
         return self.create_subscription(Image, topic, self._image, qos.IMAGE, raw=True)
 
@@ -181,8 +180,9 @@ class InferenceNode(StackNode):
         for publisher in (self._publisher, self._diagnostics):
             self.destroy_publisher(publisher)
         self.destroy_service(self._service)
-        self._decoder.close()
-        self.destroy_guard_condition(self._decoded)
+        if self.value("compressed"):
+            self._decoder.close()
+            self.destroy_guard_condition(self._decoded)
         if self._shadow is not None:
             self._shadow.close()
         del self._policy, self._shadow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +34,9 @@ INPUTS = (
 # Inputs with a row for each phrase.
 OF_PHRASES = ("language", "language_mask", "pose", "goal", "goal_present")
 OUTPUTS = ("bearing_probs", "bearing_ranges", "heatmap", "visible", "arrived", "waypoints", "waypoint_probs", "notes")
+
+# Of a goal: the questions, the row of each phrase, embeddings (N, tokens, width) and mask (N, tokens).
+Asked = tuple[tuple[Question, ...], dict[str, int], npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
 def default_model() -> Path:
@@ -88,13 +90,11 @@ class OnnxPolicy:
         # What the model can name; the encoder is shared, since a goal's words are looked at only once.
         known = self.manifest
         self.knowledge = Knowledge(known.categories, lambda: self._encoder, known.colours, known.untaught)
-        self._question = lru_cache(maxsize=64)(lambda phrase: question(phrase, self.knowledge))
+        self._asked: tuple[tuple[tuple[str, ...], bool], Asked] | None = None
 
     def prepare(self, goal: PolicyGoal) -> None:
         """Encode the goal's phrases now, so that the first step does not pay for it."""
-        for asked in self._questions(goal):
-            for phrase in asked.phrases:
-                self._encoder.encode(phrase)
+        self._asked_of(goal)
 
     def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput:
         """Run the network once, for all phrases of the goal."""
@@ -105,12 +105,8 @@ class OnnxPolicy:
         image, present, geometry = self._preprocess.image(observation.image)
         ranges, valid = self._preprocess.scan(observation.scan)
         memory, memory_pose, memory_present = self._memory.recall(observation.stamp_ns, pose)
-        questions = self._questions(goal)
-        # A phrase that several questions need is looked for once; the goal's is the first.
-        rows = {phrase: row for row, phrase in enumerate(dict.fromkeys(p for q in questions for p in q.phrases))}
-        words = [self._encoder.encode(phrase) for phrase in rows]
-        mask = np.stack([known for _, known in words])
-        goals, goal_present = self._no_goal(len(words))
+        questions, rows, language, mask = self._asked_of(goal)
+        goals, goal_present = self._no_goal(len(rows))
         if portrait is not None:
             goals[0], goal_present[0] = portrait, 1.0
         feed = {
@@ -122,9 +118,9 @@ class OnnxPolicy:
             "memory": memory,
             "memory_pose": memory_pose,
             "memory_present": memory_present,
-            "language": np.stack([embedded for embedded, _ in words]),
+            "language": language,
             "language_mask": mask,
-            "pose": np.repeat(self._preprocess.pose(goal.pose, pose), len(words), axis=0),
+            "pose": np.repeat(self._preprocess.pose(goal.pose, pose), len(rows), axis=0),
             "goal": goals,
             "goal_present": goal_present,
         }
@@ -181,16 +177,28 @@ class OnnxPolicy:
             times.append(1e3 * (time.perf_counter() - started))
         return float(np.median(times))
 
-    def _questions(self, goal: PolicyGoal) -> tuple[Question, ...]:
-        """Return what to ask about each phrase of a goal.
+    def _asked_of(self, goal: PolicyGoal) -> Asked:
+        """Return what is asked at every step of a goal; it is put together once."""
+        key = (goal.phrase, *goal.others), self.asks_rivals
+        if self._asked is None or self._asked[0] != key:
+            questions = self._questions(*key)
+            # A phrase that several questions need is looked for once; the goal's is the first.
+            rows = {phrase: row for row, phrase in enumerate(dict.fromkeys(p for q in questions for p in q.phrases))}
+            words = [self._encoder.encode(phrase) for phrase in rows]
+            language, mask = (np.stack(arrays) for arrays in zip(*words, strict=True))
+            self._asked = key, (questions, rows, language, mask)
+        return self._asked[1]
+
+    def _questions(self, phrases: tuple[str, ...], rivals: bool) -> tuple[Question, ...]:
+        """Return what to ask about each phrase of a goal, its own the first.
 
         Only what the goal is about is asked with rivals: they make a few right things doubtful, and a relation whose other thing is
         missing finds nothing. What is too much at once is left out.
         """
-        phrases = (goal.phrase, *goal.others)[:MOST_PHRASES]
-        if not self.asks_rivals:
+        phrases = phrases[:MOST_PHRASES]
+        if not rivals:
             return tuple(map(Question, phrases))
-        asked = [self._question(phrase) for phrase in phrases]
+        asked = [question(phrase, self.knowledge) for phrase in phrases]
         questions = [asked[0].without(phrases), *(q if q.parts else Question(q.phrase) for q in asked[1:])]
         left = MOST_PHRASES - len(phrases)
         for k, q in enumerate(questions):

@@ -98,6 +98,12 @@ class GroundTruthMap:
             raise WorldError(f"the world has no model '{name}': check the name")
         return self._rasterise(np.flatnonzero(np.isin(self._slice.model, index)))
 
+    def largest_part(self) -> Mask:
+        """Return the cells (H, W) of the largest connected part of where the robot can stand; none where it cannot at all."""
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(self.traversable.astype(np.uint8), connectivity=4)
+        largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])) if count > 1 else -1
+        return np.asarray(labels == largest)
+
     def distance_field(self, target_mask: Mask) -> npt.NDArray[np.float32]:
         """Return the length (H, W) float32, metres, of the shortest drivable path to the target; inf = unreachable.
 

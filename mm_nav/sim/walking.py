@@ -45,14 +45,11 @@ class WalkingMap:
 
     def free_cells(self) -> npt.NDArray[np.int64]:
         """Return the cells (N, 2) where people can stand, of the largest connected part; if there are any, roomy ones."""
-        from scipy.ndimage import label
-
         # Places to go to are not in doorways, where somebody who waits would keep everybody else from passing.
         roomy = self.truth.traversable & (self.clearance > _ROOMY_M)
-        labels, count = label(self.truth.traversable)
-        if not count:
+        largest = self.truth.largest_part()
+        if not largest.any():
             raise WorldError("nobody can stand anywhere in this world: leave people and robots out")
-        largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
         return np.argwhere(largest & roomy if (largest & roomy).any() else largest)
 
     def cells(self, points: Points) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
