@@ -23,7 +23,7 @@ from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.navigator_confirm import confirm, last_resort, watch
 from mm_nav.navigator_drive import drive_along, length_left
 from mm_nav.navigator_goal import refusal, steps_of
-from mm_nav.navigator_guess import guess
+from mm_nav.navigator_guess import guess, placed
 from mm_nav.navigator_motion import Drive, MotionRunner
 from mm_nav.navigator_perception import Perception
 from mm_nav.navigator_recovery import Recovery
@@ -180,6 +180,8 @@ class Navigator:
         if self._steps[self._index].reference is None:
             return self._move(now, pose, observation)
         target = self.targets.best(now, self.grid)
+        if target is not None and self.known.lost_camera(now):
+            target = self._placed(now, pose, target)
         threshold = self.config.drop_confidence if self._leg.approaching else self.config.commit_confidence
         if target is not None and target.confidence >= threshold and not self.targets.headings:
             if not self._leg.approaching:
@@ -235,10 +237,12 @@ class Navigator:
         place = Pose2D(target.x, target.y)
         self._report(Stage.APPROACHING, distance=left, target=place, confidence=found.confidence)
         sight = self.grid.line_of_sight(np.array([pose.x, pose.y]), target.point, skip=0.35)
-        watch(bearing, left, sight, target, output, self._leg)
+        watch(pose, bearing, left, sight, target, output, self._leg)
         if step.kind == "pass" and left <= c.pass_distance_m and sight:
             return self._next_step(observation, f"passed {step.thing}")
-        at_end = len(self.plan) > 0 and math.hypot(*(self.plan[-1] - (pose.x, pose.y))) < 0.15
+        to_end = math.hypot(*(self.plan[-1] - (pose.x, pose.y))) if len(self.plan) else math.inf
+        standing = abs(observation.odometry.twist.linear) < 0.03
+        at_end = to_end < (0.25 if standing else 0.15)
         # Where a last resort stands is known less exactly.
         stop = c.stop_distance_m - (0.15 if found is self._leg.last_resort else 0.0)
         if sight and (left <= stop or (at_end and left <= c.reach_distance_m)):
@@ -289,16 +293,8 @@ class Navigator:
                 self.plan = _NO_PATH if result.path is None else result.path
                 return result.twist
             self._leg.at_corridor_end = True
-        lost, late = self.known.lost_camera(now), self._is_late(now)
-        if self._leg.last_resort is None and (lost or late):
-            # No better target can be hoped for: no picture will come any more, or the time runs out.
-            known = self.targets.belief.hypotheses
-            self._leg.last_resort = last_resort(known, self._leg, self.config.look_confidence)
-            if self._leg.last_resort is None and lost and (late or self._leg.explored) and now >= self._leg.next_guess:
-                self._leg.next_guess = now + self.config.replan_period_s
-                self._leg.last_resort = guess(self._category(), self.known, pose, self._leg.blocked, shipped_shapes())
-            if self._leg.last_resort is not None:
-                self._leg.next_plan = now
+        if self._leg.last_resort is None:
+            self._leg.last_resort = self._last_resort(now, pose)
         if self._leg.last_resort is not None:
             return self._approach(now, pose, observation, self._leg.last_resort, None)
         view = self._leg.viewpoint
@@ -321,9 +317,33 @@ class Navigator:
             return Twist2D()
         return self._drive(pose, observation, None)
 
+    def _last_resort(self, now: float, pose: Pose2D) -> Target | None:
+        """Return what has to do when no better target can be hoped for: no picture will come any more, or the time runs out."""
+        lost, late = self.known.lost_camera(now), self._is_late(now)
+        if not lost and not late:
+            return None
+        least = self.config.drop_confidence if lost else self.config.look_confidence
+        found = last_resort(self.targets.likely(now, self.grid), self._leg, least)
+        if found is not None and lost:
+            found = self._placed(now, pose, found)
+        elif found is None and lost and (late or self._leg.explored) and now >= self._leg.next_guess:
+            self._leg.next_guess = now + self.config.replan_period_s
+            found = guess(self._category(), self.known, pose, self._leg.doubts, self._leg.blocked, shipped_shapes())
+        if found is not None:
+            self._leg.next_plan = now
+        return found
+
     def _is_late(self, now: float) -> bool:
         assert self._goal is not None and self._run.started is not None
         return now - self._run.started > self.config.settle_share * self._goal.timeout_s
+
+    def _placed(self, now: float, pose: Pose2D, target: Target) -> Target:
+        """Return a target that no picture shows any more where the map has it."""
+        leg = self._leg
+        if leg.placed is None or leg.placed[0] != target or now >= leg.placed_at + self.config.replan_period_s:
+            leg.placed = target, placed(target, self._category(), self.known, pose, shipped_shapes())
+            leg.placed_at = now
+        return leg.placed[1]
 
     def _category(self) -> str:
         """Return the kind of thing that the step is about, where no more than that and its colour is said of it."""

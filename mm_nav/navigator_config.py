@@ -26,7 +26,7 @@ class NavigatorConfig:
     commit_confidence: float = _ranged(0.75, 0.5, 0.99, "belief from which the robot drives to the target")
     drop_confidence: float = _ranged(0.45, 0.05, 0.9, "belief below which it searches again")
     look_confidence: float = _ranged(0.2, 0.01, 0.9, "belief from which a doubtful target is looked at more closely")
-    confirm_visible: float = _ranged(0.8, 0.0, 1.0, "what views from nearby must say together to confirm the target")
+    confirm_visible: float = _ranged(0.62, 0.0, 1.0, "what views from nearby must say together to confirm the target")
     confirm_views: float = _ranged(5, 1, 20, "views from nearby that it takes")
     confirm_timeout_s: float = _ranged(1.5, 0.5, 30.0, "time to get there before the target is set aside, s")
     doubt_visible: float = _ranged(0.4, 0.0, 1.0, "what views must say of a target that is set aside, not forgotten")

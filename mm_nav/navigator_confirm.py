@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.command import PolicyOutput
+from mm_nav.geometry import Pose2D, wrap_angle
 from mm_nav.mapping.belief import Hypothesis
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.navigator_state import Doubt, GoalState, StepState
@@ -16,7 +17,9 @@ from mm_nav.navigator_targets import Target
 
 _FACING_RAD = 0.3
 _LOOK_M, _LOOK_RAD = 2.0, 0.5  # from nearer than this, and this far to either side at most, looks at a target count
-_MOST_LOOKS = 20
+# So many looks count, and so many of them from one place, for those say nearly the same: what was seen on the way counts as well.
+_MOST_LOOKS, _MOST_FROM_HERE = 16, 8
+_HERE_M, _HERE_RAD = 0.05, 0.1
 _SAME_M = 0.7  # a target that moved by more is another one
 _CLIP = 0.02
 
@@ -32,18 +35,32 @@ class Verdict:
 
 
 def watch(
-    bearing: float, left: float, sight: bool, target: Hypothesis, output: PolicyOutput | None, leg: StepState
+    pose: Pose2D,
+    bearing: float,
+    left: float,
+    sight: bool,
+    target: Hypothesis,
+    output: PolicyOutput | None,
+    leg: StepState,
 ) -> None:
-    """Note in leg.looks what the policy says of a target while the robot comes near. bearing: rad in base_link; left: m.
+    """Note in leg.looks what the policy says of a target while the robot comes near.
 
-    sight: whether the map has nothing in between; of what is hidden a picture says nothing.
+    pose: of the robot, map frame. bearing: of the target, rad in base_link; left: metres to it. sight: whether the map has nothing
+    in between; of what is hidden a picture says nothing.
     """
     if leg.looked_at is None or math.hypot(target.x - leg.looked_at[0], target.y - leg.looked_at[1]) > _SAME_M:
         leg.looks.clear()
+        leg.looked_from = None
     leg.looked_at = target.point
     near = sight and left <= _LOOK_M and abs(bearing) <= _LOOK_RAD
     if output is not None and output.heatmap is not None and near:
+        here = leg.looked_from
+        if here is None or pose.distance_to(here) > _HERE_M or abs(wrap_angle(pose.yaw - here.yaw)) > _HERE_RAD:
+            leg.looked_from, leg.looks_from_here = pose, 0
         leg.looks.append(output.visible)
+        leg.looks_from_here += 1
+        if leg.looks_from_here > _MOST_FROM_HERE:
+            del leg.looks[-1 - _MOST_FROM_HERE]
         del leg.looks[:-_MOST_LOOKS]
 
 
@@ -72,8 +89,10 @@ def confirm(
     waited = now - leg.arrived_at
     sure = belief_of(leg.looks)
     # Without scans the guard may not let the robot turn; a target that is in view is confirmed from where it stands.
+    # So is one that something keeps it from turning to.
+    confirmed = len(leg.looks) >= config.confirm_views and sure >= config.confirm_visible
     facing = abs(bearing) <= _FACING_RAD or (run.blind and sure >= config.confirm_visible)
-    if facing and len(leg.looks) >= config.confirm_views and sure >= config.confirm_visible:
+    if confirmed and (facing or waited > config.confirm_timeout_s):
         return Verdict(reached=f"reached {thing}, {left:.2f} m away")
     if waited <= (config.confirm_timeout_s if facing else 4 * config.confirm_timeout_s):
         return Verdict() if facing else Verdict(turn=bearing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,9 +51,10 @@ class StepState:
 
     tried: viewpoints that were taken. rounds: how often everything was looked at. no_path: plans in a row that
     found no way. at_corridor_end: nothing is left to follow, the rest is searched for. looks: probabilities that the last views
-    from nearby gave to what is at looked_at. doubts: what was set aside. last_resort: the likeliest of them, once nothing better
-    can be found. explored: nothing unknown is left, for a robot that lost its camera. next_guess: when it may guess again where
-    the target is.
+    from nearby gave to what is at looked_at, the last looks_from_here of them from looked_from. doubts: what was set aside.
+    last_resort: the likeliest of them, once nothing better can be found. explored: nothing unknown is left, for a robot that lost
+    its camera. next_guess: when it may guess again where the target is. placed: where it was put last by the outlines in the map,
+    with where it had been seen; placed_at: when.
     """
 
     approaching: bool = False
@@ -66,7 +68,11 @@ class StepState:
     at_corridor_end: bool = False
     looks: list[float] = field(default_factory=list)
     looked_at: Point | None = None
+    looked_from: Pose2D | None = None
+    looks_from_here: int = 0
     doubts: list[Doubt] = field(default_factory=list)
     last_resort: Target | None = None
     explored: bool = False
     next_guess: float = 0.0
+    placed: tuple[Target, Target] | None = None
+    placed_at: float = -math.inf

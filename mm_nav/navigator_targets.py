@@ -135,6 +135,14 @@ class StepTargets:
         candidate = resolve(reference, self._scene(now, grid), self._settle)
         return None if candidate is None else Target(candidate.instance, candidate.confidence)
 
+    def likely(self, now: float, grid: OccupancyGrid) -> list[Hypothesis]:
+        """Return what may be meant, when nothing better can be hoped for: of several things, what comes nearest to the words."""
+        reference = self._reference
+        if reference is None or reference.plain:
+            return self.belief.hypotheses
+        candidate = resolve(reference, self._scene(now, grid), settle=True)
+        return [] if candidate is None else [candidate.instance]
+
     def _steady(self, best: Hypothesis | None) -> Hypothesis | None:
         """Return the hypothesis that was best before, unless another is clearly better: of a wide thing nearby there may be two,
         and turning from one to the other leads nowhere."""

@@ -149,7 +149,7 @@ def test_what_stays_doubtful_is_set_aside_until_nothing_better_is_found(better: 
         if seen.visible > 0.5:
             return seen
         other = wrong(observation, goal)
-        return replace(other, visible=0.65) if other.visible > 0.5 else seen
+        return replace(other, visible=0.6) if other.visible > 0.5 else seen
 
     navigator, guard = Navigator(RobotConfig(), None, policy), Guard(RobotConfig())
     navigator.set_goal(Goal("go to the red box", timeout_s=120.0))

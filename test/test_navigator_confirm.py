@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 
 from mm_nav.command import PolicyOutput
+from mm_nav.geometry import Pose2D
 from mm_nav.mapping.belief import Hypothesis
-from mm_nav.navigator_confirm import belief_of, watch
-from mm_nav.navigator_state import StepState
+from mm_nav.navigator_config import NavigatorConfig
+from mm_nav.navigator_confirm import belief_of, confirm, watch
+from mm_nav.navigator_state import GoalState, StepState
+from mm_nav.navigator_targets import Target
 
 TARGET = Hypothesis(2.0, 0.0, 4.0, 0.01, 20)
+HERE = Pose2D()
 
 
 def said(visible: float) -> PolicyOutput:
@@ -27,21 +31,45 @@ def said(visible: float) -> PolicyOutput:
 )
 def test_which_looks_count(bearing: float, left: float, sight: bool, counts: bool) -> None:
     leg = StepState()
-    watch(bearing, left, sight, TARGET, said(0.9), leg)
+    watch(HERE, bearing, left, sight, TARGET, said(0.9), leg)
     assert len(leg.looks) == counts
 
 
 def test_what_hid_the_target_on_the_way_is_not_held_against_it() -> None:
     leg = StepState()
     for _ in range(15):
-        watch(0.0, 1.6, False, TARGET, said(0.02), leg)
+        watch(HERE, 0.0, 1.6, False, TARGET, said(0.02), leg)
     for _ in range(5):
-        watch(0.0, 0.8, True, TARGET, said(0.95), leg)
+        watch(HERE, 0.0, 0.8, True, TARGET, said(0.95), leg)
     assert belief_of(leg.looks) > 0.9
 
 
 def test_another_target_is_looked_at_anew() -> None:
     leg = StepState()
-    watch(0.0, 1.0, True, TARGET, said(0.9), leg)
-    watch(0.0, 1.0, True, Hypothesis(2.0, 1.5, 4.0, 0.01, 20), said(0.3), leg)
+    watch(HERE, 0.0, 1.0, True, TARGET, said(0.9), leg)
+    watch(HERE, 0.0, 1.0, True, Hypothesis(2.0, 1.5, 4.0, 0.01, 20), said(0.3), leg)
     assert leg.looks == [0.3]
+
+
+def test_what_was_seen_on_the_way_counts_beside_what_is_seen_from_one_place() -> None:
+    leg = StepState()
+    for k in range(10):
+        watch(Pose2D(0.1 * k), 0.0, 2.0 - 0.1 * k, True, TARGET, said(0.9), leg)
+    for _ in range(40):
+        watch(Pose2D(0.9), 0.0, 1.0, True, TARGET, said(0.3), leg)
+    assert leg.looks == pytest.approx([0.9] * 8 + [0.3] * 8)
+    watch(Pose2D(0.9, 0.0, 0.4), 0.0, 1.0, True, TARGET, said(0.6), leg)
+    assert leg.looks[-2:] == pytest.approx([0.3, 0.6]), "another place, from which nothing was seen yet"
+
+
+@pytest.mark.parametrize("bearing", [0.1, 0.45])
+def test_what_it_cannot_turn_to_is_confirmed_from_where_it_stands(bearing: float) -> None:
+    leg, config = StepState(looks=[0.9] * 8), NavigatorConfig()
+    said = [
+        confirm(k / 10, bearing, 0.7, "the lamp", Target(TARGET, 0.9), GoalState(), leg, config, False)
+        for k in range(30)
+    ]
+    if bearing < 0.3:
+        assert said[0].reached == "reached the lamp, 0.70 m away"
+    else:
+        assert said[0].turn == bearing and not said[0].reached and said[-1].reached

@@ -105,14 +105,14 @@ class TargetBelief:
         self.hypotheses: list[Hypothesis] = []
         self.glimpses: list[Hypothesis] = []
         self._rejected: list[npt.NDArray[np.float64]] = []
-        self._viewed_from: Pose2D | None = None
+        self.viewed_from: Pose2D | None = None  # where the last view was taken
         self._weight = 1.0
 
     def reset(self) -> None:
         """Forget everything: another thing is being looked for."""
         self.hypotheses, self.glimpses = [], []
         self._rejected = []
-        self._viewed_from = None
+        self.viewed_from = None
 
     def reject(self, point: npt.NDArray[np.float64], radius: float = 0.7) -> None:
         """What stands within `radius` metres of a point was looked at from nearby and is not it: believe it no more."""
@@ -186,7 +186,7 @@ class TargetBelief:
 
     def _weigh(self, pose: Pose2D) -> None:
         """Note where the next view is from, and how much it counts beside the one before."""
-        last, self._viewed_from = self._viewed_from, pose
+        last, self.viewed_from = self.viewed_from, pose
         if last is None:
             self._weight = 1.0
             return

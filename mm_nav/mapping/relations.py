@@ -91,16 +91,12 @@ def divided_by(walls: Sequence[WallLine], start: Point, end: Point) -> bool:
 
 def gap(a: Thing, b: Thing) -> tuple[float, Point, Point]:
     """Return the distance (m) of two footprints and the points of a and b that are nearest; 0 where they overlap."""
-    best = (math.inf, a.center, b.center)
-    for first, second, swap in ((a, b, False), (b, a, True)):
-        for x, y in first.footprint:
-            foot = _foot(second.footprint, float(x), float(y))
-            distance = math.hypot(foot[0] - x, foot[1] - y)
-            if distance < best[0]:
-                here = (float(x), float(y))
-                best = (distance, foot, here) if swap else (distance, here, foot)
     overlap, _ = cv2.intersectConvexConvex(a.footprint.astype(np.float32), b.footprint.astype(np.float32))
-    return (0.0, a.center, b.center) if overlap > 1e-6 else best
+    if overlap > 1e-6:
+        return 0.0, a.center, b.center
+    from_a, foot_on_b, corner_of_a = _nearest(a.footprint, b.footprint)
+    from_b, foot_on_a, corner_of_b = _nearest(b.footprint, a.footprint)
+    return (from_a, corner_of_a, foot_on_b) if from_a <= from_b else (from_b, foot_on_a, corner_of_b)
 
 
 def distance_to(thing: Thing, x: float, y: float) -> float:
@@ -184,10 +180,14 @@ def _corners(walls: Sequence[WallLine], touch: float) -> list[tuple[float, float
     return found
 
 
-def _foot(polygon: npt.NDArray[np.float64], x: float, y: float) -> Point:
-    """Return the point of a polygon's outline that is nearest to (x, y)."""
+def _nearest(points: npt.NDArray[np.float64], polygon: npt.NDArray[np.float64]) -> tuple[float, Point, Point]:
+    """Return the least distance of points (N, 2) to the outline of a polygon (M, 2), the outline's point, and the one of N."""
     edges = np.roll(polygon, -1, axis=0) - polygon
-    along = np.einsum("kc,kc->k", (x, y) - polygon, edges) / np.maximum(np.einsum("kc,kc->k", edges, edges), 1e-12)
-    feet = polygon + np.clip(along, 0.0, 1.0)[:, None] * edges
-    best = feet[int(np.argmin(np.hypot(*(feet - (x, y)).T)))]
-    return float(best[0]), float(best[1])
+    offsets = points[:, None] - polygon
+    along = (offsets * edges).sum(axis=-1) / np.maximum((edges * edges).sum(axis=-1), 1e-12)
+    feet = polygon + np.clip(along, 0.0, 1.0)[..., None] * edges
+    off = points[:, None] - feet
+    distances = np.hypot(off[..., 0], off[..., 1])
+    point, edge = np.unravel_index(int(np.argmin(distances)), distances.shape)
+    (x, y), (foot_x, foot_y) = points[point], feet[point, edge]
+    return float(distances[point, edge]), (float(foot_x), float(foot_y)), (float(x), float(y))

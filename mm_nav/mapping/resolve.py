@@ -247,9 +247,8 @@ class _Resolver:
         """Whether two hypotheses, of different phrases, are of one thing."""
         if a.instance is b.instance:
             return True
-        return (
-            relations.gap(a, b)[0] < 0.02 and math.hypot(a.center[0] - b.center[0], a.center[1] - b.center[1]) < _SAME_M
-        )
+        near = math.hypot(a.center[0] - b.center[0], a.center[1] - b.center[1]) < _SAME_M
+        return near and relations.gap(a, b)[0] < 0.02
 
     def _divided(self, start: Point, end: Point) -> bool:
         return relations.divided_by(self.scene.walls.segments, start, end)

@@ -18,6 +18,8 @@ _CLIP = 1e-3
 # How much the odds of a rival count: a network answers to each phrase by itself and gives things that look alike more than
 # their due, so that their odds in full would take too much.
 _KIND, _COLOUR = 0.2, 0.05
+# The same of a thing that is told from others of its kind ("the lamp that is not pink"): what it is, is known; which, is asked.
+_COLOUR_AMONG = 0.1
 # What was never taught together is given too little. Bias, and weights of the log-odds of the phrase itself, of its thing in
 # any colour, and of anything in its colour.
 _BIAS, _WHOLE, _THING, _OF_COLOUR = -0.3, 0.75, 0.4, 0.65
@@ -61,6 +63,18 @@ def question(phrase: str, knowledge: Knowledge) -> Question:
         return Question(phrase, parts=parts)
     kinds, colours = knowledge.rivals(phrase), knowledge.other_colours(phrase)
     return Question(phrase, (*((kind, _KIND) for kind in kinds), *((colour, _COLOUR) for colour in colours)))
+
+
+def question_among(phrase: str, kind: str, knowledge: Knowledge) -> Question:
+    """Return what to ask about a phrase that is named beside another one, `kind`: of things of that one's category, in which
+    colour they are; of all others nothing more, for rivals make a few right things doubtful, and a relation whose other thing
+    is missing finds nothing."""
+    parts = knowledge.parts(phrase)
+    if parts is not None:
+        return Question(phrase, parts=parts)
+    if knowledge.category(phrase) != knowledge.category(kind):
+        return Question(phrase)
+    return Question(phrase, tuple((colour, _COLOUR_AMONG) for colour in knowledge.other_colours(phrase)))
 
 
 def contrast(visible: Floats, bearing_probs: Floats, weights: npt.NDArray[np.float64]) -> float:

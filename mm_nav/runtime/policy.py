@@ -17,7 +17,7 @@ from mm_nav.language.knowledge import Knowledge
 from mm_nav.observation import Observation
 from mm_nav.resources import resource_path
 from mm_nav.runtime.accelerated import MOST_PHRASES, open_model
-from mm_nav.runtime.contrast import Question, question
+from mm_nav.runtime.contrast import Question, question, question_among
 from mm_nav.runtime.manifest import load_manifest
 from mm_nav.runtime.memory import FrameMemory
 from mm_nav.runtime.preprocess import Preprocessor
@@ -192,14 +192,14 @@ class OnnxPolicy:
     def _questions(self, phrases: tuple[str, ...], rivals: bool) -> tuple[Question, ...]:
         """Return what to ask about each phrase of a goal, its own the first.
 
-        Only what the goal is about is asked with rivals: they make a few right things doubtful, and a relation whose other thing is
-        missing finds nothing. What is too much at once is left out.
+        What is too much at once is left out.
         """
         phrases = phrases[:MOST_PHRASES]
         if not rivals:
             return tuple(map(Question, phrases))
-        asked = [question(phrase, self.knowledge) for phrase in phrases]
-        questions = [asked[0].without(phrases), *(q if q.parts else Question(q.phrase) for q in asked[1:])]
+        head, *others = phrases
+        asked = [question(head, self.knowledge), *(question_among(other, head, self.knowledge) for other in others)]
+        questions = [q.without(phrases) for q in asked]
         left = MOST_PHRASES - len(phrases)
         for k, q in enumerate(questions):
             left -= len(q.phrases) - 1

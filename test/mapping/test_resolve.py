@@ -10,10 +10,12 @@ import pytest
 from mm_nav.command import Grounding
 from mm_nav.geometry import Pose2D
 from mm_nav.language import parse_reference
+from mm_nav.mapping.belief import BeliefConfig
 from mm_nav.mapping.instances import Instance, InstanceBelief
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.mapping.resolve import Scene, doubtful, resolve
 from mm_nav.mapping.walls import WallMap, WallSegment, find_walls
+from mm_nav.navigator_targets import StepTargets
 from mm_nav.observation import LaserScan
 
 VIEW = Pose2D(0.0, 0.0, 0.0)
@@ -180,3 +182,15 @@ def test_walls_are_found_whatever_way_the_map_is_turned(yaw: float) -> None:
     assert sorted(w.vertical for w in walls.segments) == [False, False, True, True]
     lengths = sorted(w.x1 - w.x0 + w.y1 - w.y0 for w in walls.segments)
     assert lengths == pytest.approx([4.0, 4.0, 6.0, 6.0], abs=0.3)
+
+
+def test_when_no_better_is_to_come_the_words_still_decide() -> None:
+    targets, grid = StepTargets(BeliefConfig()), OccupancyGrid()
+    targets.reset(parse_reference("the biggest box"))
+    targets.belief.hypotheses = [thing(2.0, 1.0, evidence=6.0), thing(6.0, -2.0, side=0.8)]
+    assert [(h.x, h.y) for h in targets.likely(0.0, grid)] == [(6.0, -2.0)]
+    targets.reset(parse_reference("the box"))
+    targets.belief.hypotheses = [NEAR, FAR]
+    assert targets.likely(0.0, grid) == [NEAR, FAR]
+    targets.reset(None)
+    assert targets.likely(0.0, grid) == []

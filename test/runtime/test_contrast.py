@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mm_nav.language.knowledge import Knowledge
-from mm_nav.runtime.contrast import Question, compose, contrast, question
+from mm_nav.runtime.contrast import Question, compose, contrast, question, question_among
 
 HERE, THERE = [0.9, 0.1, 0.0, 0.0], [0.0, 0.0, 0.1, 0.9]
 KNOWN = Knowledge(("chair", "stool", "table"), None, ("red", "blue", "green"), ("green chair",))
@@ -67,3 +67,14 @@ def test_what_was_never_taught_together_is_asked_in_parts() -> None:
 @pytest.mark.parametrize("phrase", ["something red", "the kitchen", ""])
 def test_what_names_no_thing_is_asked_alone(phrase: str) -> None:
     assert question(phrase, KNOWN).phrases == (phrase,)
+
+
+def test_of_things_of_one_kind_it_is_asked_which() -> None:
+    """ "The chair that is not red": what is a chair is known, so its colours are compared."""
+    assert dict(question_among("the red chair", "the chair", KNOWN).rivals) == {"the blue chair": 0.1}
+    assert question_among("the green chair", "the chair", KNOWN).parts == ("the chair", "the green thing")
+
+
+@pytest.mark.parametrize("phrase", ["the red table", "the chair", "the kitchen"])
+def test_of_other_things_nothing_more_is_asked(phrase: str) -> None:
+    assert question_among(phrase, "the chair", KNOWN) == Question(phrase)
