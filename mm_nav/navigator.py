@@ -18,6 +18,7 @@ from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.language import Step
 from mm_nav.language.knowledge import Knowledge
+from mm_nav.mapping.belief import Hypothesis
 from mm_nav.mapping.shapes import shipped_shapes
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.navigator_confirm import confirm, last_resort, watch
@@ -37,6 +38,10 @@ from mm_nav.runtime.policy import PolicySource
 
 Path = npt.NDArray[np.float64]
 _NO_PATH: Path = np.empty((0, 2))
+# So far from where a thing is believed to be its surface may be.
+_SURFACE_M = 0.25
+# Within this distance of what was reached or passed, nothing of another name stands.
+_OTHER_THING_M = 0.45
 
 
 class Navigator:
@@ -232,14 +237,14 @@ class Navigator:
     ) -> Twist2D | None:
         c, target = self.config, found.hypothesis
         step = self._steps[self._index]
-        left = math.hypot(target.x - pose.x, target.y - pose.y)
+        left = self._left(pose, target)
         bearing = wrap_angle(math.atan2(target.y - pose.y, target.x - pose.x) - pose.yaw)
         place = Pose2D(target.x, target.y)
         self._report(Stage.APPROACHING, distance=left, target=place, confidence=found.confidence)
         sight = self.grid.line_of_sight(np.array([pose.x, pose.y]), target.point, skip=0.35)
         watch(pose, bearing, left, sight, target, output, self._leg)
         if step.kind == "pass" and left <= c.pass_distance_m and sight:
-            return self._next_step(observation, f"passed {step.thing}")
+            return self._next_step(observation, f"passed {step.thing}", found)
         to_end = math.hypot(*(self.plan[-1] - (pose.x, pose.y))) if len(self.plan) else math.inf
         standing = abs(observation.odometry.twist.linear) < 0.03
         at_end = to_end < (0.25 if standing else 0.15)
@@ -252,7 +257,7 @@ class Navigator:
             if verdict.rejected:
                 self.targets.belief.reject(target.point)
             if verdict.reached:
-                return self._next_step(observation, verdict.reached)
+                return self._next_step(observation, verdict.reached, found)
             return self.controller.turn(verdict.turn) if verdict.turn else Twist2D()
         self._leg.arrived_at = None
         if (
@@ -278,6 +283,13 @@ class Navigator:
             self.plan = plan
         waypoints = output if output is not None and output.visible >= 0.5 else None
         return self._drive(pose, observation, waypoints)
+
+    def _left(self, pose: Pose2D, target: Hypothesis) -> float:
+        """Return metres to a target's surface: as the LiDAR measured it where it shows something there, else as it was believed."""
+        here = np.array([pose.x, pose.y])
+        believed = math.hypot(target.x - pose.x, target.y - pose.y)
+        measured = self.grid.surface_distance(here, target.point, _SURFACE_M)
+        return believed if measured is None else min(max(measured, believed - _SURFACE_M), believed + _SURFACE_M)
 
     def _search(self, now: float, pose: Pose2D, observation: Observation, target: Target | None) -> Twist2D | None:
         confidence = target.confidence if target is not None else 0.0
@@ -391,14 +403,25 @@ class Navigator:
         self._run.outcome = (Stage.SUCCEEDED, ErrorCode.NONE, message)
         return None
 
-    def _next_step(self, observation: Observation, message: str) -> Twist2D | None:
+    def _next_step(self, observation: Observation, message: str, found: Target | None = None) -> Twist2D | None:
+        """Go on to the next step, or end. found: what this one led to."""
         last = self._index + 1 >= len(self._steps)
         assert self._goal is not None
         if last and self._goal.pose is None:
             return self._settle(observation, message)
+        head = self._head()
+        sure = found is not None and found is not self._leg.last_resort
         self._index += 1
         self._enter_step(observation)
+        if found is not None and sure and self._head() != head:
+            # Two names are of two things, however alike they look.
+            self.targets.belief.reject(found.hypothesis.point, _OTHER_THING_M)
         return Twist2D()
+
+    def _head(self) -> str:
+        """Return the plain phrase of the thing that the step is about; "" where it names none."""
+        reference = self._steps[self._index].reference if self._index < len(self._steps) else None
+        return "" if reference is None else reference.head
 
     def _enter_step(self, observation: Observation | None) -> None:
         """Begin the step at `_index`. observation: the present one; None = the goal is only being set."""

@@ -96,6 +96,14 @@ def test_steps_are_done_in_order() -> None:
     assert min(nearest) < 1.9, "it went by the blue box first"
 
 
+@pytest.mark.parametrize("words", ["go to the blue box and then to the red box", "go past the blue box to the red box"])
+def test_what_was_reached_is_not_taken_for_the_next_thing(words: str) -> None:
+    """Both boxes are called red; the blue one is the nearer."""
+    targets = {"the blue box": ["blue_box_1"], "the red box": ["red_box_1", "blue_box_1"]}
+    sim, command, _ = drive(two_rooms(), Goal(words), targets)
+    assert command.stage is Stage.SUCCEEDED and gap(sim, "red_box_1") < 1.0
+
+
 def test_a_pose_is_reached() -> None:
     sim, command, _ = drive(two_rooms(), Goal(pose=Pose2D(2.5, 1.0, 0.0)), {})
     assert command.stage is Stage.SUCCEEDED and math.hypot(sim.pose.x - 2.5, sim.pose.y - 1.0) < 0.35

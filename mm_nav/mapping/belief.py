@@ -104,7 +104,7 @@ class TargetBelief:
         self.config = config or BeliefConfig()
         self.hypotheses: list[Hypothesis] = []
         self.glimpses: list[Hypothesis] = []
-        self._rejected: list[npt.NDArray[np.float64]] = []
+        self._rejected: list[tuple[npt.NDArray[np.float64], float]] = []
         self.viewed_from: Pose2D | None = None  # where the last view was taken
         self._weight = 1.0
 
@@ -116,7 +116,7 @@ class TargetBelief:
 
     def reject(self, point: npt.NDArray[np.float64], radius: float = 0.7) -> None:
         """What stands within `radius` metres of a point was looked at from nearby and is not it: believe it no more."""
-        self._rejected.append(point)
+        self._rejected.append((point, radius))
         self.glimpses = [h for h in self.glimpses if np.hypot(*(h.point - point)) > radius]
         self.hypotheses = [h for h in self.hypotheses if np.hypot(*(h.point - point)) > radius]
 
@@ -150,7 +150,7 @@ class TargetBelief:
             if visible * mass < 0.5 * self.config.min_visible:
                 self._glimpse(x, y, visible * mass, (0.10 * reach + 0.05) ** 2)
                 continue
-            if any(np.hypot(x - p[0], y - p[1]) < 0.7 for p in self._rejected):
+            if self._is_rejected(x, y):
                 continue
             variance = (0.10 * reach + 0.05) ** 2
             index = self._nearest(x, y, 0.45 + 0.25 * reach)
@@ -173,6 +173,9 @@ class TargetBelief:
             seen.append(index)
         self._refute(seen, visible, pose, grid, horizontal_fov)
         self._prune()
+
+    def _is_rejected(self, x: float, y: float) -> bool:
+        return any(math.hypot(x - point[0], y - point[1]) < radius for point, radius in self._rejected)
 
     def _glimpse(self, x: float, y: float, probability: float, variance: float) -> None:
         if probability < _GLIMPSE:

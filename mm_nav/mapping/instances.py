@@ -103,7 +103,7 @@ class InstanceBelief(TargetBelief):
         seen: list[int] = []
         matched: list[tuple[int, _Segment]] = []
         for segment in sorted(segments, key=lambda s: -s.mass):
-            if any(np.hypot(segment.x - p[0], segment.y - p[1]) < _REJECTED_M for p in self._rejected):
+            if self._is_rejected(segment.x, segment.y):
                 continue
             evidence = self.config.evidence(visible, segment.mass)
             index = self._match(segment, pose, seen)

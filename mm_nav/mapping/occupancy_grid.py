@@ -113,6 +113,18 @@ class OccupancyGrid:
         cells = cells[self.inside(cells)]
         return not bool((self.log_odds[cells[:, 0], cells[:, 1]] > OCCUPIED_AT).any())
 
+    def surface_distance(
+        self, start: npt.NDArray[np.float64], point: npt.NDArray[np.float64], radius: float
+    ) -> float | None:
+        """Return metres from `start` to the nearest occupied cell within `radius` metres of `point`; None where there is none."""
+        row, column = self.to_cells(point).tolist()
+        reach = int(radius / self.resolution) + 1
+        low = max(0, row - reach), max(0, column - reach)
+        window = self.log_odds[low[0] : max(0, row + reach + 1), low[1] : max(0, column + reach + 1)]
+        cells = self.to_points(np.argwhere(window > OCCUPIED_AT) + low)
+        cells = cells[np.hypot(*(cells - point).T) <= radius]
+        return float(np.hypot(*(cells - start).T).min()) if len(cells) else None
+
     def export(self) -> GridExport:
         """Return the grid as ROS publishes it."""
         data = np.full(self.shape, -1, np.int8)

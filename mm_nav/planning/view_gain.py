@@ -19,6 +19,7 @@ RAYS = 48
 SURFACE, UNKNOWN, FLOOR = 1.0, 0.6, 0.1
 _UNKNOWN_M = 2.0  # of a ray may lead through the unknown: what is behind is anyone's guess
 _HINTED, _HINT_M = 3.0, 2.0
+_BLOCKS = 1 << 16
 _FINE = 8  # times as many rays to mark what is in sight of the robot
 
 
@@ -42,45 +43,56 @@ class GainMap:
             row, column = planner.cell(float(x), float(y))
             cv2.circle(around, (column, row), int(_HINT_M / planner.resolution), 1, -1)
             value[around > 0] *= _HINTED
-        quality = coverage.quality()[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2).max(axis=(1, 3))
-        self._pad = pad
-        self._value = np.pad(value, pad)
-        self._quality = np.pad(quality if camera else np.zeros_like(quality), pad)
-        self._occupied = np.pad(planner.occupied, pad)
-        self._unknown = np.pad(~known, pad, constant_values=True)
+        self._pad, self._shape = pad, (rows + 2 * pad, columns + 2 * pad)
+        # Worth of a cell for a metre of the circle, and how well it was seen: read together, since most of the time goes there.
+        worth = np.where(planner.occupied, value, value * planner.resolution)
+        self._seen = np.zeros((*self._shape, 2), np.float32)
+        self._seen[pad : pad + rows, pad : pad + columns, 0] = worth
+        if camera:
+            self._seen[pad : pad + rows, pad : pad + columns, 1] = (
+                coverage.quality()[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2).max(axis=(1, 3))
+            )
+        # Summed along a ray: what blocks it above _BLOCKS, metres of the unknown, in cells, below.
+        self._hiding = np.ones(self._shape, np.int32)
+        self._hiding[pad : pad + rows, pad : pad + columns] = np.where(planner.occupied, _BLOCKS, ~known)
 
     def gains(self, points: Floats) -> Floats:
         """Return (N, RAYS): the worth of what a camera at points (N, 2), map frame, would newly see along each ray.
 
-        Ray k looks along k * 2 pi / RAYS, map frame.
+        Ray k looks along k * 2 pi / RAYS, map frame. The points lie alike in their planning cells.
         """
         cells, shown, distance = self._cast(points, RAYS)
-        flat = cells[..., 0] * self._value.shape[1] + cells[..., 1]
-        better = look_quality(distance, self._range).astype(np.float32) - self._quality.ravel()[flat]
-        occupied = self._occupied.ravel()[flat]
+        seen = self._seen.reshape(-1, 2)[cells]
+        better = np.maximum(look_quality(distance, self._range).astype(np.float32) - seen[..., 1], 0.0)
         # A sample stands for the part of the circle's sector around it; of a surface, for the length that it cuts.
-        width = distance * (2.0 * math.pi / RAYS)
-        size = np.where(occupied, width, width * self._planner.resolution)
-        gain = np.where(shown, np.maximum(better, 0.0) * self._value.ravel()[flat] * size, 0.0)
-        return np.asarray(gain.sum(axis=-1), np.float64)
+        width = (distance * (2.0 * math.pi / RAYS)).astype(np.float32)
+        better *= seen[..., 0]
+        better *= shown
+        return np.asarray(better @ width, np.float64)
 
     def look_around(self, point: Floats) -> None:
         """From now on count as seen what can be seen from a point (2,), map frame, by turning there."""
         cells, shown, distance = self._cast(point[None], _FINE * RAYS)
         worth = np.broadcast_to(look_quality(distance, self._range).astype(np.float32), shown.shape)
-        np.maximum.at(self._quality, (cells[shown][:, 0], cells[shown][:, 1]), worth[shown])
+        np.maximum.at(self._seen.reshape(-1, 2)[:, 1], cells[shown], worth[shown])
 
     def _cast(self, points: Floats, rays: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], Floats]:
-        """Return the padded cells (N, rays, steps, 2) along the rays, which of them are in sight, and distances (steps,)."""
+        """Return the cells (N, rays, steps) along the rays, as indices into the flattened padded map, which of them are in sight,
+        and distances (steps,)."""
         resolution = self._planner.resolution
-        distance = (np.arange(self._steps) + 1) * resolution
+        distance: Floats = np.asarray((np.arange(self._steps) + 1) * resolution, np.float64)
         angles = np.arange(rays) * (2.0 * math.pi / rays)
-        offsets = np.stack([np.sin(angles), np.cos(angles)], axis=-1)[:, None] * (distance / resolution)[:, None]
-        start = (np.asarray(points) - self._planner.origin)[:, ::-1] / resolution + self._pad
-        cells = np.floor(start[:, None, None] + offsets).astype(np.int64)
-        cells = np.asarray(np.clip(cells, 0, np.array(self._value.shape) - 1), np.int64)
-        flat = cells[..., 0] * self._value.shape[1] + cells[..., 1]
-        blocked = self._occupied.ravel()[flat]
-        behind = np.cumsum(blocked, axis=-1) - blocked > 0
-        unknown = np.cumsum(self._unknown.ravel()[flat], axis=-1) * resolution > _UNKNOWN_M
-        return cells, np.asarray(~behind & ~unknown), np.asarray(distance, np.float64)
+        start = (np.asarray(points) - self._planner.origin)[:, ::-1] / resolution
+        first = np.clip(np.floor(start), 0, np.array(self._shape) - 2 * self._pad - 1).astype(np.int64) + self._pad
+        # All points lie alike in their cells, so that their rays cross the same cells, counted from their own.
+        within = start[:1] - np.floor(start[:1]) if len(start) else np.zeros((1, 2))
+        rows, columns = (
+            np.floor(within[0, axis] + along(angles)[:, None] * (distance / resolution)).astype(np.int64)
+            for axis, along in ((0, np.sin), (1, np.cos))
+        )
+        cells = (first[:, 0] * self._shape[1] + first[:, 1])[:, None, None] + (rows * self._shape[1] + columns)
+        hiding = self._hiding.ravel()[cells]
+        before = np.cumsum(hiding, axis=-1, dtype=np.int32)
+        # The first thing in the way is seen, nothing behind it.
+        shown = before - np.where(hiding == _BLOCKS, hiding, 0) <= _UNKNOWN_M / resolution
+        return cells, shown, distance

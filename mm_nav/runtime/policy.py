@@ -198,8 +198,8 @@ class OnnxPolicy:
         if not rivals:
             return tuple(map(Question, phrases))
         head, *others = phrases
-        asked = [question(head, self.knowledge), *(question_among(other, head, self.knowledge) for other in others)]
-        questions = [q.without(phrases) for q in asked]
+        questions = [question(head, self.knowledge).without(phrases)]
+        questions += [question_among(other, head, self.knowledge) for other in others]
         left = MOST_PHRASES - len(phrases)
         for k, q in enumerate(questions):
             left -= len(q.phrases) - 1

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 
 from mm_nav.geometry import Pose2D
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
@@ -73,3 +74,14 @@ def test_export_has_the_values_of_nav_msgs() -> None:
     grid.update(box_scan(), Pose2D())
     exported = grid.export()
     assert set(np.unique(exported.data)) == {-1, 0, 100} and exported.data.dtype == np.int8
+
+
+def test_how_far_away_a_surface_was_measured() -> None:
+    grid = OccupancyGrid()
+    for _ in range(3):
+        grid.update(box_scan(), Pose2D())
+    here = np.zeros(2)
+    assert grid.surface_distance(here, np.array([2.15, 0.0]), 0.25) == pytest.approx(2.0, abs=0.06)
+    assert grid.surface_distance(np.array([0.5, 0.0]), np.array([2.15, 0.0]), 0.25) == pytest.approx(1.5, abs=0.06)
+    assert grid.surface_distance(here, np.array([1.0, 0.0]), 0.25) is None
+    assert grid.surface_distance(here, np.array([40.0, -40.0]), 0.25) is None
