@@ -40,6 +40,8 @@ Path = npt.NDArray[np.float64]
 _NO_PATH: Path = np.empty((0, 2))
 # So far from where a thing is believed to be its surface may be.
 _SURFACE_M = 0.25
+# So much nearer to a thing the robot stops that the camera does not show any more, or that is but the likeliest.
+_UNSEEN_M, _RESORT_M = 0.3, 0.15
 # Within this distance of what was reached or passed, nothing of another name stands.
 _OTHER_THING_M = 0.45
 
@@ -248,8 +250,9 @@ class Navigator:
         to_end = math.hypot(*(self.plan[-1] - (pose.x, pose.y))) if len(self.plan) else math.inf
         standing = abs(observation.odometry.twist.linear) < 0.03
         at_end = to_end < (0.25 if standing else 0.15)
-        # Where a last resort stands is known less exactly.
-        stop = c.stop_distance_m - (0.15 if found is self._leg.last_resort else 0.0)
+        # Where a last resort stands is known less exactly, and less still what no picture shows any more.
+        nearer = _UNSEEN_M if self.known.lost_camera(now) else _RESORT_M if found is self._leg.last_resort else 0.0
+        stop = max(c.stop_distance_m - nearer, self.robot.circumscribed_radius + _SURFACE_M)
         if sight and (left <= stop or (at_end and left <= c.reach_distance_m)):
             verdict = confirm(
                 now, bearing, left, step.thing, found, self._run, self._leg, c, self.known.lost_camera(now)
