@@ -18,7 +18,6 @@ from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.language import Step
 from mm_nav.language.knowledge import Knowledge
-from mm_nav.mapping.belief import Hypothesis
 from mm_nav.mapping.shapes import shipped_shapes
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.navigator_confirm import confirm, last_resort, watch
@@ -26,7 +25,7 @@ from mm_nav.navigator_drive import drive_along, length_left
 from mm_nav.navigator_goal import refusal, steps_of
 from mm_nav.navigator_guess import guess, placed
 from mm_nav.navigator_motion import Drive, MotionRunner
-from mm_nav.navigator_perception import Perception
+from mm_nav.navigator_perception import SURFACE_M, Perception
 from mm_nav.navigator_recovery import Recovery
 from mm_nav.navigator_search import next_view
 from mm_nav.navigator_state import GoalState, Outcome, StepState
@@ -38,8 +37,6 @@ from mm_nav.runtime.policy import PolicySource
 
 Path = npt.NDArray[np.float64]
 _NO_PATH: Path = np.empty((0, 2))
-# So far from where a thing is believed to be its surface may be.
-_SURFACE_M = 0.25
 # So much nearer to a thing the robot stops that the camera does not show any more, or that is but the likeliest.
 _UNSEEN_M, _RESORT_M = 0.3, 0.15
 # Within this distance of what was reached or passed, nothing of another name stands.
@@ -239,7 +236,7 @@ class Navigator:
     ) -> Twist2D | None:
         c, target = self.config, found.hypothesis
         step = self._steps[self._index]
-        left = self._left(pose, target)
+        left = self.known.distance_to(target, pose)
         bearing = wrap_angle(math.atan2(target.y - pose.y, target.x - pose.x) - pose.yaw)
         place = Pose2D(target.x, target.y)
         self._report(Stage.APPROACHING, distance=left, target=place, confidence=found.confidence)
@@ -252,7 +249,7 @@ class Navigator:
         at_end = to_end < (0.25 if standing else 0.15)
         # Where a last resort stands is known less exactly, and less still what no picture shows any more.
         nearer = _UNSEEN_M if self.known.lost_camera(now) else _RESORT_M if found is self._leg.last_resort else 0.0
-        stop = max(c.stop_distance_m - nearer, self.robot.circumscribed_radius + _SURFACE_M)
+        stop = max(c.stop_distance_m - nearer, self.robot.circumscribed_radius + SURFACE_M)
         if sight and (left <= stop or (at_end and left <= c.reach_distance_m)):
             verdict = confirm(
                 now, bearing, left, step.thing, found, self._run, self._leg, c, self.known.lost_camera(now)
@@ -286,13 +283,6 @@ class Navigator:
             self.plan = plan
         waypoints = output if output is not None and output.visible >= 0.5 else None
         return self._drive(pose, observation, waypoints)
-
-    def _left(self, pose: Pose2D, target: Hypothesis) -> float:
-        """Return metres to a target's surface: as the LiDAR measured it where it shows something there, else as it was believed."""
-        here = np.array([pose.x, pose.y])
-        believed = math.hypot(target.x - pose.x, target.y - pose.y)
-        measured = self.grid.surface_distance(here, target.point, _SURFACE_M)
-        return believed if measured is None else min(max(measured, believed - _SURFACE_M), believed + _SURFACE_M)
 
     def _search(self, now: float, pose: Pose2D, observation: Observation, target: Target | None) -> Twist2D | None:
         confidence = target.confidence if target is not None else 0.0

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from mm_nav.command import PolicyOutput
+from mm_nav.geometry import Pose2D
 from mm_nav.goal import PolicyGoal
+from mm_nav.mapping.belief import Hypothesis
 from mm_nav.mapping.coverage import CameraCoverage
 from mm_nav.mapping.expected_scan import expected_scan
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
@@ -12,6 +18,9 @@ from mm_nav.navigator_targets import StepTargets
 from mm_nav.observation import Observation
 from mm_nav.robot import RobotConfig
 from mm_nav.runtime.policy import PolicySource
+
+# So far from where a thing is believed to be its surface may be.
+SURFACE_M = 0.25
 
 
 class Perception:
@@ -53,6 +62,13 @@ class Perception:
             self.coverage.update(pose, scan, self.fov)
             self.targets.update(output, pose, self.grid, self.fov)
         return output
+
+    def distance_to(self, thing: Hypothesis, pose: Pose2D) -> float:
+        """Return metres from the robot to a thing's surface: as the LiDAR measured it where it shows something there, else as it is
+        believed."""
+        believed = math.hypot(thing.x - pose.x, thing.y - pose.y)
+        measured = self.grid.surface_distance(np.array([pose.x, pose.y]), thing.point, SURFACE_M)
+        return believed if measured is None else min(max(measured, believed - SURFACE_M), believed + SURFACE_M)
 
     def has_camera(self, now: float) -> bool:
         """Whether pictures have come for this goal, the last one not long ago."""
