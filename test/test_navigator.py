@@ -104,6 +104,23 @@ def test_what_was_reached_is_not_taken_for_the_next_thing(words: str) -> None:
     assert command.stage is Stage.SUCCEEDED and gap(sim, "red_box_1") < 1.0
 
 
+def test_a_table_whose_foot_stands_back_from_its_edge_is_reached() -> None:
+    top, foot = (
+        "<geometry><box><size>{0} {0} {1}</size></box></geometry>".format(*size) for size in ((0.9, 0.05), (0.5, 0.7))
+    )
+    shapes = "".join(
+        f'<{kind} name="{kind}_{name}"><pose>0 0 {z} 0 0 0</pose>{shape}</{kind}>'
+        for kind in ("collision", "visual")
+        for name, z, shape in (("top", 0.725, top), ("foot", 0.35, foot))
+    )
+    table = f'<model name="red_table_1"><static>true</static><pose>1.5 -0.5 0 0 0 0</pose><link name="l">{shapes}</link></model>'
+    walls = [box("wall_s", 0, -3, (8.1, 0.1, 2)), box("wall_n", 0, 3, (8.1, 0.1, 2)), box("wall_w", -4, 0, (0.1, 6, 2)),
+             box("wall_e", 4, 0, (0.1, 6, 2))]  # fmt: skip
+    scene = Scene(parse_world(f'<sdf version="1.9"><world name="w">{"".join(walls)}{table}</world></sdf>'))
+    sim, command, _ = drive(scene, Goal("go to the red table"), {"the red table": ["red_table_1"]}, seconds=60.0)
+    assert command.stage is Stage.SUCCEEDED and gap(sim, "red_table_1") < 1.0 and sim.collisions == 0
+
+
 def test_a_pose_is_reached() -> None:
     sim, command, _ = drive(two_rooms(), Goal(pose=Pose2D(2.5, 1.0, 0.0)), {})
     assert command.stage is Stage.SUCCEEDED and math.hypot(sim.pose.x - 2.5, sim.pose.y - 1.0) < 0.35
