@@ -20,7 +20,7 @@ class NavigatorConfig:
     """Each field's metadata holds its range and meaning; a value outside its range raises ConfigError."""
 
     stop_distance_m: float = _ranged(0.86, 0.3, 2.0, "distance from the target's surface at which the robot stops, m")
-    reach_distance_m: float = _ranged(0.96, 0.3, 3.0, "farthest distance from the surface that counts as reached, m")
+    reach_distance_m: float = _ranged(0.9, 0.3, 3.0, "farthest distance from the surface that counts as reached, m")
     pass_distance_m: float = _ranged(1.35, 0.5, 4.0, "a thing to go past is passed within this distance, m")
     pose_tolerance_m: float = _ranged(0.25, 0.05, 2.0, "a goal pose is reached within this distance, m")
     commit_confidence: float = _ranged(0.75, 0.5, 0.99, "belief from which the robot drives to the target")
