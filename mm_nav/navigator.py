@@ -248,16 +248,15 @@ class Navigator:
         standing = abs(observation.odometry.twist.linear) < 0.03
         at_end = to_end < (0.25 if standing else 0.15)
         # Where a last resort stands is known less exactly, and less still what no picture shows any more.
-        nearer = _UNSEEN_M if self.known.lost_camera(now) else _RESORT_M if found is self._leg.last_resort else 0.0
+        lost = self.known.lost_camera(now)
+        nearer = _UNSEEN_M if lost else _RESORT_M if found is self._leg.last_resort else 0.0
         stop = max(c.stop_distance_m - nearer, self.robot.circumscribed_radius + SURFACE_M)
         believed = math.hypot(target.x - pose.x, target.y - pose.y)
         if standing and to_end < 0.15 and believed <= stop:
             # The LiDAR sees a table's legs, which stand back from its edge; but here the way ends.
             left = min(left, believed)
         if sight and (left <= stop or (at_end and left <= c.reach_distance_m)):
-            verdict = confirm(
-                now, bearing, left, step.thing, found, self._run, self._leg, c, self.known.lost_camera(now)
-            )
+            verdict = confirm(now, bearing, left, step.thing, found, self._run, self._leg, c, lost)
             if verdict.rejected:
                 self.targets.belief.reject(target.point)
             if verdict.reached:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.command import PolicyOutput
-from mm_nav.control.mppi import Mppi, ObstacleField
+from mm_nav.control.mppi import Mppi, ObstacleField, path_ahead
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.observation import Observation
@@ -30,5 +30,4 @@ def length_left(path: Path, pose: Pose2D) -> float:
     """Return how much of a path (N, 2) is left from the point that is nearest to `pose`, metres."""
     if len(path) < 2:
         return 0.0
-    nearest = int(np.argmin(np.hypot(path[:, 0] - pose.x, path[:, 1] - pose.y)))
-    return float(np.hypot(*np.diff(path[nearest:], axis=0).T).sum())
+    return float(np.hypot(*np.diff(path_ahead(path, pose), axis=0).T).sum())

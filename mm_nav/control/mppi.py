@@ -207,6 +207,11 @@ class Mppi:
         return np.asarray(cost)
 
 
+def path_ahead(path: Floats, pose: Pose2D) -> Floats:
+    """Return what is left of a path (N, 2) from its point nearest to the robot on."""
+    return path[int(np.argmin(np.hypot(path[:, 0] - pose.x, path[:, 1] - pose.y))) :]
+
+
 def _outline(robot: RobotConfig, spacing: float = 0.09) -> Floats:
     """Return points (N, 2) around the footprint, no farther apart than `spacing`."""
     corners = robot.footprint_array()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.command import Command, ErrorCode, Stage
-from mm_nav.control.mppi import ObstacleField
+from mm_nav.control.mppi import ObstacleField, path_ahead
 from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.goal import Goal
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
@@ -92,13 +92,11 @@ class Dwa:
         self._outline = np.concatenate(
             [a + shares * (b - a) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
         )
-        self._inscribed = robot.inscribed_radius
 
     def __call__(self, pose: Pose2D, twist: Twist2D, path: Floats, field: ObstacleField) -> Twist2D | None:
         """Return the best twist, or None where every one touches something."""
         c = self._config
-        gaps = np.hypot(path[:, 0] - pose.x, path[:, 1] - pose.y)
-        ahead = path[int(np.argmin(gaps)) :]
+        ahead = path_ahead(path, pose)
         inside = np.abs(ahead - (pose.x, pose.y)).max(axis=1) < 0.5 * _WINDOW_M
         local = ahead[: max(1, int(np.argmin(inside)) if not inside.all() else len(ahead))]
         v, w = self._window(twist)
@@ -162,8 +160,7 @@ class PurePursuit:
     def __call__(self, pose: Pose2D, twist: Twist2D, path: Floats, field: ObstacleField) -> Twist2D | None:
         """Return the twist of the arc."""
         c = self._config
-        gaps = np.hypot(path[:, 0] - pose.x, path[:, 1] - pose.y)
-        ahead = path[int(np.argmin(gaps)) :]
+        ahead = path_ahead(path, pose)
         far = np.flatnonzero(np.hypot(ahead[:, 0] - pose.x, ahead[:, 1] - pose.y) >= c.lookahead_m)
         aim = ahead[far[0] if len(far) else -1]
         error = wrap_angle(math.atan2(aim[1] - pose.y, aim[0] - pose.x) - pose.yaw)
