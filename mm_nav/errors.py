@@ -11,6 +11,10 @@ class ConfigError(MmNavError):
     """A configuration value is missing, unknown or outside its range."""
 
 
+class ProviderError(ConfigError):
+    """What ONNX Runtime could compute with does not work on this machine."""
+
+
 class WorldError(MmNavError):
     """A world file cannot be loaded."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +27,8 @@ class TorchPolicy(OnnxPolicy):
             raise ModelError(f"{checkpoint} and {model} are of different networks: export the checkpoint again")
         self._module = ExportedPolicy(network).eval()
 
-    def _outputs(self, feed: dict[str, npt.NDArray[np.float32]]) -> Sequence[npt.NDArray[np.float32]]:
+    def run(self, feed: dict[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the network's outputs by name, for inputs by name."""
         with torch.no_grad():
             given = self._module(*(torch.from_numpy(np.ascontiguousarray(feed[name])) for name in INPUTS))
-        assert len(given) == len(OUTPUTS)
-        return [value.numpy() for value in given]
+        return {name: value.numpy() for name, value in zip(OUTPUTS, given, strict=True)}

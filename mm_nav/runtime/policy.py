@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,11 @@ from mm_nav.language.knowledge import Knowledge
 from mm_nav.observation import Observation
 from mm_nav.resources import resource_path
 from mm_nav.runtime.accelerated import MOST_PHRASES, open_model
+from mm_nav.runtime.binding import BoundSession
 from mm_nav.runtime.contrast import Question, question, question_among
 from mm_nav.runtime.manifest import load_manifest
 from mm_nav.runtime.memory import FrameMemory
 from mm_nav.runtime.preprocess import Preprocessor
-from mm_nav.runtime.session import resolve_providers
 
 # Something that says what the policy thinks of an observation; None when no answer came in time.
 PolicySource = Callable[[Observation, PolicyGoal], PolicyOutput | None]
@@ -70,9 +70,8 @@ class OnnxPolicy:
     ) -> None:
         self.path = model or default_model()
         self.manifest, self.config = load_manifest(self.path)
-        self._session = open_model(
-            self.path, resolve_providers(provider), threads, precision, self.manifest.preprocessing, say
-        )
+        self._session = open_model(self.path, provider, threads, precision, self.manifest.preprocessing, say)
+        self._bound = BoundSession(self._session, OUTPUTS)
         names = tuple(item.name for item in self._session.get_inputs())
         if set(names) != set(INPUTS):
             raise ModelError(f"{self.path} reads {sorted(names)}, a policy reads {sorted(INPUTS)}: export it again")
@@ -166,7 +165,7 @@ class OnnxPolicy:
 
     def run(self, feed: dict[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float32]]:
         """Return the network's outputs by name, for inputs by name."""
-        return {name: np.asarray(value) for name, value in zip(OUTPUTS, self._outputs(feed), strict=True)}
+        return self._bound.run(feed)
 
     def typical_ms(self, phrases: int, runs: int = 7) -> float:
         """Return how long the network takes for so many phrases, here and now: the median of some runs, ms."""
@@ -210,10 +209,6 @@ class OnnxPolicy:
     def _answer(asked: Question, rows: dict[str, int], out: dict[str, npt.NDArray[np.float32]]) -> float:
         among = [rows[phrase] for phrase in asked.phrases]
         return asked.answer(out["visible"][among], out["bearing_probs"][among])
-
-    def _outputs(self, feed: dict[str, npt.NDArray[np.float32]]) -> Sequence[npt.NDArray[np.float32]]:
-        given: Sequence[npt.NDArray[np.float32]] = self._session.run(list(OUTPUTS), feed)
-        return given
 
     def _begin(self, goal: PolicyGoal) -> None:
         """Forget what was seen for another goal; the steps of one goal share what is remembered."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import onnxruntime
 
-from mm_nav.errors import ConfigError, ModelError
+from mm_nav.errors import ConfigError, ModelError, ProviderError
 
 # Spinning worker threads turn a 10 ms step into a 774 ms one when a core is busy elsewhere (docs/architecture.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -49,7 +52,8 @@ def open_session(
     profile: Path | None = None,
     as_written: bool = False,
 ) -> onnxruntime.InferenceSession:
-    """Open `path` with `threads` threads that sleep while idle. Raises ModelError when it is missing or broken.
+    """Open `path` with `threads` threads that sleep while idle. Raises ModelError when it is missing or broken, ProviderError
+    when the first of the providers does not work on this machine: ONNX Runtime itself would go on with the next.
 
     profile: how the file begins that the session's `end_profiling` writes; None = it keeps no profile. as_written: the
     graph is run nearly as the file has it, not laid out for this processor: slower, but it can be counted.
@@ -66,8 +70,29 @@ def open_session(
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    first = providers[0] if isinstance(providers[0], str) else providers[0][0]
+    if first != PROVIDERS["cpu"]:
+        _load_cuda()
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+        session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # onnxruntime raises its own undocumented exception types
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path} is not a usable ONNX model ({reason}): export it again") from error
+    if first not in session.get_providers():
+        name = next(name for name, theirs in PROVIDERS.items() if theirs == first)
+        needs = "an NVIDIA GPU, its driver, CUDA and cuDNN" + (" and TensorRT" if name == "tensorrt" else "")
+        raise ProviderError(
+            f"provider '{name}' does not work on this machine, which ONNX Runtime's own messages explain: it needs {needs} of the "
+            "versions that this ONNX Runtime was built for; install those, or choose provider auto"
+        )
+    return session
+
+
+@functools.cache
+def _load_cuda() -> None:
+    """Load CUDA's libraries where they came as Python packages, which no loader's path names. It prints what it misses; a session
+    that cannot do without says so itself."""
+    preload = getattr(onnxruntime, "preload_dlls", None)  # since ONNX Runtime 1.21
+    if preload is not None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            preload()

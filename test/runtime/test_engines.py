@@ -1,6 +1,7 @@
 """An engine is used only where it was built from and for the very same; all without a GPU: the provider is played."""
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import onnxruntime
 import pytest
 
-from mm_nav.errors import ConfigError
+from mm_nav.errors import ConfigError, ProviderError
 from mm_nav.resources import resource_path
 from mm_nav.runtime import accelerated
 from mm_nav.runtime.accelerated import open_model
@@ -17,7 +18,7 @@ from mm_nav.runtime.gpu import Gpu, find_gpu
 
 MINE = Provenance("a" * 64, "b" * 16, "fp16", 32, "1.22", "10.3.0", "12.6", "540.4.0", "Orin (compute capability 8.7)")
 TINY = resource_path("models/tiny.onnx")
-BOTH = ["TensorrtExecutionProvider", "CPUExecutionProvider"]
+ALL = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
 class Builder:
@@ -111,6 +112,7 @@ def test_options_bound_the_open_axes() -> None:
 
 def test_a_policy_on_tensorrt_builds_runs_and_reuses(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider is played on the CPU: it gets the options and writes what TensorRT would."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ALL)
     opened: list[dict[str, str]] = []
     real = onnxruntime.InferenceSession
 
@@ -119,13 +121,15 @@ def test_a_policy_on_tensorrt_builds_runs_and_reuses(cache: EngineCache, monkeyp
             if isinstance(provider, tuple):
                 opened.append(provider[1])
                 Builder()(Path(provider[1]["trt_engine_cache_path"]))
-        return real(path, options, providers=["CPUExecutionProvider"])
+        session = real(path, options, providers=["CPUExecutionProvider"])
+        monkeypatch.setattr(session, "get_providers", lambda: ALL)
+        return session
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", plays)
     monkeypatch.setattr(accelerated, "find_gpu", lambda: Gpu("Orin", "540", "12.6", "10.3.0"))
     said: list[str] = []
     for _ in range(2):
-        open_model(TINY, BOTH, 1, "auto", "p", said.append, cache)
+        open_model(TINY, "tensorrt", 1, "auto", "p", said.append, cache)
     assert len(opened) == 2 and len(said) == 2 and "fp16" in said[0]
     built, used = (Path(options["trt_engine_cache_path"]) for options in opened)
     assert built.name.endswith(".part") and used.parent == cache.root and not built.exists()
@@ -141,10 +145,31 @@ def test_a_policy_on_tensorrt_builds_runs_and_reuses(cache: EngineCache, monkeyp
 
 def test_a_precision_needs_tensorrt() -> None:
     with pytest.raises(ConfigError, match="TensorRT engine"):
-        open_model(TINY, BOTH[1:], 1, "fp16", "p")
+        open_model(TINY, "cpu", 1, "fp16", "p")
     with pytest.raises(ConfigError, match="unknown precision"):
-        open_model(TINY, BOTH[1:], 1, "fp8", "p")
-    assert open_model(TINY, BOTH[1:], 1, "fp32", "p").get_inputs()
+        open_model(TINY, "cpu", 1, "fp8", "p")
+    assert open_model(TINY, "cpu", 1, "fp32", "p").get_inputs()
+
+
+def test_a_provider_that_does_not_work_here_is_refused_or_with_auto_passed_over(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine with onnxruntime-gpu and without a GPU: ONNX Runtime itself would go on with the CPU, and say nothing."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ALL)
+    monkeypatch.setattr(accelerated, "find_gpu", Gpu)
+    said: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ONNX Runtime's, of providers that this build does not have
+        session = open_model(TINY, "auto", 1, "auto", "p", said.append, cache)
+        with pytest.raises(ProviderError, match="'cuda' does not work on this machine"):
+            open_model(TINY, "cuda", 1, "auto", "p", said.append, cache)
+    assert session.get_providers() == ["CPUExecutionProvider"] and not list(cache.root.iterdir())
+    assert ["'tensorrt' lacks an NVIDIA GPU" in said[0], "'cuda' does not work" in said[1]] == [True, True]
+    with pytest.raises(ProviderError, match="lacks an NVIDIA GPU"):
+        open_model(TINY, "tensorrt", 1, "auto", "p", said.append, cache)
+    monkeypatch.setattr(accelerated, "find_gpu", lambda: Gpu("H100", "580", "13.0"))
+    with pytest.raises(ProviderError, match="lacks TensorRT's library"):
+        open_model(TINY, "tensorrt", 1, "auto", "p", said.append, cache)
 
 
 def test_gpu_facts_come_from_the_libraries() -> None:
