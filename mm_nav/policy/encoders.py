@@ -10,16 +10,23 @@ from torch import Tensor, nn
 from mm_nav.policy.backbones import Features, Stem, make_backbone
 from mm_nav.policy.config import PolicyConfig
 
-BEARING_FREQUENCIES = (1.0, 2.0, 4.0, 8.0)
+BEARING_FREQUENCIES = (1.0, 2.0, 4.0, 8.0)  # each twice the one before
 
 
 def direction_features(rays: Tensor) -> Tensor:
-    """Fourier features (..., 10) of the bearing and height of unit direction vectors `rays` (..., 3) in base_link."""
-    bearing = torch.atan2(rays[..., 1], rays[..., 0])
-    angles = torch.stack([bearing * f for f in BEARING_FREQUENCIES], dim=-1)
+    """Fourier features (..., 10) of the bearing and height of unit direction vectors `rays` (..., 3) in base_link.
+
+    Sines and cosines of multiples of the bearing, without the bearing: CUDA has no operator for an arcus tangent, and one that is
+    not the GPU's keeps a network from being recorded as a CUDA graph.
+    """
     flat = torch.sqrt(rays[..., 0] ** 2 + rays[..., 1] ** 2).clamp_min(1e-6)
+    sines, cosines = [rays[..., 1] / flat], [rays[..., 0] / flat]
+    while len(sines) < len(BEARING_FREQUENCIES):
+        sine, cosine = sines[-1], cosines[-1]
+        sines.append(2.0 * sine * cosine)
+        cosines.append((cosine - sine) * (cosine + sine))
     slope = (rays[..., 2] / flat).clamp(-3.0, 3.0)
-    return torch.cat([angles.sin(), angles.cos(), slope.unsqueeze(-1), (4.0 * slope).sin().unsqueeze(-1)], dim=-1)
+    return torch.stack([*sines, *cosines, slope, (4.0 * slope).sin()], dim=-1)
 
 
 class Looked(NamedTuple):
