@@ -1,4 +1,8 @@
-"""Tokens that carry geometry: camera patches, LiDAR sectors, the goal pose and earlier frames, all in base_link."""
+"""Tokens that carry geometry: camera patches, LiDAR sectors, the goal pose and earlier frames, all in base_link.
+
+Tokens are rows of a matrix, those of one observation or phrase after those of the one before: what a layer does to each of them is
+then one matrix product, without operators that only give a tensor another shape, which cost as much here as small layers do.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from mm_nav.policy.backbones import Features, Stem, make_backbone
 from mm_nav.policy.config import PolicyConfig
 
 BEARING_FREQUENCIES = (1.0, 2.0, 4.0, 8.0)  # each twice the one before
+# Features as the weights know them: all sines, all cosines, what is left. They come as pairs of cosine and sine.
+_ORDER = [1, 3, 5, 7, 0, 2, 4, 6, 8, 9]
 
 
 def direction_features(rays: Tensor) -> Tensor:
@@ -19,19 +25,20 @@ def direction_features(rays: Tensor) -> Tensor:
     Sines and cosines of multiples of the bearing, without the bearing: CUDA has no operator for an arcus tangent, and one that is
     not the GPU's keeps a network from being recorded as a CUDA graph.
     """
-    flat = torch.sqrt(rays[..., 0] ** 2 + rays[..., 1] ** 2).clamp_min(1e-6)
-    sines, cosines = [rays[..., 1] / flat], [rays[..., 0] / flat]
-    while len(sines) < len(BEARING_FREQUENCIES):
-        sine, cosine = sines[-1], cosines[-1]
-        sines.append(2.0 * sine * cosine)
-        cosines.append((cosine - sine) * (cosine + sine))
-    slope = (rays[..., 2] / flat).clamp(-3.0, 3.0)
-    return torch.stack([*sines, *cosines, slope, (4.0 * slope).sin()], dim=-1)
+    flat = rays[..., :2]
+    level = torch.sqrt((flat**2).sum(-1, keepdim=True)).clamp_min(1e-6)
+    around = [flat / level]  # cosine, sine
+    for _ in BEARING_FREQUENCIES[1:]:
+        last = around[-1]
+        around.append(2.0 * last[..., :1] * last - last.new_tensor([1.0, 0.0]))
+    slope = (rays[..., 2:] / level).clamp(-3.0, 3.0)
+    features = torch.cat([*around, slope, (4.0 * slope).sin()], dim=-1)
+    return features.index_select(-1, torch.tensor(_ORDER, device=rays.device))
 
 
 class Looked(NamedTuple):
-    """A picture after the convolutions. context: (B, P / 4, width) tokens that look along rays. fine: (B, P, width), the
-    patches' features. cells: (B, cells, cell_width), what each grounding cell's own surroundings say."""
+    """A picture after the convolutions. context: (B * P / 4, width) tokens that look along rays. fine: (B * P, width), the
+    patches' features. cells: (B * cells, cell_width), what each grounding cell's own surroundings say."""
 
     context: Tensor
     fine: Tensor
@@ -64,15 +71,22 @@ class CameraEncoder(nn.Module):
             frozen = self.backbone(image) if frozen is None else frozen
             fine, coarse = torch.cat([fine, frozen.fine], dim=1), torch.cat([coarse, frozen.coarse], dim=1)
         rows, columns = c.context_shape
-        around = rays.reshape(-1, rows, 2, columns, 2, 3).mean(dim=(2, 4)).reshape(-1, rows * columns, 3)
-        context = self.context(coarse.flatten(2).transpose(1, 2)) + self.direction(direction_features(around))
-        patches = self.fine(fine.flatten(2).transpose(1, 2)) + self.direction(direction_features(rays))
+        around = rays.reshape(-1, rows, 2, columns, 2, 3).mean(dim=(2, 4)).reshape(-1, 3)
+        # Both at once, for what is done to so few numbers costs as much for half of them.
+        towards = self.direction(direction_features(torch.cat([around, rays.reshape(-1, 3)])))
+        context = self.context(_rows(coarse)) + towards[: len(around)]
+        patches = self.fine(_rows(fine)) + towards[len(around) :]
         down, across = c.image_height // c.grid_rows, c.image_width // c.grid_columns
         blocks = image.reshape(-1, 3, c.grid_rows, down, c.grid_columns, across)
-        pixels = blocks.permute(0, 2, 4, 1, 3, 5).reshape(-1, c.grid_rows * c.grid_columns, 3 * down * across)
+        pixels = blocks.permute(0, 2, 4, 1, 3, 5).reshape(-1, 3 * down * across)
         detail = own.cells if own.cells.shape[2:] == (c.grid_rows, c.grid_columns) else _to_grid(own.cells, c)
-        cells = self.colour(pixels - 0.5) + self.detail(detail.flatten(2).transpose(1, 2))
+        cells = self.colour(pixels - 0.5) + self.detail(_rows(detail))
         return Looked(context, patches, cells)
+
+
+def _rows(features: Tensor) -> Tensor:
+    """Return maps (B, C, H, W) as rows (B * H * W, C)."""
+    return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
 
 
 def _to_grid(features: Tensor, c: PolicyConfig) -> Tensor:
@@ -81,7 +95,7 @@ def _to_grid(features: Tensor, c: PolicyConfig) -> Tensor:
 
 
 class Hues(NamedTuple):
-    """What the pixels around each grounding cell say of its colour. features: (B, cells, hue_width). logits: (B, rows, columns,
+    """What the pixels around each grounding cell say of its colour. features: (B * cells, hue_width). logits: (B, rows, columns,
     colours)."""
 
     features: Tensor
@@ -112,7 +126,7 @@ class HueEncoder(nn.Module):
         light = self.light(torch.cat([mean.flatten(1), spread], dim=1))
         x = torch.relu(self.pixels(x) + light[:, :, None, None])
         x = torch.relu(x + self.around(x)).permute(0, 2, 3, 1)
-        return Hues(x.flatten(1, 2), self.colour(x))
+        return Hues(x.reshape(-1, x.shape[-1]), self.colour(x))
 
 
 class LidarEncoder(nn.Module):
@@ -137,12 +151,13 @@ class LidarEncoder(nn.Module):
         """Encode the scan."""
         near = 1.0 / (ranges + 0.3)
         features = torch.stack([ranges / self.max_range * valid, near * valid, valid], dim=-1)
-        tokens = self.embed(features.reshape(ranges.shape[0], self.sectors, -1))
-        return tokens + self.direction(self.directions)
+        per_sector = 3 * ranges.shape[1] // self.sectors
+        tokens = self.embed(features.reshape(-1, per_sector)).reshape(len(ranges), self.sectors, -1)
+        return torch.add(tokens, self.direction(self.directions))
 
 
 class GoalPoseEncoder(nn.Module):
-    """pose (B, 3) = (present, x, y) with x, y in base_link metres -> token (B, 1, width)."""
+    """pose (B, 3) = (present, x, y) with x, y in base_link metres -> token (B, width)."""
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
@@ -155,7 +170,8 @@ class GoalPoseEncoder(nn.Module):
         present, xy = pose[:, :1], pose[:, 1:]
         distance = torch.sqrt((xy**2).sum(-1, keepdim=True) + 1e-6)
         features = torch.cat([present, xy / distance, torch.log1p(distance), 1.0 / (distance + 0.5)], dim=-1)
-        return self.embed(features * present).unsqueeze(1)
+        encoded: Tensor = self.embed(features * present)
+        return encoded
 
 
 class MemoryEncoder(nn.Module):

@@ -82,8 +82,20 @@ class Temperatures(NamedTuple):
     waypoint: float = 1.0
 
 
+# Sets of tokens and tokens in each; -1 = as many as there are. The one that is the same in every export is given.
+Shape = tuple[int, int]
+
+
+class Gelu(nn.Module):
+    """GELU (Hendrycks & Gimpel 2016), exported so that ONNX Runtime makes one operator of it and older TensorRT knows each part."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it to any shape."""
+        return 0.5 * (x * (1.0 + torch.erf(x / 2.0**0.5))) if torch.compiler.is_exporting() else F.gelu(x)
+
+
 class Attention(nn.Module):
-    """Multi-head attention of x (N, T, width) on y (N, S, width); bias (N, 1, 1, S) is added to the logits."""
+    """Multi-head attention of x (N * T, width) on y (N * S, width); bias (N, 1, 1 or T, S), if any, is added to the logits."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -92,14 +104,33 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.output = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, y: Tensor, bias: Tensor) -> Tensor:
-        """Apply the attention."""
-        n, t, width = x.shape
-        s, head = y.shape[1], width // self.heads
-        q = self.query(x).reshape(n, t, self.heads, head).transpose(1, 2)
-        k, v = self.key_value(y).reshape(n, s, 2, self.heads, head).permute(2, 0, 3, 1, 4).unbind(0)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        return self.output(attended.transpose(1, 2).reshape(n, t, width))
+    def forward(self, x: Tensor, x_shape: Shape, y: Tensor, y_shape: Shape, bias: Tensor | None) -> Tensor:
+        """Apply the attention. x_shape, y_shape: (N, T) and (N, S)."""
+        (query,) = self._by_head(self.query(x), x_shape, 1)
+        key, value = self._by_head(self.key_value(y), y_shape, 2)
+        return self._attend(query, key, value, bias)
+
+    def to_itself(self, x: Tensor, shape: Shape, bias: Tensor | None) -> Tensor:
+        """Apply the attention of x on x."""
+        weight = torch.cat([self.query.weight, self.key_value.weight])
+        query_key_value = F.linear(x, weight, torch.cat([self.query.bias, self.key_value.bias]))
+        query, key, value = self._by_head(query_key_value, shape, 3)
+        return self._attend(query, key, value, bias)
+
+    def _by_head(self, z: Tensor, shape: Shape, parts: int) -> tuple[Tensor, ...]:
+        """Return (N, heads, tokens, width / heads) of each of the parts that stand side by side in z."""
+        head = z.shape[1] // (parts * self.heads)
+        return z.reshape(*shape, parts * self.heads, head).transpose(1, 2).split(self.heads, dim=1)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        if torch.compiler.is_exporting():
+            # The exporter's own way guards against rows without any token, which there are none of here.
+            logits = torch.matmul(query, key.transpose(2, 3)) * query.shape[3] ** -0.5
+            attended = torch.matmul(torch.softmax(logits if bias is None else logits + bias, dim=3), value)
+        else:
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        output: Tensor = self.output(attended.transpose(1, 2).reshape(-1, self.heads * query.shape[3]))
+        return output
 
 
 class SceneLayer(nn.Module):
@@ -110,13 +141,12 @@ class SceneLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
         self.feedforward_norm = nn.LayerNorm(width)
-        self.feedforward = nn.Sequential(nn.Linear(width, feedforward), nn.GELU(), nn.Linear(feedforward, width))
+        self.feedforward = nn.Sequential(nn.Linear(width, feedforward), Gelu(), nn.Linear(feedforward, width))
 
-    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """Apply the layer to x (B, S, width)."""
-        y = self.attention_norm(x)
-        x = x + self.attention(y, y, bias)
-        return x + self.feedforward(self.feedforward_norm(x))
+    def forward(self, x: Tensor, shape: Shape, bias: Tensor | None) -> Tensor:
+        """Apply the layer to x (N * T, width). shape: (N, T)."""
+        x = x + self.attention.to_itself(self.attention_norm(x), shape, bias)
+        return torch.add(x, self.feedforward(self.feedforward_norm(x)))
 
 
 class FusionLayer(nn.Module):
@@ -130,15 +160,14 @@ class FusionLayer(nn.Module):
             self.scene_norm = nn.LayerNorm(width)
             self.scene = Attention(width, heads)
 
-    def forward(self, x: Tensor, bias: Tensor, scene: Tensor, scene_bias: Tensor) -> Tensor:
-        """Apply the layer to x (N, T, width) and the scene (B, S, width) that N / B phrases share."""
-        n, t, width = x.shape
-        batch = scene.shape[0]
+    def forward(self, x: Tensor, tokens: int, scene: Tensor, scene_bias: Tensor) -> Tensor:
+        """Apply the layer to x (N * tokens, width) and the scene (B * S, width) that N / B phrases share. scene_bias:
+        (B, 1, 1, S)."""
         if not self.late:
             # Queries do not see one another here, so the phrases of a frame stand side by side and share keys and values.
-            together = self.scene_norm(x).reshape(batch, n // batch * t, width)
-            x = x + self.scene(together, scene, scene_bias).reshape(n, t, width)
-        mixed: Tensor = self.own(x, bias)
+            frames = scene_bias.shape[0], -1
+            x = x + self.scene(self.scene_norm(x), frames, scene, frames, scene_bias)
+        mixed: Tensor = self.own(x, (-1, tokens), None)
         return mixed
 
 
@@ -180,13 +209,13 @@ class CrossModalPolicy(nn.Module):
             nn.ReLU(inplace=True), nn.Linear(d, 2 * d), nn.ReLU(inplace=True), nn.Linear(2 * d, d)
         )
         queries = d + 1 if self.hue is None else 2 * (d + 1) + config.hue_width
-        self.asked = nn.Sequential(nn.Linear(w, w), nn.GELU(), nn.Linear(w, queries))
+        self.asked = nn.Sequential(nn.Linear(w, w), Gelu(), nn.Linear(w, queries))
         self.semantic = nn.Linear(d, sum(config.semantic_classes))
         self.range = nn.Linear(d, 1)
         heads_width = 2 * w if late else w
-        self.state = nn.Sequential(nn.Linear(heads_width + 2, w), nn.GELU(), nn.Linear(w, 2))
+        self.state = nn.Sequential(nn.Linear(heads_width + 2, w), Gelu(), nn.Linear(w, 2))
         self.path = nn.Sequential(
-            nn.Linear(heads_width, 2 * w), nn.GELU(), nn.Linear(2 * w, config.hypotheses * (2 * config.steps + 1))
+            nn.Linear(heads_width, 2 * w), Gelu(), nn.Linear(2 * w, config.hypotheses * (2 * config.steps + 1))
         )
 
     def forward(self, inputs: PolicyInputs, frozen: Features | None = None, links: Links | None = None) -> PolicyLogits:
@@ -196,37 +225,42 @@ class CrossModalPolicy(nn.Module):
         batch, n = inputs.ranges.shape[0], inputs.language.shape[0]
         looked = self.camera(inputs.image, inputs.rays, frozen)
         lidar = self.lidar(inputs.ranges, inputs.ranges_valid) + self.modality[1]
+        context = self._per_frame(looked.context, batch) + self.modality[0]
+        patches = context.shape[1]
         # A summary token that is always there keeps the softmax defined when both sensors are gone.
-        scene = torch.cat([looked.context + self.modality[0], lidar, self.summary.expand(batch, -1, -1)], dim=1)
-        camera_seen = inputs.image_present.expand(-1, looked.context.shape[1])
+        scene = torch.cat([context, lidar, self.summary.expand(batch, -1, -1)], dim=1)
+        camera_seen = inputs.image_present.expand(-1, patches)
         sector_seen = inputs.ranges_valid.reshape(batch, c.lidar_tokens, -1).amax(-1)
         seen = torch.cat([camera_seen, sector_seen, torch.ones_like(sector_seen[:, :1])], dim=1)
-        scene = self.perception[0](scene, self._among(seen, c.lidar_tokens))
-        notes = self._notes(scene, seen)
+        mixed = self.perception[0](scene.flatten(0, 1), (batch, -1), self._among(seen, c.lidar_tokens))
+        notes = self._notes(mixed, seen)
         if links is None:
             memory, goal = inputs.memory, inputs.goal
         else:
             memory = notes[:, : c.memory_tokens][links.memory]
-            goal = self._portraits(looked.context, inputs.image_present)[links.goal]
-        remembered = memory + self.memory(inputs.memory_pose)[:, :, None] + self.modality[4]
-        scene = torch.cat([scene, remembered.flatten(1, 2)], dim=1)
+            goal = self._portraits(context, inputs.image_present)[links.goal]
+        remembered = memory + (self.memory(inputs.memory_pose) + self.modality[4])[:, :, None]
+        scene = torch.cat([self._per_frame(mixed, batch), remembered.flatten(1, 2)], dim=1).flatten(0, 1)
         present = inputs.memory_present[:, :, None].expand(-1, -1, c.memory_tokens)
         seen = torch.cat([seen, present.reshape(batch, -1)], dim=1)
         for layer in self.perception[1:]:
-            scene = layer(scene, self._among(seen, c.lidar_tokens))
+            scene = layer(scene, (batch, -1), self._among(seen, c.lidar_tokens))
         scene = self.scene_norm(scene)
-        cells = self._cells(scene[:, : looked.context.shape[1]], looked)
+        cells = self._cells(self._per_frame(scene, batch)[:, :patches].flatten(0, 1), looked)
 
         asked = self._read(inputs, goal)
-        everything = torch.ones_like(asked[:, :, 0])
         for layer in self.fusion:
-            asked = layer(asked, _bias(everything), scene, _bias(seen))
-        answer = self.norm(asked[:, 0])
+            asked = layer(asked, c.asked_tokens, scene, _bias(seen))
+        answer = self.norm(asked.reshape(-1, c.asked_tokens, c.width)[:, 0])
         if c.fusion == "late":
             share = seen / seen.sum(1, keepdim=True)
-            pooled = (scene * share[:, :, None]).sum(1, keepdim=True).expand(-1, n // batch, -1)
-            answer = torch.cat([answer, pooled.reshape(n, -1)], dim=1)
-        return self._heads(answer, cells, notes, self.hues(inputs.image))
+            pooled = (self._per_frame(scene, batch) * share[:, :, None]).sum(1, keepdim=True)
+            answer = torch.cat([answer, pooled.expand(-1, n // batch, -1).reshape(n, -1)], dim=1)
+        return self._heads(answer, self._per_frame(cells, batch), notes, self.hues(inputs.image))
+
+    def _per_frame(self, rows: Tensor, batch: int) -> Tensor:
+        """Return rows (B * T, width) as (B, T, width)."""
+        return rows.reshape(batch, -1, rows.shape[1])
 
     def hues(self, image: Tensor) -> Hues | None:
         """Return the colours of pictures (B, 3, H, W) by their pixels alone; None without hue_width."""
@@ -243,20 +277,23 @@ class CrossModalPolicy(nn.Module):
 
     def _read(self, inputs: PolicyInputs, goal: Tensor) -> Tensor:
         """Return what is asked (N, asked_tokens, width). Nothing at all leaves the queries as they are."""
-        n = inputs.language.shape[0]
-        words = self.language(inputs.language) + self.word_position[: inputs.language.shape[1]] + self.modality[2]
+        c, n = self.config, inputs.language.shape[0]
+        words = self.language(inputs.language.flatten(0, 1)).reshape(-1, inputs.language.shape[1], c.width)
+        words = words + (self.word_position[: inputs.language.shape[1]] + self.modality[2])
         pose = self.pose(inputs.pose) + self.modality[3]
         # A token that is always there keeps the softmax defined when nothing is asked.
         nothing = self.query[:, :1].expand(n, -1, -1)
-        request = self.request_norm(torch.cat([nothing, pose, goal + self.modality[5], words], dim=1))
+        request = torch.cat([nothing, pose[:, None], goal + self.modality[5], words], dim=1)
         given = [
             torch.ones_like(inputs.goal_present),
             inputs.pose[:, :1],
             inputs.goal_present.expand(-1, goal.shape[1]),
             inputs.language_mask,
         ]
-        query = self.query.expand(n, -1, -1)
-        asked: Tensor = query + self.read(query, request, _bias(torch.cat(given, dim=1)))
+        query = self.query.expand(n, -1, -1).reshape(-1, c.width)
+        shapes = (-1, c.asked_tokens), (-1, request.shape[1])
+        normed = self.request_norm(request.flatten(0, 1))
+        asked: Tensor = query + self.read(query, shapes[0], normed, shapes[1], _bias(torch.cat(given, dim=1)))
         return asked
 
     def _among(self, seen: Tensor, sectors: int) -> Tensor:
@@ -272,29 +309,30 @@ class CrossModalPolicy(nn.Module):
         return bias + (group[:, None] != group).float() * MASKED
 
     def _notes(self, scene: Tensor, seen: Tensor) -> Tensor:
-        """Boil a scene (B, S, width) down to what is kept of it, (B, memory_tokens + goal_tokens, width)."""
-        query = self.note_query.expand(scene.shape[0], -1, -1)
-        kept: Tensor = self.note_output(query + self.note(query, self.note_norm(scene), _bias(seen)))
-        return kept
+        """Boil a scene (B * S, width) down to what is kept of it, (B, memory_tokens + goal_tokens, width)."""
+        batch, tokens = len(seen), self.config.note_tokens
+        query = self.note_query.expand(batch, -1, -1).reshape(-1, scene.shape[1])
+        kept = query + self.note(query, (batch, tokens), self.note_norm(scene), (batch, -1), _bias(seen))
+        return self._per_frame(self.note_output(kept), batch)
 
     def _portraits(self, context: Tensor, image_present: Tensor) -> Tensor:
-        """Return the goal tokens (B, goal_tokens, width) of pictures without any scan, as pictures of goals come."""
+        """Return the goal tokens (B, goal_tokens, width) of pictures without any scan, as pictures of goals come. context:
+        (B, P / 4, width), the pictures' tokens."""
         batch, patches = context.shape[:2]
-        scene = torch.cat([context + self.modality[0], self.summary.expand(batch, -1, -1)], dim=1)
+        scene = torch.cat([context, self.summary.expand(batch, -1, -1)], dim=1)
         seen = torch.cat([image_present.expand(-1, patches), torch.ones_like(image_present)], dim=1)
-        scene = self.perception[0](scene, self._among(seen, 0))
-        return self._notes(scene, seen)[:, self.config.memory_tokens :]
+        mixed = self.perception[0](scene.flatten(0, 1), (batch, -1), self._among(seen, 0))
+        return self._notes(mixed, seen)[:, self.config.memory_tokens :]
 
     def _cells(self, context: Tensor, looked: Looked) -> Tensor:
-        """Return an embedding of each grounding cell (B, rows * columns, cell_width)."""
+        """Return an embedding of each grounding cell (B * rows * columns, cell_width)."""
         c = self.config
-        batch, (rows, columns), d = context.shape[0], c.context_shape, c.cell_width
+        (rows, columns), d = c.context_shape, c.cell_width
         # Each context token belongs to 2 x 2 patches.
-        spread = context.reshape(batch, rows, 1, columns, 1, -1).expand(-1, -1, 2, -1, 2, -1)
-        patches = self.patch(self.patch_norm(looked.fine + spread.reshape(batch, rows * columns * 4, -1)))
-        cells = patches.reshape(batch, c.token_rows, c.token_columns, c.cell_rows, c.cell_columns, d)
-        cells = cells.permute(0, 1, 3, 2, 4, 5).reshape(batch, c.grid_rows * c.grid_columns, d)
-        embedded: Tensor = self.cell(cells + looked.cells)
+        spread = context.reshape(-1, rows, 1, columns, 1, c.width).expand(-1, -1, 2, -1, 2, -1)
+        patches = self.patch(self.patch_norm(looked.fine + spread.reshape(-1, c.width)))
+        cells = patches.reshape(-1, c.token_rows, c.token_columns, c.cell_rows, c.cell_columns, d)
+        embedded: Tensor = self.cell(cells.permute(0, 1, 3, 2, 4, 5).reshape(-1, d) + looked.cells)
         return embedded
 
     def _heads(self, answer: Tensor, cells: Tensor, notes: Tensor, hues: Hues | None) -> PolicyLogits:
@@ -304,7 +342,9 @@ class CrossModalPolicy(nn.Module):
         flat = _scores(query[:, : c.cell_width + 1], cells)
         if hues is not None:
             # Two things are asked of a cell, and both must hold there: red here and a chair there are no red chair.
-            other = _scores(query[:, c.cell_width + 1 :], torch.cat([cells, hues.features], dim=2))
+            other = _scores(
+                query[:, c.cell_width + 1 :], torch.cat([cells, hues.features.reshape(batch, -1, c.hue_width)], dim=2)
+            )
             flat = flat - F.softplus(flat - other)
         evidence = torch.stack([flat.amax(1), torch.logsumexp(flat, 1)], dim=1)
         state = self.state(torch.cat([answer, evidence.clamp(-20.0, 20.0)], dim=1))
