@@ -68,7 +68,7 @@ def drive(
         command = navigator.step(observation)
         if not navigator.active:
             break
-        sim.step(guard.filter(command.twist, sim.twist, observation.scan, observation.stamp_ns).twist, 0.1)
+        sim.step(guard.filter(command.twist, observation.odometry, observation.scan, observation.stamp_ns).twist, 0.1)
     return sim, command, navigator
 
 
@@ -183,7 +183,7 @@ def test_what_stays_doubtful_is_set_aside_until_nothing_better_is_found(better: 
         command = navigator.step(observation)
         if not navigator.active:
             break
-        sim.step(guard.filter(command.twist, sim.twist, observation.scan, observation.stamp_ns).twist, 0.1)
+        sim.step(guard.filter(command.twist, observation.odometry, observation.scan, observation.stamp_ns).twist, 0.1)
     assert command.stage is Stage.SUCCEEDED and sim.collisions == 0
     assert gap(sim, "red_box_1" if better else "blue_box_1") < 1.0
     assert ("nothing fits better" in command.message) != better, command.message
@@ -202,7 +202,7 @@ def test_without_a_camera_it_goes_where_the_thing_was_seen_or_says_how_sure_it_i
         command = navigator.step(observation)
         if not navigator.active:
             break
-        sim.step(guard.filter(command.twist, sim.twist, observation.scan, observation.stamp_ns).twist, 0.1)
+        sim.step(guard.filter(command.twist, observation.odometry, observation.scan, observation.stamp_ns).twist, 0.1)
     assert sim.collisions == 0
     if seen_before:
         assert command.stage is Stage.SUCCEEDED and "had been seen" in command.message
@@ -306,7 +306,7 @@ def test_without_scans_it_drives_on_by_its_map_as_long_as_it_may(blind_time_s: f
         command = navigator.step(observation)
         if not navigator.active:
             break
-        twist = guard.filter(command.twist, sim.twist, observation.scan, observation.stamp_ns).twist
+        twist = guard.filter(command.twist, observation.odometry, observation.scan, observation.stamp_ns).twist
         fastest = max(fastest, twist.linear) if k >= 20 else fastest
         assert blind_time_s or k < 10 or command.twist == Twist2D()
         sim.step(twist, 0.1)

@@ -56,7 +56,7 @@ def drive(
         if observation.stamp_ns * 1e-9 > camera_s:
             observation = replace(observation, image=None)
         command = navigator.step(observation)
-        sim.step(guard.filter(command.twist, sim.twist, observation.scan, observation.stamp_ns).twist, 0.1)
+        sim.step(guard.filter(command.twist, observation.odometry, observation.scan, observation.stamp_ns).twist, 0.1)
     assert sim.collisions == 0
     return sim, command
 

@@ -1,4 +1,4 @@
-"""`mm-nav evaluate`: success, SPL and collisions on held-out worlds; ablations; whether the words decide where it ends; BARN."""
+"""`mm-nav evaluate`: success, SPL and collisions on held-out worlds; ablations; whether words decide; BARN; the guard."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mm_nav.cli import evaluate_ablation, evaluate_barn
+from mm_nav.cli import evaluate_ablation, evaluate_barn, evaluate_guard
 from mm_nav.cli.output import progress_bar, require_writable, write_json
 from mm_nav.cli.run_options import (
     Tally,
@@ -86,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_options(swap, "full", _REPORT)
     evaluate_ablation.add_arguments(measures)
     evaluate_barn.add_arguments(measures)
+    evaluate_guard.add_arguments(measures)
 
 
 def _config(args: argparse.Namespace) -> SuiteConfig:
@@ -129,6 +130,8 @@ def run(args: argparse.Namespace) -> int:
         return evaluate_ablation.run(args)
     if args.measure == "barn":
         return evaluate_barn.run(args)
+    if args.measure == "guard":
+        return evaluate_guard.run(args)
     from rich.console import Console
 
     from mm_nav.evaluation.language import run_suite, summarise_suite

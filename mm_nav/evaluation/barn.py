@@ -5,7 +5,6 @@ success * OT / clip(AT, 2 OT, 8 OT): OT = the reference path at 2 m/s, AT = the 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from mm_nav.evaluation.barn_pilots import Dwa, PathPilot, PurePursuit
 from mm_nav.evaluation.barn_worlds import GOAL, START, BarnWorld
 from mm_nav.evaluation.episodes import Pilot
 from mm_nav.evaluation.metrics import bootstrap_interval, wilson_interval
+from mm_nav.evaluation.run_log import RunLog
 from mm_nav.goal import Goal
 from mm_nav.navigator import Navigator
 from mm_nav.parallel import Workers, run_jobs
@@ -143,7 +143,7 @@ def run_barn(world: BarnWorld, run: int, config: BarnConfig) -> BarnResult:
             break
         twist = command.twist
         if guard is not None:
-            driven = guard.filter(twist, observation.odometry.twist, observation.scan, observation.stamp_ns)
+            driven = guard.filter(twist, observation.odometry, observation.scan, observation.stamp_ns)
             guard_steps += driven.limited
             twist = driven.twist
         simulator.step(twist, config.dt_s)
@@ -169,41 +169,19 @@ def run_worlds(
     log: every result is appended there (JSON lines) as it comes; with `resume`, what it holds is not run again. Raises ConfigError
     when the log belongs to other settings or cannot be read.
     """
-    done = {(r.world, r.run): r for r in _logged(log, config, resume)}
+    # The number of runs and of worlds may grow from one run to the next.
+    settings = {key: value for key, value in asdict(config).items() if key != "runs"}
+    kept = RunLog(log, settings, resume, BarnResult.from_dict)
+    done = {(r.world, r.run): r for r in kept.results}
     for result in done.values():
         on_result(result)
     jobs = [(world, run, config) for run in range(config.runs) for world in worlds if (world.number, run) not in done]
     for result in run_jobs(run_barn, jobs, workers):
         done[result.world, result.run] = result
-        if log is not None:
-            with log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(result.as_dict()) + "\n")
+        kept.add(result.as_dict())
         on_result(result)
     wanted = {world.number for world in worlds}
     return [done[key] for key in sorted(done) if key[0] in wanted and key[1] < config.runs]
-
-
-def _logged(log: Path | None, config: BarnConfig, resume: bool) -> list[BarnResult]:
-    """Return what a log holds; begin it anew without `resume`."""
-    if log is None:
-        return []
-    # The number of runs and of worlds may grow from one run to the next.
-    settings = {key: value for key, value in asdict(config).items() if key != "runs"}
-    if not resume or not log.exists():
-        log.write_text(json.dumps(settings) + "\n", encoding="utf-8")
-        return []
-    first, *lines = log.read_text(encoding="utf-8").split("\n")
-    try:
-        if json.loads(first) != settings:
-            raise ConfigError(
-                f"{log} was written with other settings: run without --resume, or give another --json file"
-            )
-        # What follows the last newline was cut off while it was written.
-        results = [BarnResult.from_dict(json.loads(line)) for line in lines[:-1]]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"{log} cannot be read ({error}): run without --resume") from error
-    log.write_text("\n".join([first, *lines[:-1]]) + "\n", encoding="utf-8")
-    return results
 
 
 def summarise_barn(results: Sequence[BarnResult], config: BarnConfig) -> dict[str, Any]:

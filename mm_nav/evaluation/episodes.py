@@ -177,7 +177,7 @@ def run_episode(
         left = judge.left(simulator.pose) if loss.lost else math.inf
         observation = loss.filter(as_carried(simulator.observe()), left)
         command = navigator.step(observation)
-        driven = guard.filter(command.twist, observation.odometry.twist, observation.scan, observation.stamp_ns)
+        driven = guard.filter(command.twist, observation.odometry, observation.scan, observation.stamp_ns)
         guard_steps += driven.limited
         count += 1
         trace.add(observation, command, driven.twist, simulator.pose)

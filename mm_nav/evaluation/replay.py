@@ -159,7 +159,7 @@ def replay(
         for observation in observations(reader, sync):
             begun = time.perf_counter()
             command = navigator.step(observation)
-            guarded = guard.filter(command.twist, observation.odometry.twist, observation.scan, observation.stamp_ns)
+            guarded = guard.filter(command.twist, observation.odometry, observation.scan, observation.stamp_ns)
             latency = 1e3 * (time.perf_counter() - begun)
             first = observation.stamp_ns if first is None else first
             result.message_time_s = max(0.0, 1e-9 * (observation.stamp_ns - first))

@@ -63,9 +63,9 @@ def diagnostics_message(
 
 
 def times_from(message: DiagnosticArray) -> dict[str, float]:
-    """Return the times of stages, ms, that /diagnostics tells, by key ("network_p50_ms")."""
+    """Return the times of stages, ms, that /diagnostics tells, by key ("network_p50_ms", "network_p99_ms")."""
     values = (item for status in message.status if status.name.startswith("mm_nav: ") for item in status.values)
-    return {item.key: float(item.value) for item in values if item.key.endswith("_p50_ms")}
+    return {item.key: float(item.value) for item in values if item.key.endswith(("_p50_ms", "_p99_ms"))}
 
 
 def floats(values: npt.ArrayLike) -> array.array[float]:

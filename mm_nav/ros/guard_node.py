@@ -14,6 +14,7 @@ from sensor_msgs.msg import LaserScan
 from mm_nav.errors import SensorError
 from mm_nav.geometry import Twist2D
 from mm_nav.observation import LaserScan as Scan
+from mm_nav.observation import Odometry as Driven
 from mm_nav.robot import RobotConfig
 from mm_nav.ros import conversions, qos
 from mm_nav.ros.parameters import ParameterSpec
@@ -31,7 +32,9 @@ class GuardNode(StackNode):
 
     PARAMETERS = (
         ParameterSpec("margin", 0.03, "kept between body and obstacles, m", 0.0, 0.5),
-        ParameterSpec("reaction_time", 0.15, "from scan to the wheels' answer, beside the scan's age, s", 0.0, 1.0),
+        ParameterSpec(
+            "reaction_time", 0.15, "from a command until the wheels answer the next: period and delay, s", 0.0, 1.0
+        ),
         ParameterSpec("slow_scan_age", 0.25, "an older scan slows the robot, the more the older, s", 0.02, 2.0),
         ParameterSpec("max_scan_age", 0.4, "an older scan stops the robot, s", 0.05, 2.0),
         ParameterSpec(
@@ -71,7 +74,8 @@ class GuardNode(StackNode):
             ),
         )
         self._scan: Scan | None = None
-        self._current, self._wanted, self._stamp = Twist2D(), Twist2D(), 0
+        self._wanted, self._stamp = Twist2D(), 0
+        self._odometry: Driven | None = None
         self._stages, self._arrivals, self._misses = StageTimes(), Arrivals(), 0
         t = topics()
         self._mounts = StaticTransforms(self)
@@ -108,7 +112,7 @@ class GuardNode(StackNode):
             self.destroy_publisher(publisher)
 
     def _receive_odometry(self, message: Odometry) -> None:
-        self._current = odometry_from(message).twist
+        self._odometry = odometry_from(message)
 
     def _receive_scan(self, message: LaserScan) -> None:
         mount = self._mounts.lookup(frames().base, message.header.frame_id)
@@ -149,8 +153,10 @@ class GuardNode(StackNode):
         if silent:
             moving = self._wanted != Twist2D()
             result = GuardResult(Twist2D(), moving, f"no {silent[0]}")
+        elif self._odometry is None:
+            result = GuardResult(Twist2D(), self._wanted != Twist2D(), "no odometry")
         else:
-            result = self._guard.filter(self._wanted, self._current, self._scan, now)
+            result = self._guard.filter(self._wanted, self._odometry, self._scan, now)
         self._send(result.twist, now if silent else self._stamp)
         status = GuardStatus(
             header=conversions.to_header(now, frames().base), limited=result.limited, reason=result.reason

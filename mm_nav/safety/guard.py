@@ -1,8 +1,8 @@
 """The guard: no command passes from which the robot could not stop before touching what the LiDAR sees.
 
-A command (v, w) is let through if the robot, after driving on for the reaction time and then braking as hard as it can
-along the same arc, has touched no scan point. Otherwise it is scaled down, to zero if need be. Scaling keeps the arc's
-curvature, so the planned way stays the way. The guard never raises a speed.
+A command (v, w) is let through if the robot, whether it answers early or late, and then braking as hard as is counted on, touches
+no scan point on its way to a standstill (`safety.sweep`; docs/safety.md has the reasoning). Otherwise it is scaled down, to zero
+if need be. Scaling keeps the arc's curvature, so the planned way stays the way. The guard never raises a speed.
 
 Without scans it stops the robot at once; or, where `blind_time_s` allows it, slows it down, judges by the last scans,
 carried along by odometry, and stops it when that time is over.
@@ -11,6 +11,7 @@ carried along by odometry, and stops it when that time is over.
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +19,15 @@ import numpy.typing as npt
 
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Twist2D
-from mm_nav.observation import LaserScan
+from mm_nav.observation import LaserScan, Odometry
 from mm_nav.robot import RobotConfig
 from mm_nav.safety.scan_memory import ScanMemory
+from mm_nav.safety.sweep import Pending, Poses, clearances, stopping_ways
+from mm_nav.safety.track import Track
 
 Floats = npt.NDArray[np.float64]
-_SCALES = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1)
-# Poses along the way are no farther apart than this, in metres of the body's fastest corner.
-_SWEEP_STEP_M = 0.03
+# What may be left of a command where all of it is too much.
+_SCALES = np.array([0.8, 0.6, 0.45, 0.3, 0.2, 0.1])
 # A point inside the margin may stay as near as it is, but come no nearer than this.
 _SLACK_M = 1e-3
 # Only a scan that does not come is driven on without; one that is broken, frozen or from another time is no silence.
@@ -37,8 +39,8 @@ _BLIND_DRIFT, _BLIND_DRIFT_M = 0.015, 0.15
 
 @dataclass(frozen=True)
 class GuardConfig:
-    """margin_m: kept between body and obstacles (0 to 0.5). reaction_s: from scan to the wheels' answer, beside the scan's
-    own age (0 to 1). slow_scan_age_s: an older scan slows the robot, the more the older it is (0.02 to max_scan_age_s).
+    """margin_m: kept between body and obstacles (0 to 0.5). reaction_s: from a command until the wheels answer the next one: period
+    and delay together (0 to 1). slow_scan_age_s: an older scan slows the robot, the more the older it is (0.02 to max_scan_age_s).
     max_scan_age_s: an older one stops it (0.05 to 2). min_valid_share: a scan with fewer usable beams
     stops the robot (0 to 1); inf (nothing in range) is usable, NaN is not. frozen_scans: so many scans in a row with the
     very same ranges mean a dead sensor (2 or more). braking_share: of the robot's deceleration that is counted on (0.1 to 1).
@@ -102,49 +104,63 @@ class Guard:
         self._last_ranges: npt.NDArray[np.float32] | None = None
         self._last_stamp = -1
         self._same = 0
-        self._memory = ScanMemory()
+        self._memory, self._track = ScanMemory(), Track()
+        # What was let through last, when, and for how long it was the newest.
+        self._issued: deque[tuple[int, Twist2D]] = deque(maxlen=16)
 
-    def filter(self, twist: Twist2D, current: Twist2D, scan: LaserScan | None, now_ns: int) -> GuardResult:
+    def filter(self, twist: Twist2D, odometry: Odometry, scan: LaserScan | None, now_ns: int) -> GuardResult:
         """Return what of `twist` may be driven.
 
-        current: measured velocity. scan: the newest. now_ns: the clock of the scan's stamp.
+        odometry: the newest. scan: the newest. now_ns: the clock of their stamps.
         """
-        reason = self._refusal(twist, scan, now_ns)
+        self._track.add(odometry)
+        if self._issued and now_ns < self._issued[-1][0]:
+            self._issued.clear()
+        result = self._judge(twist, odometry, scan, now_ns)
+        self._issued.append((now_ns, result.twist))
+        return result
+
+    def _judge(self, twist: Twist2D, odometry: Odometry, scan: LaserScan | None, now_ns: int) -> GuardResult:
+        current = odometry.twist
+        reason = self._refusal(twist, odometry, scan, now_ns)
         if self.config.blind_time_s > 0.0:
             if not reason and scan is not None:
-                self._memory.see(scan, current)
-            self._memory.follow(current, now_ns)
+                self._memory.see(scan, self._track.at(scan.stamp_ns))
+            self._memory.follow(self._track.at(now_ns), now_ns)
             age_ns = self._memory.age_ns
             if reason in _BLIND and age_ns is not None and 1e-9 * age_ns <= self.config.blind_time_s:
-                return self._filter_blind(twist, current)
+                return self._filter_blind(twist, current, now_ns)
         if reason or scan is None:
             stopped = Twist2D()
             return GuardResult(stopped, twist != stopped, reason)
         wanted = self._within_limits(twist)
         if wanted.linear == 0.0 and wanted.angular == 0.0:
             return GuardResult(Twist2D(), False, "")
-        points = scan.points()
-        age = max(0.0, (now_ns - scan.stamp_ns) * 1e-9)
-        fresh = self.config.freshness(age)
+        fresh = self.config.freshness(max(0.0, (now_ns - scan.stamp_ns) * 1e-9))
         if fresh < 1.0:
             wanted = Twist2D(fresh * wanted.linear, fresh * wanted.angular)
-        points = self._near(points, wanted, current, age)
-        allowed = self._safe_part(wanted, current, points, age)
+        # The scan was taken from where the robot was then.
+        since = self._track.at(now_ns).inverse() @ self._track.at(scan.stamp_ns)
+        allowed = self._safe_part(wanted, current, since.transform(scan.points()), now_ns)
         if allowed == twist:
             return GuardResult(twist, False, "")
         if allowed != wanted:
             return GuardResult(allowed, True, "obstacle")
         return GuardResult(allowed, True, "speed limit" if fresh == 1.0 else "scan is old")
 
-    def _safe_part(self, wanted: Twist2D, current: Twist2D, points: Floats, age: float) -> Twist2D:
+    def _safe_part(self, wanted: Twist2D, current: Twist2D, points: Floats, now_ns: int) -> Twist2D:
         """Return the largest share of `wanted` that is safe; standing still always is."""
-        for scale in _SCALES:
-            candidate = Twist2D(wanted.linear * scale, wanted.angular * scale)
-            if self._is_safe(candidate, current, points, age):
-                return candidate
-        return Twist2D()
+        whole = np.array([[wanted.linear, wanted.angular]])
+        points = self._near(points, wanted, current)
+        if len(points) == 0 or self._are_safe(whole, current, points, now_ns)[0]:
+            return wanted
+        safe = np.flatnonzero(self._are_safe(_SCALES[:, None] * whole, current, points, now_ns))
+        if len(safe) == 0:
+            return Twist2D()
+        scale = float(_SCALES[safe[0]])
+        return Twist2D(wanted.linear * scale, wanted.angular * scale)
 
-    def _filter_blind(self, twist: Twist2D, current: Twist2D) -> GuardResult:
+    def _filter_blind(self, twist: Twist2D, current: Twist2D, now_ns: int) -> GuardResult:
         wanted = self._within_limits(twist)
         # Turning sweeps corners, which drive as fast as the body may.
         fastest = max(abs(wanted.linear), abs(wanted.angular) * self.robot.circumscribed_radius)
@@ -154,14 +170,15 @@ class Guard:
             return GuardResult(wanted, False, "")
         # What was measured is less certain the farther the wheels have turned since.
         points = _drawn_in(self._memory.points(), min(_BLIND_DRIFT * self._memory.travelled, _BLIND_DRIFT_M))
-        points = self._near(points, wanted, current, 0.0)
-        allowed = self._safe_part(wanted, current, points, 0.0)
+        allowed = self._safe_part(wanted, current, points, now_ns)
         return GuardResult(allowed, allowed != twist, "no scan: driving slowly by the last one")
 
-    def _refusal(self, twist: Twist2D, scan: LaserScan | None, now_ns: int) -> str:
+    def _refusal(self, twist: Twist2D, odometry: Odometry, scan: LaserScan | None, now_ns: int) -> str:
         c = self.config
         if not (math.isfinite(twist.linear) and math.isfinite(twist.angular)):
             return "command is not finite"
+        if not abs(now_ns - odometry.stamp_ns) * 1e-9 <= c.max_scan_age_s:
+            return "odometry is stale"
         if scan is None:
             return "no scan"
         age = (now_ns - scan.stamp_ns) * 1e-9
@@ -187,62 +204,38 @@ class Guard:
         linear = min(max(twist.linear, r.min_linear), r.max_linear)
         return Twist2D(linear, min(max(twist.angular, -r.max_angular), r.max_angular))
 
-    def _near(self, points: Floats, wanted: Twist2D, current: Twist2D, age: float) -> Floats:
+    def _near(self, points: Floats, wanted: Twist2D, current: Twist2D) -> Floats:
         """Return the points that the body could reach before standing still."""
-        speed = max(abs(wanted.linear), abs(current.linear))
+        speed = max(abs(wanted.linear), abs(current.linear), *(abs(twist.linear) for _, twist in self._issued), 0.0)
         brake = self.config.braking_share * self.robot.max_linear_accel
-        reach = speed * (self.config.reaction_s + age) + speed**2 / (2 * brake)
+        reach = speed * self.config.reaction_s + speed**2 / (2 * brake)
         reach += self.robot.circumscribed_radius + self.config.margin_m + 0.05
-        return points[np.hypot(points[:, 0], points[:, 1]) <= reach]
+        return np.asarray(points[(points**2).sum(axis=1) <= reach**2])
 
-    def _is_safe(self, twist: Twist2D, current: Twist2D, points: Floats, age: float) -> bool:
-        if len(points) == 0:
-            return True
-        start = self._signed_distance(points, np.zeros(1), np.zeros(1), np.zeros(1))[0]
-        allowed = np.minimum(self.config.margin_m, start) - _SLACK_M
-        x, y, yaw = self._sweep(twist, current, age)
-        return bool((self._signed_distance(points, x, y, yaw) >= allowed).all())
+    def _are_safe(self, wanted: Floats, current: Twist2D, points: Floats, now_ns: int) -> npt.NDArray[np.bool_]:
+        """Return for each of `wanted` (K, 2) whether the robot can stop clear of all points after it."""
+        c = self.config
+        ways = stopping_ways(wanted, current, self._pending(now_ns), self.robot, c.reaction_s, c.braking_share)
+        nothing = np.zeros((1, 1))
+        start = clearances(self.robot, points, Poses(nothing, nothing, nothing))[0]
+        allowed = np.minimum(c.margin_m, start) - _SLACK_M
+        clear = (clearances(self.robot, points, ways) >= allowed).all(axis=1)
+        return np.asarray(clear.reshape(len(wanted), -1).all(axis=1))
 
-    def _sweep(self, twist: Twist2D, current: Twist2D, age: float) -> tuple[Floats, Floats, Floats]:
-        """Return the poses from now until standstill: on for the reaction time, then braking along the arc."""
-        c, r = self.config, self.robot
-        # Until the command acts the robot may still move as it does now: count on the faster of both.
-        v = twist.linear if abs(twist.linear) >= abs(current.linear) else _same_sign(current.linear, twist.linear)
-        w = twist.angular if abs(twist.angular) >= abs(current.angular) else _same_sign(current.angular, twist.angular)
-        linear_stop = abs(v) / (c.braking_share * r.max_linear_accel)
-        angular_stop = abs(w) / (c.braking_share * r.max_angular_accel)
-        stop = max(linear_stop, angular_stop)
-        reaction = c.reaction_s + age
-        travel = (abs(v) + abs(w) * r.circumscribed_radius) * (reaction + 0.5 * stop)
-        count = int(np.clip(math.ceil(travel / _SWEEP_STEP_M), 2, 60))
-        times = np.linspace(0.0, reaction + stop, 2 * count)
-        fade = 1.0 - np.clip((times - reaction) / max(stop, 1e-6), 0.0, 1.0)
-        dt = np.diff(times, prepend=0.0)
-        yaw = np.cumsum(w * fade * dt)
-        middle = yaw - 0.5 * w * fade * dt
-        return np.cumsum(v * fade * np.cos(middle) * dt), np.cumsum(v * fade * np.sin(middle) * dt), yaw
+    def _pending(self, now_ns: int) -> list[Pending]:
+        """Return the commands that the wheels may still follow.
 
-    def _signed_distance(self, points: Floats, x: Floats, y: Floats, yaw: Floats) -> Floats:
-        """Return (poses, points) metres from the footprint's edges, negative inside (a lower bound outside corners)."""
-        corners = self.robot.footprint_array()
-        edges = np.roll(corners, -1, axis=0) - corners
-        normals = np.stack([edges[:, 1], -edges[:, 0]], axis=-1) / np.hypot(*edges.T)[:, None]
-        dx, dy = points[:, 0] - x[:, None], points[:, 1] - y[:, None]
-        cos, sin = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
-        local_x, local_y = cos * dx + sin * dy, -sin * dx + cos * dy
-        distances = [
-            (local_x - corner[0]) * normal[0] + (local_y - corner[1]) * normal[1]
-            for corner, normal in zip(corners, normals, strict=True)
-        ]
-        return np.asarray(np.max(distances, axis=0))
+        Of the reaction time, what is not the period (the time since the last command) is taken to be delay.
+        """
+        if not self._issued:
+            return []
+        delay = self.config.reaction_s - 1e-9 * (now_ns - self._issued[-1][0])
+        nexts = [*(when for when, _ in list(self._issued)[1:]), now_ns]
+        untils = [1e-9 * (when - now_ns) + delay for when in nexts]
+        return [Pending(twist, until) for (_, twist), until in zip(self._issued, untils, strict=True) if until > 0.0]
 
 
 def _drawn_in(points: Floats, by: float) -> Floats:
     """Return points (N, 2) moved towards the origin by `by` metres."""
     distance = np.hypot(points[:, 0], points[:, 1])
     return points * (np.maximum(distance - by, 0.0) / np.maximum(distance, 1e-9))[:, None]
-
-
-def _same_sign(now: float, wanted: float) -> float:
-    """Return the present speed where it points the wanted way or nothing is wanted, else the wanted one."""
-    return now if now * wanted >= 0.0 else wanted

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D, Twist2D
-from mm_nav.observation import LaserScan
+from mm_nav.observation import LaserScan, Odometry
 from mm_nav.robot import RobotConfig
 from mm_nav.safety.guard import Guard, GuardConfig
 
@@ -31,44 +31,26 @@ def wall_ahead(distance: float) -> LaserScan:
     return scan_of(ranges)
 
 
-def drive(twist: Twist2D, current: Twist2D, scan: LaserScan, guard: GuardConfig, delay: float) -> float:
-    """Integrate the true motion: `current` for the delay, the command's way until the next scan, then full braking.
-
-    Return the smallest signed distance of any scan point to the footprint's edges.
-    """
-    corners = ROBOT.footprint_array()
-    edges = np.roll(corners, -1, axis=0) - corners
-    normals = np.stack([edges[:, 1], -edges[:, 0]], axis=-1) / np.hypot(*edges.T)[:, None]
-    points, pose, v, w = scan.points(), Pose2D(), current.linear, current.angular
-    dt, t, nearest = 0.004, 0.0, math.inf
-    while t < delay or abs(v) > 1e-6 or abs(w) > 1e-6:
-        local = pose.inverse().transform(points)
-        distance = np.max([(local - c) @ n for c, n in zip(corners, normals, strict=True)], axis=0)
-        nearest = min(nearest, float(distance.min(initial=math.inf)))
-        goal = twist if t < delay else Twist2D()
-        v += float(np.clip(goal.linear - v, -ROBOT.max_linear_accel * dt, ROBOT.max_linear_accel * dt))
-        w += float(np.clip(goal.angular - w, -ROBOT.max_angular_accel * dt, ROBOT.max_angular_accel * dt))
-        pose = pose @ Pose2D(v * dt, 0.0, w * dt)
-        t += dt
-    return nearest
+def moving(twist: Twist2D, now: int = 0) -> Odometry:
+    return Odometry(now, Pose2D(), twist)
 
 
 def test_far_from_everything_the_command_passes() -> None:
-    result = Guard(ROBOT).filter(Twist2D(0.5, 0.3), Twist2D(0.5, 0.3), wall_ahead(8.0), 0)
+    result = Guard(ROBOT).filter(Twist2D(0.5, 0.3), moving(Twist2D(0.5, 0.3), 0), wall_ahead(8.0), 0)
     assert result.twist == Twist2D(0.5, 0.3) and not result.limited
 
 
 def test_a_wall_slows_then_stops() -> None:
     speeds = []
-    for distance in (2.0, 0.45, 0.35, 0.20):
-        result = Guard(ROBOT).filter(Twist2D(0.8, 0.0), Twist2D(0.2, 0.0), wall_ahead(distance), 0)
+    for distance in (2.0, 0.33, 0.27, 0.20):
+        result = Guard(ROBOT).filter(Twist2D(0.8, 0.0), moving(Twist2D(0.2, 0.0), 0), wall_ahead(distance), 0)
         speeds.append(result.twist.linear)
     assert speeds[0] == 0.8 and speeds[0] > speeds[1] >= speeds[2] >= speeds[3] == 0.0
 
 
 def test_backing_out_and_turning_away_is_allowed() -> None:
     guard, near = Guard(ROBOT), wall_ahead(0.2)
-    assert guard.filter(Twist2D(-0.15, 0.0), Twist2D(), near, 0).twist.linear < 0.0
+    assert guard.filter(Twist2D(-0.15, 0.0), moving(Twist2D(), 0), near, 0).twist.linear < 0.0
 
 
 @pytest.mark.parametrize(
@@ -81,14 +63,15 @@ def test_backing_out_and_turning_away_is_allowed() -> None:
     ],
 )
 def test_useless_scans_stop_the_robot(scan: LaserScan | None, now: int, reason: str) -> None:
-    result = Guard(ROBOT).filter(Twist2D(0.5, 0.0), Twist2D(0.5, 0.0), scan, now)
+    result = Guard(ROBOT).filter(Twist2D(0.5, 0.0), moving(Twist2D(0.5, 0.0), now), scan, now)
     assert result.twist == Twist2D() and result.limited and reason in result.reason
 
 
 def test_a_frozen_scan_stops_the_robot() -> None:
     guard, scan = Guard(ROBOT, GuardConfig(frozen_scans=4)), wall_ahead(5.0)
     reasons = [
-        guard.filter(Twist2D(0.3, 0.0), Twist2D(), replace(scan, stamp_ns=k * 100), k * 100).reason for k in range(6)
+        guard.filter(Twist2D(0.3, 0.0), moving(Twist2D(), k * 100), replace(scan, stamp_ns=k * 100), k * 100).reason
+        for k in range(6)
     ]
     assert reasons[0] == "" and reasons[-1] == "scan is frozen"
     rng = np.random.default_rng(0)
@@ -96,12 +79,12 @@ def test_a_frozen_scan_stops_the_robot() -> None:
         replace(scan, stamp_ns=k, ranges=scan.ranges + rng.normal(0, 0.01, 720).astype(np.float32))
         for k in range(700, 712)
     ]
-    assert guard.filter(Twist2D(0.3, 0.0), Twist2D(), noisy[0], 700).reason == ""
+    assert guard.filter(Twist2D(0.3, 0.0), moving(Twist2D(), 700), noisy[0], 700).reason == ""
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_command_that_is_no_number_stops_the_robot(bad: float) -> None:
-    assert Guard(ROBOT).filter(Twist2D(bad, 0.0), Twist2D(), wall_ahead(5.0), 0).twist == Twist2D()
+    assert Guard(ROBOT).filter(Twist2D(bad, 0.0), moving(Twist2D(), 0), wall_ahead(5.0), 0).twist == Twist2D()
 
 
 def test_the_older_the_scan_the_slower_and_never_faster() -> None:
@@ -109,13 +92,13 @@ def test_the_older_the_scan_the_slower_and_never_faster() -> None:
     guard, wanted = Guard(ROBOT, GuardConfig(slow_scan_age_s=0.2, max_scan_age_s=0.6)), Twist2D(0.4, 0.2)
     speeds = []
     for age in (0.0, 0.19, 0.3, 0.4, 0.5, 0.59, 0.61):
-        result = guard.filter(wanted, Twist2D(), wall_ahead(8.0), round(1e9 * age))
+        result = guard.filter(wanted, moving(Twist2D(), round(1e9 * age)), wall_ahead(8.0), round(1e9 * age))
         speeds.append(result.twist.linear)
         assert result.twist.angular == pytest.approx(0.5 * result.twist.linear)
         assert result.limited == (age > 0.2)
     assert speeds[:2] == [0.4, 0.4] and speeds[2:] == pytest.approx([0.3, 0.2, 0.1, 0.01, 0.0], abs=1e-6)
-    assert guard.filter(wanted, Twist2D(), wall_ahead(8.0), 300_000_000).reason == "scan is old"
-    assert guard.filter(wanted, Twist2D(), wall_ahead(8.0), 610_000_000).reason == "scan is stale"
+    assert guard.filter(wanted, moving(Twist2D(), 300_000_000), wall_ahead(8.0), 300_000_000).reason == "scan is old"
+    assert guard.filter(wanted, moving(Twist2D(), 610_000_000), wall_ahead(8.0), 610_000_000).reason == "scan is stale"
 
 
 def test_settings_out_of_range_are_refused() -> None:
@@ -125,22 +108,81 @@ def test_settings_out_of_range_are_refused() -> None:
         GuardConfig(margin_m=2.0)
 
 
-@settings(max_examples=150, deadline=None)
+speeds = st.tuples(st.floats(-0.2, 0.8), st.floats(-1.8, 1.8)).map(lambda v: Twist2D(*v))
+
+
+@settings(max_examples=200, deadline=None)
 @given(
-    linear=st.floats(-0.2, 0.8),
-    angular=st.floats(-1.8, 1.8),
+    start=speeds,
+    before=speeds,
+    wanted=speeds,
     seed=st.integers(0, 10_000),
-    age=st.floats(0.0, 0.2),
+    late=st.floats(0.0, 1.0),
+    held=st.floats(0.3, 1.0),
+    share=st.floats(0.8, 1.0),
 )
-def test_no_admitted_command_ends_in_contact(linear: float, angular: float, seed: int, age: float) -> None:
-    """From steady driving, among random points, with the oldest scan and delay that the guard counts on."""
+def test_no_command_that_passes_ends_in_contact(
+    start: Twist2D, before: Twist2D, wanted: Twist2D, seed: int, late: float, held: float, share: float
+) -> None:
+    """From any state, among random points: whenever the wheels answer, however long, with any brakes that are counted on."""
     rng = np.random.default_rng(seed)
     ranges = np.full(360, np.inf)
     hit = rng.choice(360, rng.integers(1, 40), replace=False)
     ranges[hit] = rng.uniform(0.30, 2.0, len(hit))
-    scan, config, twist = scan_of(ranges), GuardConfig(), Twist2D(linear, angular)
-    allowed = Guard(ROBOT, config).filter(twist, twist, scan, int(age * 1e9)).twist
-    assert abs(allowed.linear) <= abs(linear) + 1e-12 and abs(allowed.angular) <= abs(angular) + 1e-12
-    # Once it brakes to a lower speed, the guard's own assumption is that the slower command was safe to begin with.
-    if allowed == twist:
-        assert drive(allowed, twist, scan, config, config.reaction_s) > 0.0
+    scan, config, period = scan_of(ranges), GuardConfig(), SECOND // 20
+    guard = Guard(ROBOT, config)
+    # Nothing was in the way of what was commanded before.
+    guard.filter(before, moving(start), scan_of(np.full(360, np.inf)), 0)
+    allowed = guard.filter(wanted, moving(start, period), replace(scan, stamp_ns=period), period).twist
+    assert abs(allowed.linear) <= abs(wanted.linear) + 1e-12 and abs(allowed.angular) <= abs(wanted.angular) + 1e-12
+    # Standing still is what is left where nothing is safe any more.
+    if allowed != Twist2D():
+        answered = late * (config.reaction_s - 0.05)
+        until = answered + held * (config.reaction_s - answered)
+        assert nearest(scan.points(), start, [(answered, before), (until, allowed)], share) > 0.0
+
+
+def nearest(points: np.ndarray, start: Twist2D, schedule: list[tuple[float, Twist2D]], share: float) -> float:
+    """Return how near the footprint's edges come to any of the points if each command acts until its time, then zero.
+
+    share: of the robot's decelerations that it has.
+    """
+    corners = ROBOT.footprint_array()
+    edges = np.roll(corners, -1, axis=0) - corners
+    normals = np.stack([edges[:, 1], -edges[:, 0]], axis=-1) / np.hypot(*edges.T)[:, None]
+    pose, v, w, t, dt, least = Pose2D(), start.linear, start.angular, 0.0, 0.004, math.inf
+    while t < schedule[-1][0] or abs(v) > 1e-6 or abs(w) > 1e-6:
+        local = pose.inverse().transform(points)
+        distance = np.max([(local - c) @ n for c, n in zip(corners, normals, strict=True)], axis=0)
+        least = min(least, float(distance.min(initial=math.inf)))
+        goal = next((twist for until, twist in schedule if t < until), Twist2D())
+        v = _towards(v, goal.linear, ROBOT.max_linear_accel * dt, share)
+        w = _towards(w, goal.angular, ROBOT.max_angular_accel * dt, share)
+        pose = pose @ Pose2D(v * dt, 0.0, w * dt)
+        t += dt
+    return least
+
+
+def _towards(now: float, goal: float, step: float, share: float) -> float:
+    slows = abs(goal) < abs(now) or now * goal < 0.0
+    step *= share if slows else 1.0
+    return min(now + step, goal) if goal > now else max(now - step, goal)
+
+
+def test_an_old_scan_is_judged_from_where_it_was_taken() -> None:
+    """Since the scan the robot has come 0.3 m nearer to the wall, and has braked."""
+    guard, wall = Guard(ROBOT), wall_ahead(0.9)
+    for k in range(4):
+        guard.filter(Twist2D(0.8), Odometry(k * SECOND // 10, Pose2D(0.08 * k), Twist2D(0.8)), wall, k * SECOND // 10)
+    now = 4 * SECOND // 10
+    here = Odometry(now, Pose2D(0.3), Twist2D())
+    old = guard.filter(Twist2D(0.4), here, replace(wall, stamp_ns=2 * SECOND // 10), now)
+    fresh = Guard(ROBOT).filter(Twist2D(0.4), Odometry(0, Pose2D(), Twist2D()), wall_ahead(0.9 - 0.14), 0)
+    assert old.twist == fresh.twist
+
+
+def test_old_odometry_stops_the_robot() -> None:
+    result = Guard(ROBOT).filter(
+        Twist2D(0.3), moving(Twist2D(0.3), 0), replace(wall_ahead(5.0), stamp_ns=SECOND), SECOND
+    )
+    assert result.twist == Twist2D() and result.reason == "odometry is stale"
