@@ -123,9 +123,11 @@ class GridPlanner:
 
 
 def _pool(mask: npt.NDArray[np.bool_], any_cell: bool) -> npt.NDArray[np.bool_]:
+    """Return for each planning cell whether any of its grid cells is set, or at least half of them."""
     rows, columns = (n - n % _COARSE for n in mask.shape)
-    blocks = mask[:rows, :columns].reshape(rows // _COARSE, _COARSE, columns // _COARSE, _COARSE)
-    return np.asarray(blocks.any(axis=(1, 3)) if any_cell else blocks.sum(axis=(1, 3)) * 2 >= _COARSE**2)
+    whole = mask[:rows, :columns].view(np.uint8)
+    count = sum(whole[i::_COARSE, j::_COARSE] for i in range(_COARSE) for j in range(_COARSE))
+    return np.asarray(count >= (1 if any_cell else _COARSE**2 / 2))
 
 
 def _smooth(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
