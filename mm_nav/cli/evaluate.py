@@ -52,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     language.add_argument(
         "--suite",
         metavar="NAME",
-        help="one suite: seen, combination, phrasing, picture, relation, sequence, camera_lost, lidar_lost (default: by --kinds)",
+        help="one suite: seen, combination, phrasing, picture, relation, sequence, "
+        "camera_lost, lidar_lost, people_5, people_10 (default: by --kinds)",
     )
     language.add_argument(
         "--phrases",

@@ -44,7 +44,8 @@ def add_arguments(measures: argparse._SubParsersAction[argparse.ArgumentParser])
         "--suites",
         default="seen",
         metavar="LIST",
-        help="comma-separated: seen, combination, phrasing, picture, relation, sequence, camera_lost, lidar_lost (default: seen)",
+        help="comma-separated: seen, combination, phrasing, picture, relation, sequence, "
+        "camera_lost, lidar_lost, people_5, people_10 (default: seen)",
     )
     add_run_options(
         parser,

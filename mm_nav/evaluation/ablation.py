@@ -65,7 +65,7 @@ def check_suites(names: Sequence[str]) -> None:
     if wrong or not names:
         raise ConfigError(
             f"suites {', '.join(wrong) or '(none)'}: an ablation pairs single episodes; give some of seen, combination, "
-            "phrasing, relation, sequence, camera_lost, lidar_lost"
+            "phrasing, relation, sequence, camera_lost, lidar_lost, people_5, people_10"
         )
 
 

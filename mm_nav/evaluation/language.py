@@ -31,6 +31,7 @@ from mm_nav.runtime.manifest import file_sha256
 from mm_nav.runtime.policy import default_model
 from mm_nav.sim.episode import make_episode
 from mm_nav.sim.instructions import EXTRA_KINDS, KINDS, Split
+from mm_nav.sim.life import LifeConfig
 from mm_nav.sim.simulator import CameraConfig
 
 # In suite `lidar_lost` navigator and guard drive on without scans for so long: slowly, then not at all.
@@ -155,15 +156,19 @@ def run_seed(config: SuiteConfig, seed: int, conditions: Sequence[str]) -> list[
 def _episode_config(config: SuiteConfig) -> EpisodeConfig:
     width, height = config.camera
     base = EpisodeConfig(time_limit_s=config.time_limit_s)
-    sim = replace(base.sim, camera=CameraConfig(width=width, height=height))
-    lost = suite_of(config.suite).lost if config.suite else ""
-    if lost == "lidar":
+    base = replace(base, sim=replace(base.sim, camera=CameraConfig(width=width, height=height)))
+    if not config.suite:
+        return base
+    suite = suite_of(config.suite)
+    if suite.people:
+        base = replace(base, sim=replace(base.sim, life=LifeConfig(people=suite.people)))
+    if suite.lost == "lidar":
         base = replace(
             base,
             navigator=replace(base.navigator, blind_time_s=BLIND_TIME_S),
             guard=replace(base.guard, blind_time_s=BLIND_TIME_S),
         )
-    return replace(base, sim=sim, lost=lost)
+    return replace(base, lost=suite.lost)
 
 
 def run_suite(

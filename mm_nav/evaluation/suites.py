@@ -41,13 +41,14 @@ _Sentences = Callable[[np.random.Generator, TaskWorld, Pose2D], Iterable[tuple[I
 @dataclass(frozen=True)
 class Suite:
     """A suite. text: what it measures. kinds: of its episodes. make: from a seed to its episodes (two for "swap", else
-    one) and their world. lost: the sensor that stops delivering half-way, "" = none."""
+    one) and their world. lost: the sensor that stops delivering half-way, "" = none. people: who walk about."""
 
     name: str
     text: str
     kinds: tuple[str, ...]
     make: Callable[[int], Tasks]
     lost: LostSensor = ""
+    people: int = 0
 
     @property
     def turns(self) -> int:
@@ -258,6 +259,10 @@ SUITES: Mapping[str, Suite] = {
             "camera_lost", "the episodes of `seen`; half-way the camera stops delivering", SEEN_KINDS, _seen, "camera"
         ),
         Suite("lidar_lost", "the episodes of `seen`; half-way the LiDAR stops delivering", SEEN_KINDS, _seen, "lidar"),
+        *(
+            Suite(f"people_{n}", f"the episodes of `seen`, with {n} people who walk about", SEEN_KINDS, _seen, people=n)
+            for n in (5, 10)
+        ),
         Suite("swap", "the same world and start, two things, one sentence for each", ("first", "second"), _swap),
     )
 }

@@ -141,6 +141,16 @@ def test_lost_suites_run_the_episodes_of_seen(name, lost, monkeypatch):
     assert blind == ({language.BLIND_TIME_S} if lost == "lidar" else {0.0})
 
 
+@pytest.mark.parametrize("people", [5, 10])
+def test_people_walk_through_the_episodes_of_seen(people, monkeypatch):
+    seen = []
+    result = run_seed(suite_config("seen", conditions=("oracle",), time_limit_s=0.2), 5000, ("oracle",))[0].result
+    monkeypatch.setattr(language, "run_episode", lambda e, t, p, c, *_: seen.append((e, c)) or result)
+    run_seed(suite_config(f"people_{people}", conditions=("oracle",)), 5000, ("oracle",))
+    ((episode, config),) = seen
+    assert episode == drawn("seen", 5000)[0][0] and config.sim.life.people == people
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
