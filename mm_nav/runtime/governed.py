@@ -29,7 +29,7 @@ class GovernedPolicy:
         config: GovernorConfig,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._say, self.path, self.knowledge = say, main.path, main.knowledge
+        self._say, self.path, self.knowledge, self.in_thread = say, main.path, main.knowledge, main.in_thread
         ways: list[tuple[str, OnnxPolicy, bool]] = [(main.path.stem, main, False)]
         if main.asks_rivals:
             ways.insert(0, (f"{main.path.stem} with rivals", main, True))

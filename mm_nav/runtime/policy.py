@@ -22,6 +22,7 @@ from mm_nav.runtime.contrast import Question, question, question_among
 from mm_nav.runtime.manifest import load_manifest
 from mm_nav.runtime.memory import FrameMemory
 from mm_nav.runtime.preprocess import Preprocessor
+from mm_nav.runtime.session import PROVIDERS
 
 # Something that says what the policy thinks of an observation; None when no answer came in time.
 PolicySource = Callable[[Observation, PolicyGoal], PolicyOutput | None]
@@ -72,6 +73,8 @@ class OnnxPolicy:
         self.manifest, self.config = load_manifest(self.path)
         self._session = open_model(self.path, provider, threads, precision, self.manifest.preprocessing, say)
         self._bound = BoundSession(self._session, OUTPUTS)
+        # Whether all its work is done by the thread that asks.
+        self.in_thread = threads == 1 and self._session.get_providers()[0] == PROVIDERS["cpu"]
         names = tuple(item.name for item in self._session.get_inputs())
         if set(names) != set(INPUTS):
             raise ModelError(f"{self.path} reads {sorted(names)}, a policy reads {sorted(INPUTS)}: export it again")
