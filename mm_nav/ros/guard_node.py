@@ -35,6 +35,9 @@ class GuardNode(StackNode):
         ParameterSpec(
             "reaction_time", 0.15, "from a command until the wheels answer the next: period and delay, s", 0.0, 1.0
         ),
+        ParameterSpec(
+            "odometry_drift", 0.1, "what odometry errs by since the scan, m for each m and rad for each rad", 0.0, 0.5
+        ),
         ParameterSpec("slow_scan_age", 0.25, "an older scan slows the robot, the more the older, s", 0.02, 2.0),
         ParameterSpec("max_scan_age", 0.4, "an older scan stops the robot, s", 0.05, 2.0),
         ParameterSpec(
@@ -67,6 +70,7 @@ class GuardNode(StackNode):
             GuardConfig(
                 margin_m=float(self.value("margin")),
                 reaction_s=float(self.value("reaction_time")),
+                odometry_drift=float(self.value("odometry_drift")),
                 slow_scan_age_s=float(self.value("slow_scan_age")),
                 max_scan_age_s=float(self.value("max_scan_age")),
                 blind_time_s=float(self.value("blind_time")),

@@ -11,7 +11,8 @@ from typing import Any
 
 import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
+from rclpy.experimental import EventsExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
@@ -115,7 +116,7 @@ def run_node(node_class: Callable[[], StackNode], argv: Sequence[str] | None = N
     node: StackNode | None = None
     try:
         node = node_class()
-        executor = SingleThreadedExecutor()
+        executor = EventsExecutor()
         executor.add_node(node)
         node.start()
         # What is there now stays: without this, a look through all of it for garbage holds up a step by 10 ms now and then.

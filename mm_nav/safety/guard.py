@@ -44,6 +44,8 @@ class GuardConfig:
     max_scan_age_s: an older one stops it (0.05 to 2). min_valid_share: a scan with fewer usable beams
     stops the robot (0 to 1); inf (nothing in range) is usable, NaN is not. frozen_scans: so many scans in a row with the
     very same ranges mean a dead sensor (2 or more). braking_share: of the robot's deceleration that is counted on (0.1 to 1).
+    odometry_drift: what the odometry may have got wrong since the scan, in metres for each metre and radians for each radian (0 to
+    0.5); things may be nearer by so much.
 
     blind_time_s: for so long after the last good scan the robot may drive on slowly, judged by that and some earlier ones (0 to
     120; 0 = it stops at once). blind_speed: at most so fast then, m/s (0.02 to 1).
@@ -56,6 +58,7 @@ class GuardConfig:
     min_valid_share: float = 0.1
     frozen_scans: int = 10
     braking_share: float = 0.8
+    odometry_drift: float = 0.1
     blind_time_s: float = 0.0
     blind_speed: float = 0.25
 
@@ -67,6 +70,7 @@ class GuardConfig:
             ("min_valid_share", 0.0, 1.0),
             ("frozen_scans", 2, 10_000),
             ("braking_share", 0.1, 1.0),
+            ("odometry_drift", 0.0, 0.5),
             ("blind_time_s", 0.0, 120.0),
             ("blind_speed", 0.02, 1.0),
         ):
@@ -141,20 +145,24 @@ class Guard:
             wanted = Twist2D(fresh * wanted.linear, fresh * wanted.angular)
         # The scan was taken from where the robot was then.
         since = self._track.at(now_ns).inverse() @ self._track.at(scan.stamp_ns)
-        allowed = self._safe_part(wanted, current, since.transform(scan.points()), now_ns)
+        points = since.transform(scan.points())
+        drift = math.hypot(since.x, since.y) + abs(since.yaw) * np.hypot(points[:, 0], points[:, 1])
+        allowed = self._safe_part(wanted, current, points, now_ns, self.config.odometry_drift * drift)
         if allowed == twist:
             return GuardResult(twist, False, "")
         if allowed != wanted:
             return GuardResult(allowed, True, "obstacle")
         return GuardResult(allowed, True, "speed limit" if fresh == 1.0 else "scan is old")
 
-    def _safe_part(self, wanted: Twist2D, current: Twist2D, points: Floats, now_ns: int) -> Twist2D:
-        """Return the largest share of `wanted` that is safe; standing still always is."""
+    def _safe_part(self, wanted: Twist2D, current: Twist2D, points: Floats, now_ns: int, nearer: Floats) -> Twist2D:
+        """Return the largest share of `wanted` that is safe; standing still always is. nearer: (N,) m, what each of the points
+        may be off by."""
         whole = np.array([[wanted.linear, wanted.angular]])
-        points = self._near(points, wanted, current)
-        if len(points) == 0 or self._are_safe(whole, current, points, now_ns)[0]:
+        near = self._near(points, wanted, current, nearer)
+        points, margins = points[near], self.config.margin_m + nearer[near]
+        if len(points) == 0 or self._are_safe(whole, current, points, now_ns, margins)[0]:
             return wanted
-        safe = np.flatnonzero(self._are_safe(_SCALES[:, None] * whole, current, points, now_ns))
+        safe = np.flatnonzero(self._are_safe(_SCALES[:, None] * whole, current, points, now_ns, margins))
         if len(safe) == 0:
             return Twist2D()
         scale = float(_SCALES[safe[0]])
@@ -170,7 +178,7 @@ class Guard:
             return GuardResult(wanted, False, "")
         # What was measured is less certain the farther the wheels have turned since.
         points = _drawn_in(self._memory.points(), min(_BLIND_DRIFT * self._memory.travelled, _BLIND_DRIFT_M))
-        allowed = self._safe_part(wanted, current, points, now_ns)
+        allowed = self._safe_part(wanted, current, points, now_ns, np.zeros(len(points)))
         return GuardResult(allowed, allowed != twist, "no scan: driving slowly by the last one")
 
     def _refusal(self, twist: Twist2D, odometry: Odometry, scan: LaserScan | None, now_ns: int) -> str:
@@ -204,23 +212,28 @@ class Guard:
         linear = min(max(twist.linear, r.min_linear), r.max_linear)
         return Twist2D(linear, min(max(twist.angular, -r.max_angular), r.max_angular))
 
-    def _near(self, points: Floats, wanted: Twist2D, current: Twist2D) -> Floats:
-        """Return the points that the body could reach before standing still."""
+    def _near(self, points: Floats, wanted: Twist2D, current: Twist2D, nearer: Floats) -> npt.NDArray[np.bool_]:
+        """Return which of the points the body could reach before standing still."""
         speed = max(abs(wanted.linear), abs(current.linear), *(abs(twist.linear) for _, twist in self._issued), 0.0)
         brake = self.config.braking_share * self.robot.max_linear_accel
         reach = speed * self.config.reaction_s + speed**2 / (2 * brake)
         reach += self.robot.circumscribed_radius + self.config.margin_m + 0.05
-        return np.asarray(points[(points**2).sum(axis=1) <= reach**2])
+        return np.asarray(np.hypot(points[:, 0], points[:, 1]) - nearer <= reach)
 
-    def _are_safe(self, wanted: Floats, current: Twist2D, points: Floats, now_ns: int) -> npt.NDArray[np.bool_]:
-        """Return for each of `wanted` (K, 2) whether the robot can stop clear of all points after it."""
+    def _are_safe(
+        self, wanted: Floats, current: Twist2D, points: Floats, now_ns: int, margins: Floats
+    ) -> npt.NDArray[np.bool_]:
+        """Return for each of `wanted` (K, 2) whether the robot can stop clear of all points by their margins after it."""
         c = self.config
         ways = stopping_ways(wanted, current, self._pending(now_ns), self.robot, c.reaction_s, c.braking_share)
         nothing = np.zeros((1, 1))
         start = clearances(self.robot, points, Poses(nothing, nothing, nothing))[0]
-        allowed = np.minimum(c.margin_m, start) - _SLACK_M
-        clear = (clearances(self.robot, points, ways) >= allowed).all(axis=1)
-        return np.asarray(clear.reshape(len(wanted), -1).all(axis=1))
+        clear = clearances(self.robot, points, ways)
+        # Where wheels slip, the robot ends up elsewhere, the more so the farther the way and the turn are.
+        way, turn = ways.lengths()
+        slip = self.robot.wheel_slip * way + self.robot.turn_slip * turn * np.hypot(points[:, 0], points[:, 1])
+        safe = (clear >= np.minimum(margins + slip, start) - _SLACK_M).all(axis=1)
+        return np.asarray(safe.reshape(len(wanted), -1).all(axis=1))
 
     def _pending(self, now_ns: int) -> list[Pending]:
         """Return the commands that the wheels may still follow.

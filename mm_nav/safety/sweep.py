@@ -39,6 +39,11 @@ class Poses:
     y: Floats
     yaw: Floats
 
+    def lengths(self) -> tuple[Floats, Floats]:
+        """Return how far each way is, m, and by how much it turns, rad, both without sign: (rows, 1)."""
+        steps = np.hypot(np.diff(self.x, axis=1), np.diff(self.y, axis=1)).sum(axis=1, keepdims=True)
+        return steps, np.abs(np.diff(self.yaw, axis=1)).sum(axis=1, keepdims=True)
+
 
 def stopping_ways(
     wanted: Floats,

@@ -181,6 +181,39 @@ def test_an_old_scan_is_judged_from_where_it_was_taken() -> None:
     assert old.twist == fresh.twist
 
 
+DISTANCES = np.linspace(0.22, 0.5, 29)
+
+
+def test_what_the_odometry_may_have_got_wrong_is_kept_clear_of() -> None:
+    """The robot has turned a whole radian since the scan; by how much, it knows only roughly."""
+    now, speeds = SECOND // 5, []
+    for drift in (0.0, 0.1):
+        config = GuardConfig(odometry_drift=drift)
+        for distance in DISTANCES:
+            wall = wall_ahead(distance)
+            turned = replace(wall, angle_min=wall.angle_min + 1.0)  # as it was seen with the heading of then
+            guard = Guard(ROBOT, config)
+            guard.filter(Twist2D(), Odometry(0, Pose2D(yaw=-1.0)), turned, 0)
+            speeds.append(guard.filter(Twist2D(0.4), Odometry(now, Pose2D()), turned, now).twist.linear)
+    sure, unsure = np.split(np.array(speeds), 2)
+    assert (sure >= unsure).all() and sure.sum() > unsure.sum() > 0.0
+
+
+def test_slippery_wheels_are_counted_on() -> None:
+    firm, slippery = (
+        np.array(
+            [
+                Guard(replace(ROBOT, wheel_slip=slip))
+                .filter(Twist2D(0.5), moving(Twist2D(0.3)), wall_ahead(d), 0)
+                .twist.linear
+                for d in DISTANCES
+            ]
+        )
+        for slip in (0.0, 0.3)
+    )
+    assert (firm >= slippery).all() and firm.sum() > slippery.sum() > 0.0
+
+
 def test_old_odometry_stops_the_robot() -> None:
     result = Guard(ROBOT).filter(
         Twist2D(0.3), moving(Twist2D(0.3), 0), replace(wall_ahead(5.0), stamp_ns=SECOND), SECOND
