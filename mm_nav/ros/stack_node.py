@@ -12,13 +12,17 @@ from typing import Any
 import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
-from rclpy.experimental import EventsExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from mm_nav.errors import MmNavError
 from mm_nav.ros.parameters import ParameterSpec, declare
 from mm_nav.ros.transports import set_transports
+
+try:  # since ROS 2 Kilted; it builds no wait set anew for every message
+    from rclpy.experimental import EventsExecutor as Executor
+except ImportError:
+    from rclpy.executors import SingleThreadedExecutor as Executor
 
 AUTOSTART = ParameterSpec("autostart", True, "configure and activate at start, without a lifecycle manager")
 
@@ -116,7 +120,7 @@ def run_node(node_class: Callable[[], StackNode], argv: Sequence[str] | None = N
     node: StackNode | None = None
     try:
         node = node_class()
-        executor = EventsExecutor()
+        executor = Executor()
         executor.add_node(node)
         node.start()
         # What is there now stays: without this, a look through all of it for garbage holds up a step by 10 ms now and then.

@@ -109,7 +109,7 @@ class Guard:
         self._last_stamp = -1
         self._same = 0
         self._memory, self._track = ScanMemory(), Track()
-        # What was let through last, when, and for how long it was the newest.
+        # The last commands that were let through, and when.
         self._issued: deque[tuple[int, Twist2D]] = deque(maxlen=16)
 
     def filter(self, twist: Twist2D, odometry: Odometry, scan: LaserScan | None, now_ns: int) -> GuardResult:
