@@ -15,6 +15,7 @@ from mm_nav.cli.run_options import (
     check_run_options,
     check_runnable,
     count_crashes,
+    log_beside,
     names,
     size,
     warn_of_seen_seeds,
@@ -143,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
     check_run_options(args)
     check_runnable(config)
     workers = Workers(args.workers, args.ray)
-    log = _log_path(args)
+    log = log_beside(args.json, "episodes")
     require_writable(args.json)
     errors = Console(stderr=True, soft_wrap=True)
     warn_of_seen_seeds(args.seed, errors)
@@ -221,8 +222,3 @@ def _rate(summary: dict[str, Any], key: str, scale: float, unit: str) -> str:
     if scale > 1:
         return f"{scale * summary[key]:.1f}{unit} [{low:.0f}, {high:.0f}]"
     return f"{summary[key]:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def _log_path(args: argparse.Namespace) -> Path | None:
-    json_file: Path | None = args.json
-    return None if json_file is None else json_file.with_name(json_file.name + ".episodes.jsonl")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mm_nav.cli.output import progress_bar, require_writable, write_json
@@ -14,6 +13,7 @@ from mm_nav.cli.run_options import (
     add_run_options,
     check_run_options,
     count_crashes,
+    log_beside,
     names,
     size,
     warn_of_seen_seeds,
@@ -82,7 +82,9 @@ def run(args: argparse.Namespace) -> int:
                 tally.add(record)
                 bar.update(task, advance=1, description=f"{suite} ({tally.text()})")
 
-            records = run_suite(config, workers, _log_path(args.json, config.suite), args.resume, on_record)
+            records = run_suite(
+                config, workers, log_beside(args.json, f"{config.suite}.episodes"), args.resume, on_record
+            )
             runs.append(SuiteRun(config, tuple(records)))
     comparisons = compare(runs)
     summary = summarise_ablation(runs, comparisons, not_run, origin)
@@ -140,10 +142,6 @@ def _command(args: argparse.Namespace) -> str:
     for variant in args.variant:
         words += ["--variant", variant]
     return shlex.join(words)
-
-
-def _log_path(json_file: Path | None, suite: str) -> Path | None:
-    return None if json_file is None else json_file.with_name(f"{json_file.name}.{suite}.episodes.jsonl")
 
 
 def _table(run: SuiteRun, comparisons: list[Comparison]) -> Table:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mm_nav.cli.output import add_json_option, add_worker_options, progress_bar, require_writable, write_json
-from mm_nav.cli.run_options import check_run_options
+from mm_nav.cli.run_options import add_resume_option, check_run_options, log_beside
 from mm_nav.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def add_arguments(measures: argparse._SubParsersAction[argparse.ArgumentParser])
         metavar="DIR",
         help="write barn.md there, with every world and a picture of every failure",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same --json file")
+    add_resume_option(parser)
     add_json_option(parser)
 
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     config = BarnConfig(planner=args.planner, runs=args.runs, guard=guard)
     worlds = _chosen(load_barn(args.worlds), args.only)
     require_writable(args.json)
-    log = None if args.json is None else args.json.with_name(args.json.name + ".runs.jsonl")
+    log = log_beside(args.json, "runs")
     started = time.monotonic()
     won = 0
     with progress_bar() as bar:

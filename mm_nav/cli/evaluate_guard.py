@@ -7,12 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mm_nav.cli.output import add_json_option, add_worker_options, progress_bar, require_writable, write_json
-from mm_nav.cli.run_options import check_run_options
+from mm_nav.cli.run_options import add_resume_option, check_run_options, log_beside
 
 if TYPE_CHECKING:
     from mm_nav.evaluation.hostile import HostileResult
-
-_PER_WORLD = 1000
 
 
 def add_arguments(measures: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,7 +31,7 @@ def add_arguments(measures: argparse._SubParsersAction[argparse.ArgumentParser])
         type=int,
         default=100_000,
         metavar="N",
-        help=f"steps of the guard, {_PER_WORLD} in each world (default: 100000)",
+        help="steps of the guard, 1000 in each world (default: 100000)",
     )
     parser.add_argument(
         "--robot",
@@ -43,7 +41,7 @@ def add_arguments(measures: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="first world (default: 0)")
     add_worker_options(parser)
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same --json file")
+    add_resume_option(parser)
     add_json_option(parser)
 
 
@@ -51,13 +49,13 @@ def run(args: argparse.Namespace) -> int:
     """Run the drivers."""
     from rich.console import Console
 
-    from mm_nav.evaluation.hostile import HostileConfig, run_hostile, summarise_hostile
+    from mm_nav.evaluation.hostile import STEPS_PER_WORLD, HostileConfig, run_hostile, summarise_hostile
     from mm_nav.parallel import Workers
 
     check_run_options(args)
-    config = HostileConfig(args.robot, -(-args.steps // _PER_WORLD), args.seed, _PER_WORLD)
+    config = HostileConfig(args.robot, -(-args.steps // STEPS_PER_WORLD), args.seed)
     require_writable(args.json)
-    log = None if args.json is None else args.json.with_name(args.json.name + ".worlds.jsonl")
+    log = log_beside(args.json, "worlds")
     started = time.monotonic()
     contacts = 0
     with progress_bar() as bar:

@@ -39,8 +39,18 @@ def add_run_options(parser: argparse.ArgumentParser, conditions: str, report: st
     parser.add_argument("--time-limit", type=float, default=120.0, metavar="S", help="simulated seconds (default: 120)")
     parser.add_argument("--camera", default="192x144", metavar="WxH", help="camera pixels (default: 192x144)")
     parser.add_argument("--report", type=Path, metavar="DIR", help=report)
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same --json file")
+    add_resume_option(parser)
     add_json_option(parser)
+
+
+def add_resume_option(parser: argparse.ArgumentParser) -> None:
+    """Declare --resume."""
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run of the same --json file")
+
+
+def log_beside(json_file: Path | None, what: str) -> Path | None:
+    """Return where a run's log lies, a line of JSON for each of `what`; None without a --json file."""
+    return None if json_file is None else json_file.with_name(f"{json_file.name}.{what}.jsonl")
 
 
 def check_run_options(args: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from mm_nav.evaluation.endings import ending
 from mm_nav.evaluation.episodes import EpisodeResult
 from mm_nav.evaluation.language import Record, SuiteConfig, summarise_suite
 from mm_nav.evaluation.metrics import holm, mcnemar_exact, paired_bootstrap, paired_rate_difference
+from mm_nav.evaluation.suites import SUITES
 from mm_nav.runtime.manifest import load_manifest
 
 ABLATIONS = tuple(name for name in CONDITIONS if name != "random_goal")
@@ -64,8 +65,8 @@ def check_suites(names: Sequence[str]) -> None:
     wrong = [name for name in names if name in _NOT_PAIRED]
     if wrong or not names:
         raise ConfigError(
-            f"suites {', '.join(wrong) or '(none)'}: an ablation pairs single episodes; give some of seen, combination, "
-            "phrasing, relation, sequence, camera_lost, lidar_lost, people_5, people_10"
+            f"suites {', '.join(wrong) or '(none)'}: an ablation pairs single episodes; give some of "
+            f"{', '.join(name for name in SUITES if name not in _NOT_PAIRED)}"
         )
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mm_nav.errors import MmNavError, WorldError
 from mm_nav.geometry import Pose2D
+from mm_nav.sim.sdf_writer import plain_model
 from mm_nav.sim.world import World, load_world, parse_world
 
 Floats = npt.NDArray[np.float64]
@@ -108,15 +109,10 @@ def _path(cells: npt.NDArray[Any]) -> Floats:
 
 
 def _sdf(cylinders: Floats) -> str:
-    shape = f"<geometry><cylinder><radius>{_RADIUS_M}</radius><length>{_HEIGHT_M}</length></cylinder></geometry>"
-    plane = "<geometry><plane><normal>0 0 1</normal><size>100 100</size></plane></geometry>"
-    models = [
-        f'<model name="ground"><static>1</static><link name="l"><collision name="c">{plane}</collision>'
-        f'<visual name="v">{plane}</visual></link></model>'
-    ]
+    shape = f"<cylinder><radius>{_RADIUS_M}</radius><length>{_HEIGHT_M}</length></cylinder>"
+    models = [plain_model("ground", "0 0 0 0 0 0", "<plane><normal>0 0 1</normal><size>100 100</size></plane>")]
     models += [
-        f'<model name="cylinder_{k}"><static>1</static><pose>{x:.4f} {y:.4f} {_HEIGHT_M / 2} 0 0 0</pose><link name="l">'
-        f'<collision name="c">{shape}</collision><visual name="v">{shape}</visual></link></model>'
+        plain_model(f"cylinder_{k}", f"{x:.4f} {y:.4f} {_HEIGHT_M / 2} 0 0 0", shape)
         for k, (x, y) in enumerate(cylinders)
     ]
     return f'<sdf version="1.6"><world name="barn">{"".join(models)}</world></sdf>'

@@ -27,6 +27,7 @@ from mm_nav.safety.guard import Guard, GuardConfig
 from mm_nav.sim.lidar import LidarConfig
 from mm_nav.sim.rig import load_rig
 from mm_nav.sim.scene import Scene
+from mm_nav.sim.sdf_writer import plain_model
 from mm_nav.sim.simulator import SimConfig, Simulator
 from mm_nav.sim.world import parse_world
 
@@ -255,8 +256,4 @@ def _clutter(rng: np.random.Generator) -> str:
 
 
 def _model(name: str, x: float, y: float, yaw: float, shape: str) -> str:
-    geometry = f"<geometry>{shape}</geometry>"
-    return (
-        f'<model name="{name}"><static>1</static><pose>{x:.3f} {y:.3f} {_HEIGHT_M / 2} 0 0 {yaw:.3f}</pose><link name="l">'
-        f'<collision name="c">{geometry}</collision><visual name="v">{geometry}</visual></link></model>'
-    )
+    return plain_model(name, f"{x:.3f} {y:.3f} {_HEIGHT_M / 2} 0 0 {yaw:.3f}", shape)

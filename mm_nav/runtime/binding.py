@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,13 @@ Float32 = npt.NDArray[np.float32]
 
 _GRAPH = "gpu_graph_id"  # of a run: which captured CUDA graph is replayed, or recorded if there is none of that name
 _NO_GRAPH = "-1"
+
+
+class _Buffers(NamedTuple):
+    inputs: dict[str, onnxruntime.OrtValue]
+    outputs: dict[str, onnxruntime.OrtValue]
+    binding: onnxruntime.IOBinding
+    options: onnxruntime.RunOptions
 
 
 class BoundSession:
@@ -61,17 +69,6 @@ class BoundSession:
         for name, value in outputs.items():
             binding.bind_ortvalue_output(name, value)
         return _Buffers(inputs, outputs, binding, _options(str(len(self._sets))))
-
-
-class _Buffers:
-    def __init__(
-        self,
-        inputs: dict[str, onnxruntime.OrtValue],
-        outputs: dict[str, onnxruntime.OrtValue],
-        binding: onnxruntime.IOBinding,
-        options: onnxruntime.RunOptions,
-    ) -> None:
-        self.inputs, self.outputs, self.binding, self.options = inputs, outputs, binding, options
 
 
 def _options(graph: str) -> onnxruntime.RunOptions:

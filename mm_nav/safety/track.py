@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 
 from mm_nav.geometry import Pose2D
 from mm_nav.observation import Odometry
@@ -34,7 +35,7 @@ class Track:
         after = self._kept[-1]
         if stamp_ns >= after.stamp_ns:
             return extrapolate(after, stamp_ns).pose
-        for before in list(self._kept)[-2::-1]:
+        for before in islice(reversed(self._kept), 1, None):
             if before.stamp_ns <= stamp_ns:
                 return interpolate(before, after, stamp_ns).pose
             after = before

@@ -148,6 +148,18 @@ _BELOW = "<pose>0 0 -0.02 0 0 0</pose>"
 _PAINT = 0.004  # metres that a marking lies above the floor
 
 
+def plain_model(name: str, pose: str, shape: str) -> str:
+    """Return the SDF of a static model of one shape, without a material, for worlds that only LiDARs look at.
+
+    pose: "x y z roll pitch yaw". shape: what a <geometry> holds.
+    """
+    geometry = f"<geometry>{shape}</geometry>"
+    return (
+        f'<model name="{name}"><static>1</static><pose>{pose}</pose><link name="l">'
+        f'<collision name="c">{geometry}</collision><visual name="v">{geometry}</visual></link></model>'
+    )
+
+
 def _floor(look: Cladding) -> str:
     pieces = [("tile", 0.0, tile) for tile in look.tiles] + [("marking", _PAINT, mark) for mark in look.markings]
     return "".join(
