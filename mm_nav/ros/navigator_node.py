@@ -54,6 +54,8 @@ _LOST = {
 }
 _KEPT_OUTPUTS = 20
 _BLIND_PERIOD_NS = 80_000_000
+# A look for silent inputs every so often; one that comes later than ATTENTION_S was kept from it by this node's own work.
+_CHECK_S, _ATTENTION_S = 0.02, 0.1
 
 
 class NavigatorNode(StackNode):
@@ -62,10 +64,10 @@ class NavigatorNode(StackNode):
     PARAMETERS = (
         ParameterSpec("policy_deadline", 0.08, "how long a step waits for its policy output, s of real time", 0.0, 1.0),
         ParameterSpec(
-            "sensor_timeout", 0.4, "a goal fails when scan or odometry are silent for this long, s", 0.1, 10.0
+            "sensor_timeout", 1.0, "a goal fails when scan or odometry are silent for this long, s", 0.1, 10.0
         ),
         ParameterSpec("inference_timeout", 1.0, "a goal fails when the policy is silent for this long, s", 0.1, 10.0),
-        ParameterSpec("guard_timeout", 0.4, "a goal fails when the guard is silent for this long, s", 0.1, 10.0),
+        ParameterSpec("guard_timeout", 1.0, "a goal fails when the guard is silent for this long, s", 0.1, 10.0),
         ParameterSpec("default_timeout", 180.0, "time for a goal that names none, s", 1.0, 86400.0),
         ParameterSpec(
             "model", "", "ONNX model whose manifest says what can be named; empty = the one that comes with mm_nav"
@@ -139,7 +141,7 @@ class NavigatorNode(StackNode):
         identity = conversions.transform_message(np.eye(4), 0, f.map, f.odom)
         self._tf_static.publish(TFMessage(transforms=[identity]))
         self._timers_own = [
-            self.create_timer(0.02, self._check, clock=self.steady),
+            self.create_timer(_CHECK_S, self._check, clock=self.steady),
             self.create_timer(0.2, self._send_feedback, clock=self.steady),
             self.create_timer(float(self.value("map_period")), self._send_map, clock=self.steady),
             self.create_timer(1.0, self._send_diagnostics, clock=self.steady),
@@ -206,7 +208,7 @@ class NavigatorNode(StackNode):
         if self.navigator.needs_policy:
             limits["policy"] = float(self.value("inference_timeout"))
         # A little grace at the start: the network is asked only from now on.
-        self._watchdog = Watchdog(limits, now + 0.5)
+        self._watchdog = Watchdog(limits, now + 0.5, _ATTENTION_S)
         self._announce()
         handle.execute()
 

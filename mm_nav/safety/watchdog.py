@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 
 class Watchdog:
-    """limits: seconds of silence allowed, by name. An input that was never heard is silent from the watchdog's start."""
+    """limits: seconds of silence allowed, by name. An input that was never heard is silent from the watchdog's start.
 
-    def __init__(self, limits: Mapping[str, float], now_s: float) -> None:
+    attention_s: who looks less often than this was held up itself, and what was said meanwhile still waits to be heard; the
+    time beyond it is not held against the inputs. Infinite: all time counts.
+    """
+
+    def __init__(self, limits: Mapping[str, float], now_s: float, attention_s: float = math.inf) -> None:
         self._limits = dict(limits)
         self._heard = dict.fromkeys(limits, now_s)
+        self._attention_s, self._looked = attention_s, now_s
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -23,4 +29,8 @@ class Watchdog:
 
     def silent(self, now_s: float) -> tuple[str, ...]:
         """Return the names that have been silent for longer than they may, in the order of the limits."""
+        held_up = max(now_s - self._looked - self._attention_s, 0.0)
+        self._looked = max(now_s, self._looked)
+        if held_up:
+            self._heard = {name: min(heard + held_up, max(now_s, heard)) for name, heard in self._heard.items()}
         return tuple(name for name, limit in self._limits.items() if now_s - self._heard[name] > limit)

@@ -15,3 +15,15 @@ def test_an_old_message_does_not_turn_time_back() -> None:
     dog = Watchdog({"scan": 0.5}, now_s=10.0)
     dog.heard("scan", 9.0)
     assert dog.silent(10.4) == ()
+
+
+def test_who_was_held_up_does_not_call_the_others_silent() -> None:
+    """Nothing could be heard while the one who listens was busy; real silence counts on from there."""
+    dog = Watchdog({"scan": 0.4}, now_s=10.0, attention_s=0.1)
+    assert dog.silent(10.05) == ()
+    assert dog.silent(11.0) == ()
+    assert [dog.silent(11.0 + 0.05 * k) for k in range(1, 8)] == [()] * 4 + [("scan",)] * 3
+    # A start that lies ahead stays where it is.
+    late = Watchdog({"scan": 0.4}, now_s=12.0, attention_s=0.1)
+    assert late.silent(10.0) == () and late.silent(11.9) == ()
+    assert [late.silent(12.0 + 0.09 * k) for k in range(1, 6)] == [()] * 4 + [("scan",)]
