@@ -44,6 +44,7 @@ class GovernedPolicy:
                 levels.append(Level(name, cost))
                 self._ways.append((policy, rivals))
         self.governor = Governor(levels, config)
+        self._network_ms: float | None = None
 
     def prepare(self, goal: PolicyGoal) -> None:
         """Encode the goal's phrases for every level, so that no change of level pays for it."""
@@ -54,12 +55,14 @@ class GovernedPolicy:
         """Ask the present level."""
         policy, rivals = self._ways[self.governor.index]
         policy.asks_rivals = rivals
-        return policy(observation, goal)
+        output = policy(observation, goal)
+        self._network_ms = output.inference_ms - output.preprocess_ms
+        return output
 
     def note(self, latency_ms: float, now_s: float) -> None:
         """Take into account how long a step took from stamp to command."""
         before, p99 = self.governor.level, self.governor.p99_ms
-        if self.governor.note(latency_ms, now_s):
+        if self.governor.note(latency_ms, now_s, self._network_ms):
             self._say(
                 f"latency budget of {self.governor.config.deadline_ms:.0f} ms: p99 {p99:.0f} ms with {before.name}, "
                 f"going on with {self.governor.level.name}"

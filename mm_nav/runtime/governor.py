@@ -24,14 +24,14 @@ class Level:
 @dataclass(frozen=True)
 class GovernorConfig:
     """deadline_ms: of each step. threatened: share of it above which the 99th percentile makes the governor step down. room:
-    share below which the 99th percentile must be, as it would be one level up, to step up; the gap between the two is the
-    hysteresis. window: steps that the percentile is taken over. settle: steps at a level before it may be left for a cheaper
+    share below which the 99th percentile must be, as it would be one level up, to step up: the same steps, each with its network's time
+    scaled by what the two levels cost; the gap between the two shares is the hysteresis. window: steps that the percentile is taken over. settle: steps at a level before it may be left for a cheaper
     one. patience_s: time with room before a step up; after a step up that did not last as long, it doubles, up to patience_most_s.
     """
 
     deadline_ms: float = 66.0
     threatened: float = 0.9
-    room: float = 0.7
+    room: float = 0.8
     window: int = 60
     settle: int = 15
     patience_s: float = 5.0
@@ -59,7 +59,8 @@ class Governor:
             raise ConfigError("the levels of a governor come best first, and the best cost most")
         self.levels, self.config = tuple(levels), config or GovernorConfig()
         self.index = 0
-        self._latencies: deque[float] = deque(maxlen=self.config.window)
+        # (latency, how much of it the network took), ms.
+        self._steps: deque[tuple[float, float]] = deque(maxlen=self.config.window)
         self._room_since = math.inf
         self._patience = self.config.patience_s
         self._went_up_at = -math.inf
@@ -72,13 +73,24 @@ class Governor:
     @property
     def p99_ms(self) -> float:
         """99th percentile of the last steps at this level, ms; nan before there are any."""
-        return float(np.percentile(self._latencies, 99)) if self._latencies else math.nan
+        return self._forecast_ms(self.level)
 
-    def note(self, latency_ms: float, now_s: float) -> bool:
-        """Take a step's latency into account; return whether the level has changed. One that is not finite was a missed step."""
+    def _forecast_ms(self, level: Level) -> float:
+        """Return what the percentile of the same steps would have been at another level, ms."""
+        if not self._steps:
+            return math.nan
+        latency, network = np.asarray(self._steps).T
+        return float(np.percentile(latency + network * (level.cost / self.level.cost - 1.0), 99))
+
+    def note(self, latency_ms: float, now_s: float, network_ms: float | None = None) -> bool:
+        """Take a step's latency into account; return whether the level has changed. One that is not finite was a missed step.
+
+        network_ms: the part of it that depends on the level; None: all of it.
+        """
         c = self.config
-        self._latencies.append(latency_ms if math.isfinite(latency_ms) else 10.0 * c.deadline_ms)
-        if len(self._latencies) < c.settle:
+        latency_ms = latency_ms if math.isfinite(latency_ms) else 10.0 * c.deadline_ms
+        self._steps.append((latency_ms, latency_ms if network_ms is None else min(network_ms, latency_ms)))
+        if len(self._steps) < c.settle:
             return False
         p99 = self.p99_ms
         if p99 > c.threatened * c.deadline_ms and self.index + 1 < len(self.levels):
@@ -88,8 +100,7 @@ class Governor:
             return True
         if self.index == 0:
             return False
-        above = self.levels[self.index - 1]
-        if p99 * above.cost / self.level.cost > c.room * c.deadline_ms:
+        if self._forecast_ms(self.levels[self.index - 1]) > c.room * c.deadline_ms:
             self._room_since = math.inf
             return False
         self._room_since = min(self._room_since, now_s)
@@ -103,5 +114,5 @@ class Governor:
 
     def _enter(self, index: int) -> None:
         self.index = index
-        self._latencies.clear()
+        self._steps.clear()
         self._room_since = math.inf
