@@ -24,9 +24,10 @@ class Level:
 @dataclass(frozen=True)
 class GovernorConfig:
     """deadline_ms: of each step. threatened: share of it above which the 99th percentile makes the governor step down. room:
-    share below which the 99th percentile must be, as it would be one level up, to step up: the same steps, each with its network's time
-    scaled by what the two levels cost; the gap between the two shares is the hysteresis. window: steps that the percentile is taken over. settle: steps at a level before it may be left for a cheaper
-    one. patience_s: time with room before a step up; after a step up that did not last as long, it doubles, up to patience_most_s.
+    share below which the 99th percentile must be, as it would be one level up, to step up: the same steps, each with its
+    network's time scaled by what the two levels cost; the gap between the two shares is the hysteresis. window: steps that
+    the percentile is taken over. settle: steps at a level before it may be left for a cheaper one. patience_s: time with room
+    before a step up; after a step up that did not last as long, it doubles, up to patience_most_s.
     """
 
     deadline_ms: float = 66.0
