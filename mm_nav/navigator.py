@@ -39,6 +39,8 @@ Path = npt.NDArray[np.float64]
 _NO_PATH: Path = np.empty((0, 2))
 # So much nearer to a thing the robot stops that the camera does not show any more, or that is but the likeliest.
 _UNSEEN_M, _RESORT_M = 0.3, 0.15
+# So near to somebody who moves about the robot is not stuck, but crowded.
+_CROWDED_M = 0.3
 # Within this distance of what was reached or passed, nothing of another name stands.
 _OTHER_THING_M = 0.45
 
@@ -153,7 +155,11 @@ class Navigator:
         # Standing before a way that nothing fits through is being stuck, too.
         idle = abs(twist.linear) < 0.02 and abs(twist.angular) < 0.3
         wanted = Twist2D(0.1) if self._run.driving and idle else twist
-        if not hold and not self.recovery.active and self.recovery.watch(now, pose, wanted):
+        near = self.robot.circumscribed_radius + _CROWDED_M
+        crowd = self.known.movers.within(np.array([pose.x, pose.y]), near).seen_from(pose)
+        if not hold and not self.recovery.active and self.recovery.watch(now, pose, wanted, crowd):
+            if len(crowd):
+                return Command(observation.stamp_ns, twist, self.progress.stage, degraded=degraded)
             self._leg.blocked.append(self._run.aim if self._run.aim is not None else np.array([pose.x, pose.y]))
             self._leg.next_plan = now
             self._leg.viewpoint = self._leg.last_resort = None
@@ -389,7 +395,7 @@ class Navigator:
 
     def _drive(self, pose: Pose2D, observation: Observation, output: PolicyOutput | None) -> Twist2D:
         self._run.driving = length_left(self.plan, pose) > 0.3
-        return drive_along(self.plan, observation, self.grid, self.controller, output)
+        return drive_along(self.plan, observation, self.grid, self.known.movers, self.controller, output)
 
     def _settle(self, observation: Observation, message: str) -> Twist2D | None:
         """Stop first; the goal is reached once the robot stands."""

@@ -10,20 +10,29 @@ from mm_nav.control.mppi import Mppi, ObstacleField, path_ahead
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.observation import Observation
+from mm_nav.sensing.movers import Movers
 
 Path = npt.NDArray[np.float64]
 
 
 def drive_along(
-    path: Path, observation: Observation, grid: OccupancyGrid, controller: Mppi, output: PolicyOutput | None
+    path: Path,
+    observation: Observation,
+    grid: OccupancyGrid,
+    movers: Movers,
+    controller: Mppi,
+    output: PolicyOutput | None,
 ) -> Twist2D:
     """Return the twist along a path (N, 2), map frame, metres. output: whose waypoints are candidates; None = none."""
     pose = observation.odometry.pose
     points = grid.to_points(np.argwhere(grid.occupied()))
     if observation.scan is not None:
         points = np.concatenate([points, pose.transform(observation.scan.points())])
+    points = points[~movers.holding(points)]
     waypoints = output.waypoints.astype(np.float64) if output is not None else None
-    return controller.command(pose, observation.odometry.twist, path, ObstacleField(pose, points), waypoints)
+    return controller.command(
+        pose, observation.odometry.twist, path, ObstacleField(pose, points), waypoints, movers=movers
+    )
 
 
 def length_left(path: Path, pose: Pose2D) -> float:

@@ -18,6 +18,7 @@ from mm_nav.navigator_targets import StepTargets
 from mm_nav.observation import Observation
 from mm_nav.robot import RobotConfig
 from mm_nav.runtime.policy import PolicySource
+from mm_nav.sensing.movers import Movers, MoverTracker
 
 # So far from where a thing is believed to be its surface may be.
 SURFACE_M = 0.25
@@ -29,6 +30,7 @@ class Perception:
     def __init__(self, robot: RobotConfig, config: NavigatorConfig, policy: PolicySource | None) -> None:
         self._robot, self._config, self._policy = robot, config, policy
         self.grid = OccupancyGrid()
+        self._tracker, self.movers = MoverTracker(), Movers()
         self.coverage = CameraCoverage(self.grid, config.camera_range_m)
         self.targets = StepTargets(config.belief)
         self.fov = config.default_fov_rad
@@ -40,10 +42,11 @@ class Perception:
         self._last_picture: float | None = None
 
     def sense(self, observation: Observation) -> None:
-        """Fuse the scan into the map."""
-        pose = observation.odometry.pose
+        """Fuse the scan into the map, but for those who move about."""
+        pose, self.movers = observation.odometry.pose, Movers()
         if observation.scan is not None:
-            self.grid.update(observation.scan, pose)
+            self.movers = self._tracker.update(observation.scan, pose)
+            self.grid.update(observation.scan, pose, self.movers)
             self.grid.clear_footprint(pose.transform(self._robot.footprint_array()))
 
     def consult(self, observation: Observation, goal: PolicyGoal | None, now: float) -> PolicyOutput | None:

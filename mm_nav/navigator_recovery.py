@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections import deque
 
+import numpy as np
+
 from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.robot import RobotConfig
+from mm_nav.sensing.movers import Movers
 
 _BACK_UP_S, _TURN_S = 1.2, 1.5
 _PROGRESS_M = 0.6
+_SPEED = 0.15
 
 
 class Recovery:
@@ -24,6 +28,7 @@ class Recovery:
         self._trace: deque[tuple[float, Pose2D, bool]] = deque()
         self._started: float | None = None
         self._last_place: Pose2D | None = None
+        self._forward, self._turns = False, 0
         self.count = 0
 
     @property
@@ -31,8 +36,12 @@ class Recovery:
         """Whether a recovery is under way."""
         return self._started is not None
 
-    def watch(self, now: float, pose: Pose2D, wanted: Twist2D) -> bool:
-        """Note a wanted twist and where the robot is; return True when a recovery starts."""
+    def watch(self, now: float, pose: Pose2D, wanted: Twist2D, crowd: Movers | None = None) -> bool:
+        """Note a wanted twist and where the robot is; return True when a recovery starts.
+
+        crowd: who stands around the robot, base_link: it drives away from the nearest of them, forward or back, and such a recovery
+        is not counted, since they will go on.
+        """
         moving = abs(wanted.linear) > 0.02 or abs(wanted.angular) > 0.1
         self._trace.append((now, pose, moving))
         while self._trace and now - self._trace[0][0] > self._stuck_time:
@@ -48,7 +57,12 @@ class Recovery:
             return False
         self._trace.clear()
         self._started = now
-        self.count += 1
+        self._turns += 1
+        self._forward = False
+        if crowd is not None and len(crowd):
+            self._forward = bool(crowd.positions[np.argmin(np.hypot(*crowd.positions.T) - crowd.radii), 0] < 0.0)
+        else:
+            self.count += 1
         return True
 
     def command(self, now: float) -> Twist2D | None:
@@ -57,8 +71,8 @@ class Recovery:
             return None
         elapsed = now - self._started
         if elapsed < _BACK_UP_S:
-            return Twist2D(max(self._robot.min_linear, -0.15), 0.0)
+            return Twist2D(_SPEED if self._forward else max(self._robot.min_linear, -_SPEED), 0.0)
         if elapsed < _BACK_UP_S + _TURN_S:
-            return Twist2D(0.0, math.copysign(0.5 * self._robot.max_angular, 1.0 if self.count % 2 else -1.0))
+            return Twist2D(0.0, math.copysign(0.5 * self._robot.max_angular, 1.0 if self._turns % 2 else -1.0))
         self._started = None
         return None

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.robot import RobotConfig
+from mm_nav.sensing.movers import Movers
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,6 +33,7 @@ class MppiConfig:
     lookahead_m: float = 1.2
     temperature: float = 0.4
     margin_m: float = 0.04
+    mover_margin_m: float = 0.1
     cruise: float = 0.9
     goal_tolerance_m: float = 0.08
     turn_in_place_rad: float = 1.0
@@ -84,10 +86,12 @@ class Mppi:
         field: ObstacleField,
         waypoints: Floats | None = None,
         speed_limit: float = math.inf,
+        movers: Movers | None = None,
     ) -> Twist2D:
         """Return the twist to apply now.
 
         pose, path (N, 2): map frame. waypoints: (K, T, 2) hypotheses in base_link, or None. speed_limit: m/s.
+        movers: who moves about, map frame; None = nobody.
         """
         c, robot = self.config, self.robot
         carrot, left = _carrot(path, pose, c.lookahead_m)
@@ -102,12 +106,12 @@ class Mppi:
         top = min(c.cruise * robot.max_linear, speed_limit, math.sqrt(2 * 0.4 * robot.max_linear_accel * left) + 0.05)
         controls = self._candidates(pose, carrot, path, waypoints, top)
         states, applied = self._rollout(pose, twist, controls, top)
-        cost = self._cost(states, applied, carrot, path, field, left)
+        cost = self._cost(states, applied, carrot, path, field, movers)
         sampled = cost[: c.samples]
         weights = np.exp(-(sampled - sampled.min()) / c.temperature)
         mean = np.tensordot(weights / weights.sum(), controls[: c.samples], axes=1)[None]
         mean_states, mean_applied = self._rollout(pose, twist, mean, top)
-        mean_cost = self._cost(mean_states, mean_applied, carrot, path, field, left)[0]
+        mean_cost = self._cost(mean_states, mean_applied, carrot, path, field, movers)[0]
         best = int(np.argmin(cost))
         chosen, chosen_cost = (mean[0], mean_cost) if mean_cost <= cost[best] else (controls[best], cost[best])
         if chosen_cost >= 500.0:
@@ -179,7 +183,13 @@ class Mppi:
         return states, applied
 
     def _cost(
-        self, states: Floats, applied: Floats, carrot: Floats, path: Floats, field: ObstacleField, left: float
+        self,
+        states: Floats,
+        applied: Floats,
+        carrot: Floats,
+        path: Floats,
+        field: ObstacleField,
+        movers: Movers | None,
     ) -> Floats:
         c = self.config
         x, y, yaw = states[..., 0], states[..., 1], states[..., 2]
@@ -204,7 +214,28 @@ class Mppi:
             axis=1
         )
         cost += 0.5 * (applied[..., 0] < -0.01).mean(axis=1)
+        if movers is not None and len(movers):
+            cost += self._crossing(states, applied, movers, urgency)
         return np.asarray(cost)
+
+    def _crossing(self, states: Floats, applied: Floats, movers: Movers, urgency: Floats) -> Floats:
+        """Return (S,) what it costs to come near to those who move about, where they will be by then.
+
+        Being touched while it stands is not the robot's doing: waiting is cheaper than any way through somebody.
+        """
+        c = self.config
+        after = c.dt_s * np.arange(1, c.steps + 1)[None, :, None]
+        x = movers.positions[:, 0] + after * movers.velocities[:, 0] - states[..., :1]
+        y = movers.positions[:, 1] + after * movers.velocities[:, 1] - states[..., 1:2]
+        cos, sin = np.cos(states[..., 2:]), np.sin(states[..., 2:])
+        low, high = self.robot.footprint_array().min(axis=0), self.robot.footprint_array().max(axis=0)
+        middle, half = (low + high) / 2, (high - low) / 2
+        ahead = np.maximum(np.abs(cos * x + sin * y - middle[0]) - half[0], 0.0)
+        aside = np.maximum(np.abs(cos * y - sin * x - middle[1]) - half[1], 0.0)
+        gap = (np.hypot(ahead, aside) - movers.radii).min(axis=-1)
+        moves = (np.abs(applied[..., 0]) > 0.03) | (np.abs(applied[..., 1]) > 0.1)
+        cost = 300.0 * ((gap < c.mover_margin_m) * moves * urgency).max(axis=1)
+        return np.asarray(cost + 1.5 * (np.exp(-np.maximum(gap, 0.0) / 0.3) * moves).mean(axis=1))
 
 
 def path_ahead(path: Floats, pose: Pose2D) -> Floats:

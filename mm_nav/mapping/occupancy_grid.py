@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mm_nav.geometry import Pose2D
 from mm_nav.observation import LaserScan
+from mm_nav.sensing.movers import Movers
 
 # Log-odds of one look. A hit outweighs two misses, so that thin legs survive beams that pass beside them.
 _HIT, _MISS = 0.9, -0.4
@@ -69,8 +70,11 @@ class OccupancyGrid:
         ok = (cells[..., 0] >= 0) & (cells[..., 0] < rows) & (cells[..., 1] >= 0) & (cells[..., 1] < columns)
         return np.asarray(ok)
 
-    def update(self, scan: LaserScan, pose: Pose2D) -> None:
-        """Fuse a scan taken with base_link at `pose` (map frame). NaN beams say nothing; inf is free to max_range."""
+    def update(self, scan: LaserScan, pose: Pose2D, movers: Movers | None = None) -> None:
+        """Fuse a scan taken with base_link at `pose` (map frame). NaN beams say nothing; inf is free to max_range.
+
+        movers: who moves about, map frame: the map does not hold them.
+        """
         sensor = pose @ scan.mount
         ranges = scan.ranges.astype(np.float64)
         with np.errstate(invalid="ignore"):
@@ -87,6 +91,8 @@ class OccupancyGrid:
         self._include(ends)
         # Free space stops a cell short of the hit, or else grazing beams would erase walls.
         inner = (sensor.x, sensor.y) + directions * np.maximum(length - 0.7 * self.resolution * hit, 0.0)[:, None]
+        if movers is not None:
+            hit = hit & ~movers.holding(ends)
         seen = np.zeros(self.shape, np.uint8)
         self._fill_star(seen, sensor, inner, known, scan)
         self.log_odds += _MISS * seen

@@ -24,12 +24,15 @@ from mm_nav.robot import RobotConfig
 from mm_nav.safety.scan_memory import ScanMemory
 from mm_nav.safety.sweep import Pending, Poses, clearances, stopping_ways
 from mm_nav.safety.track import Track
+from mm_nav.sensing.movers import Movers, MoverTracker
 
 Floats = npt.NDArray[np.float64]
 # What may be left of a command where all of it is too much.
 _SCALES = np.array([0.8, 0.6, 0.45, 0.3, 0.2, 0.1])
 # A point inside the margin may stay as near as it is, but come no nearer than this.
 _SLACK_M = 1e-3
+# Who moves about is left by at least so much with each command that is let through inside the margin.
+_DRAWN_AWAY_M = 0.004
 # Only a scan that does not come is driven on without; one that is broken, frozen or from another time is no silence.
 _BLIND = ("no scan", "scan is stale")
 # Metres that remembered points are taken to be nearer, for each metre or radian since, and at most. Of 20 episodes of
@@ -100,6 +103,32 @@ class GuardResult:
     reason: str
 
 
+@dataclass(frozen=True)
+class _Things:
+    """What the body keeps clear of. points: (N, 2) m, base_link of now. margins: (N,) m. velocities: (N, 2) m/s; None = all stand.
+    movers: how many of them, the last ones, move about."""
+
+    points: Floats
+    margins: Floats
+    velocities: Floats | None = None
+    movers: int = 0
+
+    @property
+    def moving(self) -> npt.NDArray[np.bool_]:
+        """Which of them are movers: the last ones."""
+        return np.arange(len(self.points)) >= len(self.points) - self.movers
+
+    def beside(self, movers: Movers, margin_m: float) -> _Things:
+        """Return them and those who move about, base_link of now: as if they stood, since speeds are guesses, and
+        as they seem to go."""
+        return _Things(
+            np.concatenate([self.points, movers.positions, movers.positions]),
+            np.concatenate([self.margins, *2 * [movers.radii + margin_m]]),
+            np.concatenate([np.zeros((len(self.points) + len(movers), 2)), movers.velocities]),
+            2 * len(movers),
+        )
+
+
 class Guard:
     """Holds what is needed to notice a frozen or time-travelling scan, and the last good scan."""
 
@@ -108,7 +137,7 @@ class Guard:
         self._last_ranges: npt.NDArray[np.float32] | None = None
         self._last_stamp = -1
         self._same = 0
-        self._memory, self._track = ScanMemory(), Track()
+        self._memory, self._track, self._movers = ScanMemory(), Track(), MoverTracker()
         # The last commands that were let through, and when.
         self._issued: deque[tuple[int, Twist2D]] = deque(maxlen=16)
 
@@ -137,6 +166,7 @@ class Guard:
         if reason or scan is None:
             stopped = Twist2D()
             return GuardResult(stopped, twist != stopped, reason)
+        movers = self._movers.update(scan, self._track.at(scan.stamp_ns))
         wanted = self._within_limits(twist)
         if wanted.linear == 0.0 and wanted.angular == 0.0:
             return GuardResult(Twist2D(), False, "")
@@ -147,22 +177,23 @@ class Guard:
         since = self._track.at(now_ns).inverse() @ self._track.at(scan.stamp_ns)
         points = since.transform(scan.points())
         drift = math.hypot(since.x, since.y) + abs(since.yaw) * np.hypot(points[:, 0], points[:, 1])
-        allowed = self._safe_part(wanted, current, points, now_ns, self.config.odometry_drift * drift)
+        things = self._near(points, wanted, current, self.config.odometry_drift * drift)
+        if len(movers):
+            now = movers.after(1e-9 * (now_ns - scan.stamp_ns)).seen_from(self._track.at(now_ns))
+            things = things.beside(now, self.config.margin_m)
+        allowed = self._safe_part(wanted, current, things, now_ns)
         if allowed == twist:
             return GuardResult(twist, False, "")
         if allowed != wanted:
             return GuardResult(allowed, True, "obstacle")
         return GuardResult(allowed, True, "speed limit" if fresh == 1.0 else "scan is old")
 
-    def _safe_part(self, wanted: Twist2D, current: Twist2D, points: Floats, now_ns: int, nearer: Floats) -> Twist2D:
-        """Return the largest share of `wanted` that is safe; standing still always is. nearer: (N,) m, what each of the points
-        may be off by."""
+    def _safe_part(self, wanted: Twist2D, current: Twist2D, things: _Things, now_ns: int) -> Twist2D:
+        """Return the largest share of `wanted` that is safe; standing still always is."""
         whole = np.array([[wanted.linear, wanted.angular]])
-        near = self._near(points, wanted, current, nearer)
-        points, margins = points[near], self.config.margin_m + nearer[near]
-        if len(points) == 0 or self._are_safe(whole, current, points, now_ns, margins)[0]:
+        if len(things.points) == 0 or self._are_safe(whole, current, things, now_ns)[0]:
             return wanted
-        safe = np.flatnonzero(self._are_safe(_SCALES[:, None] * whole, current, points, now_ns, margins))
+        safe = np.flatnonzero(self._are_safe(_SCALES[:, None] * whole, current, things, now_ns))
         if len(safe) == 0:
             return Twist2D()
         scale = float(_SCALES[safe[0]])
@@ -178,7 +209,7 @@ class Guard:
             return GuardResult(wanted, False, "")
         # What was measured is less certain the farther the wheels have turned since.
         points = _drawn_in(self._memory.points(), min(_BLIND_DRIFT * self._memory.travelled, _BLIND_DRIFT_M))
-        allowed = self._safe_part(wanted, current, points, now_ns, np.zeros(len(points)))
+        allowed = self._safe_part(wanted, current, self._near(points, wanted, current, np.zeros(len(points))), now_ns)
         return GuardResult(allowed, allowed != twist, "no scan: driving slowly by the last one")
 
     def _refusal(self, twist: Twist2D, odometry: Odometry, scan: LaserScan | None, now_ns: int) -> str:
@@ -212,27 +243,32 @@ class Guard:
         linear = min(max(twist.linear, r.min_linear), r.max_linear)
         return Twist2D(linear, min(max(twist.angular, -r.max_angular), r.max_angular))
 
-    def _near(self, points: Floats, wanted: Twist2D, current: Twist2D, nearer: Floats) -> npt.NDArray[np.bool_]:
-        """Return which of the points the body could reach before standing still."""
+    def _near(self, points: Floats, wanted: Twist2D, current: Twist2D, nearer: Floats) -> _Things:
+        """Return those of points (N, 2) that the body could reach before it stands. nearer: (N,) m, what each may be off by."""
         speed = max(abs(wanted.linear), abs(current.linear), *(abs(twist.linear) for _, twist in self._issued), 0.0)
         brake = self.config.braking_share * self.robot.max_linear_accel
         reach = speed * self.config.reaction_s + speed**2 / (2 * brake)
         reach += self.robot.circumscribed_radius + self.config.margin_m + 0.05
-        return np.asarray(np.hypot(points[:, 0], points[:, 1]) - nearer <= reach)
+        near = np.hypot(points[:, 0], points[:, 1]) - nearer <= reach
+        return _Things(points[near], self.config.margin_m + nearer[near])
 
-    def _are_safe(
-        self, wanted: Floats, current: Twist2D, points: Floats, now_ns: int, margins: Floats
-    ) -> npt.NDArray[np.bool_]:
-        """Return for each of `wanted` (K, 2) whether the robot can stop clear of all points by their margins after it."""
-        c = self.config
+    def _are_safe(self, wanted: Floats, current: Twist2D, things: _Things, now_ns: int) -> npt.NDArray[np.bool_]:
+        """Return for each of `wanted` (K, 2) whether the robot can stop clear of all things by their margins after it."""
+        c, points = self.config, things.points
         ways = stopping_ways(wanted, current, self._pending(now_ns), self.robot, c.reaction_s, c.braking_share)
         nothing = np.zeros((1, 1))
         start = clearances(self.robot, points, Poses(nothing, nothing, nothing))[0]
-        clear = clearances(self.robot, points, ways)
+        clear = clearances(self.robot, points, ways, things.velocities)
         # Where wheels slip, the robot ends up elsewhere, the more so the farther the way and the turn are.
         way, turn = ways.lengths()
         slip = self.robot.wheel_slip * way + self.robot.turn_slip * turn * np.hypot(points[:, 0], points[:, 1])
-        safe = (clear >= np.minimum(margins + slip, start) - _SLACK_M).all(axis=1)
+        safe = clear >= np.minimum(things.margins + slip, start) - _SLACK_M
+        if things.velocities is not None:
+            # Beside somebody the robot may only draw away: where they are is not known to the centimetre.
+            last = Poses(ways.x[:, -1:], ways.y[:, -1:], ways.yaw[:, -1:], ways.times[:, -1:])
+            end = clearances(self.robot, points, last, things.velocities)
+            safe &= ~things.moving | (start >= things.margins) | (end >= start + _DRAWN_AWAY_M)
+        safe = safe.all(axis=1)
         return np.asarray(safe.reshape(len(wanted), -1).all(axis=1))
 
     def _pending(self, now_ns: int) -> list[Pending]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -33,11 +33,12 @@ class Pending:
 
 @dataclass(frozen=True)
 class Poses:
-    """x, y (m), yaw (rad) in base_link of now: (rows, times) float64."""
+    """x, y (m), yaw (rad) in base_link of now: (rows, times) float64. times: (1, times) s from now, for what moves."""
 
     x: Floats
     y: Floats
     yaw: Floats
+    times: Floats = field(default_factory=lambda: np.zeros((1, 1)))
 
     def lengths(self) -> tuple[Floats, Floats]:
         """Return how far each way is, m, and by how much it turns, rad, both without sign: (rows, 1)."""
@@ -83,7 +84,7 @@ def stopping_ways(
     towards = yaw - 0.5 * turned
     x = np.cumsum(linear * np.cos(towards) * dt, axis=1)
     y = np.cumsum(linear * np.sin(towards) * dt, axis=1)
-    return Poses(x, y, yaw)
+    return Poses(x, y, yaw, times[:, 1:])
 
 
 def _speeds(
@@ -111,10 +112,11 @@ def _ramp(start: Floats, target: Floats, limit: float, after: Floats, shares: Fl
     return np.asarray(slowed + np.sign(gap) * np.minimum(limit * np.maximum(after - slowing_s, 0.0), np.abs(gap)))
 
 
-def clearances(robot: RobotConfig, points: Floats, poses: Poses) -> Floats:
+def clearances(robot: RobotConfig, points: Floats, poses: Poses, velocities: Floats | None = None) -> Floats:
     """Return (rows, points): the least distance, m, from the body's edges to each of points (N, 2) on each of the ways.
 
-    Negative inside; outside, near corners, a little less than the true distance.
+    Negative inside; outside, near corners, a little less than the true distance. velocities: (N, 2) m/s, of points that move;
+    None = they stand.
     """
     corners = robot.footprint_array()
     edges = np.roll(corners, -1, axis=0) - corners
@@ -126,7 +128,10 @@ def clearances(robot: RobotConfig, points: Floats, poses: Poses) -> Floats:
     a = cos[..., None] * normals[:, 0] - sin[..., None] * normals[:, 1]
     b = sin[..., None] * normals[:, 0] + cos[..., None] * normals[:, 1]
     c = -(a * poses.x[..., None] + b * poses.y[..., None]) - offsets
-    planes = np.stack([a, b, c], axis=-1).reshape(rows * times, len(normals), 3)
-    lifted = np.concatenate([points, np.ones((len(points), 1))], axis=1).T
-    found = np.matmul(planes, lifted).max(axis=1).reshape(rows, times, len(points))
+    factors, lifted = [a, b, c], [points, np.ones((len(points), 1))]
+    if velocities is not None:
+        after = poses.times[..., None]
+        factors, lifted = [*factors, a * after, b * after], [*lifted, velocities]
+    planes = np.stack(factors, axis=-1).reshape(rows * times, len(normals), len(factors))
+    found = np.matmul(planes, np.concatenate(lifted, axis=1).T).max(axis=1).reshape(rows, times, len(points))
     return np.asarray(found.min(axis=1))

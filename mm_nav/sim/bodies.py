@@ -21,6 +21,7 @@ _SIDES = 8  # few, because moving triangles are built anew at every step
 _SKIN: tuple[Colour, ...] = ((0.95, 0.76, 0.62), (0.80, 0.58, 0.42), (0.55, 0.38, 0.26), (0.35, 0.23, 0.16))
 _HIP_M, _SHOULDER_M, _HEIGHT_M = 0.86, 1.40, 1.75
 _STRIDE_M = 1.4  # length of two steps
+_FULL_STRIDE = 0.9  # m/s, from which on they are as long
 _LEG_SWING, _ARM_SWING = 0.5, 0.4  # rad
 
 
@@ -39,12 +40,17 @@ class Figure:
         ahead, up = self.middle
         return x + ahead * math.cos(yaw), y + ahead * math.sin(yaw), floor_z + up, self.radius
 
-    def poses(self, x: float, y: float, yaw: float, floor_z: float, travelled: float) -> list[Matrix]:
-        """Return the pose (4, 4) of every segment, world. travelled: metres so far; legs and arms swing with it."""
+    def poses(
+        self, x: float, y: float, yaw: float, floor_z: float, travelled: float, speed: float = 0.0
+    ) -> list[Matrix]:
+        """Return the pose (4, 4) of every segment, world.
+
+        travelled: metres so far; legs and arms swing with it, less at a low speed, m/s: who stands has both feet side by side.
+        """
         base = transform(rotation_rpy(0.0, 0.0, yaw), (x, y, floor_z))
         if self.kind != "person":
             return [base]
-        swing = math.sin(2 * math.pi * travelled / _STRIDE_M)
+        swing = math.sin(2 * math.pi * travelled / _STRIDE_M) * min(1.0, speed / _FULL_STRIDE)
         limbs = (
             (0.0, 0.10, _HIP_M, _LEG_SWING * swing), (0.0, -0.10, _HIP_M, -_LEG_SWING * swing),
             (0.0, 0.24, _SHOULDER_M, -_ARM_SWING * swing), (0.0, -0.24, _SHOULDER_M, _ARM_SWING * swing),

@@ -204,12 +204,12 @@ class Life:
         return self._bodies
 
     def _segment_poses(self) -> npt.NDArray[np.float64]:
+        speeds, doors = np.hypot(*self.crowd.velocities.T), [0.0] * len(self._doors)
+        gaits = zip([*self.crowd.travelled, *doors], [*speeds, *doors], strict=True)
         poses = [
             matrix
-            for pose, figure, travelled in zip(
-                self.poses(), self._figures, [*self.crowd.travelled, *([0.0] * len(self._doors))], strict=True
-            )
-            for matrix in figure.poses(pose.x, pose.y, pose.yaw, self._floor, float(travelled))
+            for pose, figure, (travelled, speed) in zip(self.poses(), self._figures, gaits, strict=True)
+            for matrix in figure.poses(pose.x, pose.y, pose.yaw, self._floor, float(travelled), float(speed))
         ]
         return np.array(poses).reshape(-1, 4, 4)
 

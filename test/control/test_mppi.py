@@ -9,6 +9,7 @@ import pytest
 from mm_nav.control.mppi import Mppi, ObstacleField
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.robot import RobotConfig
+from mm_nav.sensing.movers import Movers
 from mm_nav.sim.simulator import advance
 
 ROBOT = RobotConfig()
@@ -66,3 +67,32 @@ def test_a_speed_limit_is_kept() -> None:
 def test_the_field_tells_distances(distance: float) -> None:
     field = ObstacleField(Pose2D(), np.array([[distance, 0.0]]))
     assert field.at(np.array([0.0]), np.array([0.0]))[0] == pytest.approx(distance, abs=0.08)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_it_lets_somebody_cross_and_touches_nobody(side: float) -> None:
+    """Somebody crosses the way; where they are now stands nothing when the robot gets there."""
+    controller, pose, twist, path = Mppi(ROBOT), Pose2D(), Twist2D(), line((0, 0), (4, 0))
+    gaps = []
+    for k in range(90):
+        walker = np.array([[1.5, side * (1.2 - 0.1 * k)]])
+        movers = Movers(walker, np.array([[0.0, -side]]), np.array([0.3]))
+        wanted = controller.command(pose, twist, path, ObstacleField(pose, np.empty((0, 2))), movers=movers)
+        linear = twist.linear + float(np.clip(wanted.linear - twist.linear, -0.3, 0.3))
+        angular = twist.angular + float(np.clip(wanted.angular - twist.angular, -0.4, 0.4))
+        twist = Twist2D(linear, angular)
+        pose = advance(pose, linear * 0.1, angular * 0.1, 1.0)
+        gaps.append(np.hypot(*(walker[0] - (pose.x, pose.y))) - 0.3)
+    assert min(gaps) > ROBOT.inscribed_radius
+    assert pose.x > 3.7
+
+
+def test_it_waits_for_somebody_in_a_corridor_rather_than_push_through() -> None:
+    walls = np.array([[x, y] for x in np.arange(-1.0, 5.0, 0.05) for y in (-0.5, 0.5)])
+    movers = Movers(np.array([[0.7, 0.0]]), np.array([[-0.2, 0.0]]), np.array([0.35]))
+    controller = Mppi(ROBOT)
+    for _ in range(5):
+        wanted = controller.command(
+            Pose2D(), Twist2D(), line((0, 0), (4, 0)), ObstacleField(Pose2D(), walls), movers=movers
+        )
+    assert wanted.linear < 0.1

@@ -1,6 +1,7 @@
 """The grid holds what scans show."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from mm_nav.geometry import Pose2D
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.observation import LaserScan
+from mm_nav.sensing.movers import Movers
 
 
 def box_scan(half: float = 2.0, beams: int = 360) -> LaserScan:
@@ -85,3 +87,16 @@ def test_how_far_away_a_surface_was_measured() -> None:
     assert grid.surface_distance(np.array([0.5, 0.0]), np.array([2.15, 0.0]), 0.25) == pytest.approx(1.5, abs=0.06)
     assert grid.surface_distance(here, np.array([1.0, 0.0]), 0.25) is None
     assert grid.surface_distance(here, np.array([40.0, -40.0]), 0.25) is None
+
+
+def test_who_moves_about_leaves_no_trace_but_the_floor_before_them_is_free() -> None:
+    grid, scan = OccupancyGrid(), box_scan()
+    ahead = np.abs(scan.angles()) < 0.1
+    scan = replace(scan, ranges=np.where(ahead, np.float32(1.2), scan.ranges))
+    somebody = Movers(np.array([[1.25, 0.0]]), np.zeros((1, 2)), np.array([0.3]))
+    for _ in range(5):
+        grid.update(scan, Pose2D(), somebody)
+    place, before = (tuple(grid.to_cells(np.array(point))) for point in ((1.2, 0.0), (0.8, 0.0)))
+    assert not grid.occupied()[place] and grid.free()[before] and grid.occupied().sum() > 200
+    grid.update(scan, Pose2D())
+    assert grid.occupied()[place]

@@ -219,3 +219,58 @@ def test_old_odometry_stops_the_robot() -> None:
         Twist2D(0.3), moving(Twist2D(0.3), 0), replace(wall_ahead(5.0), stamp_ns=SECOND), SECOND
     )
     assert result.twist == Twist2D() and result.reason == "odometry is stale"
+
+
+class Approach:
+    """Somebody walks up to a robot at the origin: two legs, as wide as a LiDAR of one degree sees them."""
+
+    def __init__(self, start: tuple[float, float], velocity: tuple[float, float]) -> None:
+        self._start, self._velocity = np.array(start), np.array(velocity)
+
+    def scan(self, t: float, until: float = math.inf) -> LaserScan:
+        """until: when they stop, s."""
+        angles = -math.pi + 2 * math.pi / 360 * np.arange(360)
+        direction = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+        ranges = np.full(360, 5.0)
+        middle = self._start + min(t, until) * self._velocity
+        across = np.array([-self._velocity[1], self._velocity[0]]) / np.hypot(*self._velocity)
+        for side in (0.1, -0.1):
+            leg = middle + side * across
+            along, aside = direction @ leg, np.abs(direction[:, 0] * leg[1] - direction[:, 1] * leg[0])
+            near = along - np.sqrt(np.maximum(0.075**2 - aside**2, 0.0))
+            ranges = np.where((along > 0) & (aside < 0.075), np.minimum(ranges, near), ranges)
+        noise = np.random.default_rng(round(1000 * t)).normal(0.0, 0.005, 360)
+        return scan_of(ranges + noise, round(1e9 * t))
+
+
+def test_it_stops_for_somebody_who_will_be_in_the_way_before_it_could_stand() -> None:
+    """They come from the side at 1.2 m/s: where they are now is clear of the way, where they will be is not."""
+    walk = Approach((0.55, -2.4), (0.0, 1.2))
+    guard, stopped_at = Guard(ROBOT), None
+    for k in range(30):
+        t = 0.1 * k
+        result = guard.filter(
+            Twist2D(0.7, 0.0), moving(Twist2D(0.7, 0.0), round(1e9 * t)), walk.scan(t), round(1e9 * t)
+        )
+        if stopped_at is None and result.twist.linear < 0.35:
+            stopped_at = -2.4 + 1.2 * t
+    assert stopped_at is not None and stopped_at < -0.6
+    # The legs alone, as things that stand, are no reason yet.
+    still = Approach((0.55, stopped_at), (0.0, 1.2)).scan(0.0)
+    assert Guard(ROBOT).filter(Twist2D(0.7, 0.0), moving(Twist2D(0.7, 0.0)), still, 0).twist.linear > 0.5
+
+
+def test_beside_somebody_who_stands_it_only_draws_away() -> None:
+    """Their body is wider than the legs that are seen, also a while after they came."""
+    guard, walk, arrived = Guard(ROBOT), Approach((0.48, -1.9), (0.0, 1.0)), 1.9
+    for k in range(60):
+        now = round(1e8 * k)
+        guard.filter(Twist2D(), moving(Twist2D(), now), walk.scan(0.1 * k, arrived), now)
+    passed = {}
+    for k, wanted in enumerate((Twist2D(0.15, 0.0), Twist2D(0.0, 1.0), Twist2D(-0.15, 0.0))):
+        now = round(6e9 + 5e8 * k)
+        scan = walk.scan(6.0 + 0.5 * k, arrived)
+        passed[wanted] = guard.filter(wanted, moving(Twist2D(), now), scan, now)
+        assert Guard(ROBOT).filter(wanted, moving(Twist2D(), now), scan, now).twist == wanted
+    assert [result.twist == wanted for wanted, result in passed.items()] == [False, False, True], passed
+    assert all(result.reason in ("obstacle", "") for result in passed.values())

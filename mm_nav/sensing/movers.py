@@ -1,0 +1,319 @@
+"""What moves about, told from the scans alone: it is where beams passed freely some seconds ago.
+
+Of a person the LiDAR sees two thin legs that swing; the body reaches farther. So everything that came where nothing was gets a disc
+around it, whether it moves on or stands by now, and its speed from tracks of what has gone on moving.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import minimum_filter1d
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from mm_nav.geometry import Pose2D
+from mm_nav.observation import LaserScan
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+# From a leg's surface, as the LiDAR sees it, to what of the body must not be touched.
+BODY_M = 0.25
+_RANGE_M = 6.0
+# The scans that points are compared with: about so old. The first two tell what is on the move, the others who came and stands.
+_AGES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 45.0)
+_RECENT = 2
+# What was there at the second of them, within so much, does not walk.
+_THERE_M = 0.1
+# What was told to have come is taken for it for so long, within so much of where it was: not every scan tells.
+_TOLD_S, _TOLD_M = 1.0, 0.08
+# Scans are kept one by one for so long, then so far apart.
+_DENSE_S, _SPARSE_S = 1.2, 0.5
+# Nearer than this apart, beams miss nothing that stands: a chair's leg.
+_BEAMS_M = 0.035
+# So much farther a beam must have gone, and so must those beside it, for a place to have been free.
+_FREE_M, _BESIDE_RAD = 0.2, 0.05
+# Odometry drifts: nearby, where centimetres are many degrees, more beams must have.
+_NEARBY_M, _NEARBY_RAD = 1.0, 0.12
+_LEG_M = 0.2  # points this near to each other are one thing
+_WIDE_M = 0.5  # no leg is wider
+_DISC_M = 0.15  # of a wider thing, a disc every so often
+_GATE_M = 0.5  # what is this near to a track is of it
+_STRIDE_M = 0.5  # what is this near to each other begins one track
+_SAME_M, _OWN_M = (
+    0.35,
+    0.65,
+)  # two tracks this near to each other are one: two that move, and one that does not and one that does
+# Kalman filter with constant velocity: how well the middle of the legs is known where both are seen, or one, and how hard people
+# accelerate.
+_BOTH_M, _ONE_M, _ACCEL = 0.08, 0.2, 2.0
+# What has come so far from where it was first seen, this fast and for so long, is moving.
+_MOVED_M, _SPEED, _LASTED_S = 0.25, 0.3, 0.25
+_UNSEEN_S = 0.35  # a track of which nothing moved for so long ends
+_TOP_SPEED = 2.5
+
+
+@dataclass(frozen=True)
+class Movers:
+    """Discs that hold who moves about at a moment; a person may have two. positions (M, 2) m, velocities (M, 2) m/s: frame of the
+    poses that were given (odom). radii: (M,) m.
+    """
+
+    positions: Floats = field(default_factory=lambda: np.empty((0, 2)))
+    velocities: Floats = field(default_factory=lambda: np.empty((0, 2)))
+    radii: Floats = field(default_factory=lambda: np.empty(0))
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def after(self, seconds: float) -> Movers:
+        """Return where they are so much later if they go on as they do."""
+        return Movers(self.positions + seconds * self.velocities, self.velocities, self.radii)
+
+    def seen_from(self, pose: Pose2D) -> Movers:
+        """Return them in the frame of a pose."""
+        back = pose.inverse()
+        turn = Pose2D(0.0, 0.0, back.yaw)
+        return Movers(back.transform(self.positions), turn.transform(self.velocities), self.radii)
+
+    def within(self, point: Floats, distance_m: float) -> Movers:
+        """Return those that are this near to a point (2,)."""
+        near = np.hypot(*(self.positions - point).T) - self.radii <= distance_m
+        return Movers(self.positions[near], self.velocities[near], self.radii[near])
+
+    def holding(self, points: Floats) -> npt.NDArray[np.bool_]:
+        """Return which of points (N, 2) are in one of them."""
+        if not len(self) or not len(points):
+            return np.zeros(len(points), bool)
+        return np.asarray((_apart(points, self.positions) <= self.radii).any(axis=1))
+
+
+@dataclass
+class _Track:
+    """Something on the move. Times in seconds."""
+
+    position: Floats
+    born_at: Floats
+    born_s: float
+    seen_s: float
+    velocity: Floats = field(default_factory=lambda: np.zeros(2))
+    # Of position and velocity along either axis: the same for both.
+    covariance: Floats = field(default_factory=lambda: np.diag([_ONE_M**2, 1.0]))
+    moves: bool = False
+
+    def predict(self, dt: float) -> None:
+        self.position = self.position + dt * self.velocity
+        step = np.array([[1.0, dt], [0.0, 1.0]])
+        noise = _ACCEL**2 * np.array([[dt**4 / 4, dt**3 / 2], [dt**3 / 2, dt**2]])
+        self.covariance = step @ self.covariance @ step.T + noise
+
+    def correct(self, legs: list[Floats], now: float) -> None:
+        seen = np.mean([leg.mean(axis=0) for leg in legs], axis=0)
+        noise = _ONE_M if len(legs) == 1 else _BOTH_M
+        gain = self.covariance[:, 0] / (self.covariance[0, 0] + noise**2)
+        off = seen - self.position
+        self.position = self.position + gain[0] * off
+        self.velocity = self.velocity + gain[1] * off
+        speed = float(np.hypot(*self.velocity))
+        self.velocity *= min(1.0, _TOP_SPEED / max(speed, 1e-9))
+        self.covariance = self.covariance - np.outer(gain, self.covariance[0])
+        self.seen_s = now
+        moved = float(np.hypot(*(self.position - self.born_at)))
+        self.moves |= moved > _MOVED_M and speed > _SPEED and now - self.born_s >= _LASTED_S
+
+
+@dataclass(frozen=True, eq=False)
+class _Past:
+    """A scan: its time, s, where the sensor was, and how far its beams went, m, each no farther than those beside it, and than
+    more of them."""
+
+    stamp_s: float
+    sensor: Pose2D
+    scan: LaserScan
+    reach: Floats
+    nearby: Floats
+
+    def was_free(self, points: Floats, surely: bool = False) -> npt.NDArray[np.bool_]:
+        """Return which of points (N, 2) the beams passed freely. surely: and so near that nothing was between the beams."""
+        distance, index, covered = self._seen_from(points)
+        dense = distance * self.scan.angle_increment <= _BEAMS_M if surely else True
+        reach = np.where(distance < _NEARBY_M, self.nearby[index], self.reach[index])
+        return np.asarray(covered & dense & (reach > distance + _FREE_M))
+
+    def was_there(self, points: Floats) -> npt.NDArray[np.bool_]:
+        """Return at which of points (N, 2) something was."""
+        distance, index, covered = self._seen_from(points)
+        beams = np.clip(index + np.array([[-1], [0], [1]]), 0, len(self.reach) - 1)
+        with np.errstate(invalid="ignore"):
+            near = np.abs(self.scan.ranges[beams] - distance) <= _THERE_M
+        return np.asarray(covered & near.any(axis=0))
+
+    def _seen_from(self, points: Floats) -> tuple[Floats, Indices, npt.NDArray[np.bool_]]:
+        """Return the distance of points (N, 2) from the sensor, which beams looked at them, and whether any did."""
+        local = self.sensor.inverse().transform(points)
+        scan, count = self.scan, len(self.reach)
+        turned = np.mod(np.arctan2(local[:, 1], local[:, 0]) - scan.angle_min, 2 * math.pi)
+        index = np.round(turned / scan.angle_increment).astype(np.int64)
+        if _looks_around(scan):
+            index %= count
+        return np.hypot(local[:, 0], local[:, 1]), np.minimum(index, count - 1), index < count
+
+
+class MoverTracker:
+    """Takes scans with the poses that they were taken at. Pure: the same scans give the same movers."""
+
+    def __init__(self) -> None:
+        self._past: deque[_Past] = (
+            deque()
+        )  # newest last; those older than _DENSE_S are in _older, as far apart as _SPARSE_S
+        self._older: deque[_Past] = deque()
+        self._told: deque[tuple[float, Floats]] = deque()
+        self._tracks: list[_Track] = []
+        self._stamp_ns: int | None = None
+        self.movers = Movers()
+
+    def update(self, scan: LaserScan, pose: Pose2D) -> Movers:
+        """Return who moves about at the stamp of a scan. pose: of base_link then, odom frame.
+
+        A clock that went back or leapt begins anew. The same scan again changes nothing.
+        """
+        if self._stamp_ns is not None and not 0 <= scan.stamp_ns - self._stamp_ns <= 1_000_000_000:
+            self.__init__()  # type: ignore[misc]
+        if scan.stamp_ns == self._stamp_ns or scan.angle_increment <= 0.0 or not len(scan.ranges):
+            return self.movers
+        now = 1e-9 * scan.stamp_ns
+        for track in self._tracks:
+            track.predict(now - 1e-9 * (self._stamp_ns or scan.stamp_ns))
+        self._stamp_ns = scan.stamp_ns
+        base = scan.points()
+        points = pose.transform(base[np.hypot(base[:, 0], base[:, 1]) < _RANGE_M])
+        recent, earlier = self._references(now)
+        fresh, there = np.zeros(len(points), bool), np.zeros(len(points), bool)
+        for past in recent:
+            fresh |= past.was_free(points)
+            there = past.was_there(points)
+        self._follow(points, fresh, there & ~fresh, now)
+        # Far away, only what goes on moving is known to be no chair's leg that the beams missed.
+        came = fresh & (_nearest(points, [track for track in self._tracks if track.moves], _GATE_M) >= 0)
+        for past in (*recent, *earlier):
+            came |= past.was_free(points, surely=True)
+        self.movers = self._discs(points[came | self._were_known(points, came, now)])
+        self._keep(_Past(now, pose @ scan.mount, scan, *_reaches(scan)))
+        return self.movers
+
+    def _references(self, now: float) -> tuple[list[_Past], list[_Past]]:
+        kept = [*self._older, *self._past]
+        chosen = [min(kept, key=lambda past: abs(now - past.stamp_s - age)) for age in _AGES_S] if kept else []
+        return chosen[:_RECENT], chosen[_RECENT:]
+
+    def _keep(self, newest: _Past) -> None:
+        self._past.append(newest)
+        while newest.stamp_s - self._past[0].stamp_s > _DENSE_S:
+            old = self._past.popleft()
+            if not self._older or old.stamp_s - self._older[-1].stamp_s >= _SPARSE_S:
+                self._older.append(old)
+        while self._older and newest.stamp_s - self._older[0].stamp_s > _AGES_S[-1]:
+            self._older.popleft()
+
+    def _follow(self, points: Floats, fresh: npt.NDArray[np.bool_], there: npt.NDArray[np.bool_], now: float) -> None:
+        """Give the tracks what was seen of them, begin new ones with the rest, and end those of which nothing moved."""
+        left = np.ones(len(points), bool)
+        for tracks in ([t for t in self._tracks if t.moves], [t for t in self._tracks if not t.moves]):
+            owner = _nearest(points, tracks, _GATE_M)
+            for k, track in enumerate(tracks):
+                mine = np.flatnonzero((owner == k) & left)
+                legs = [mine[leg] for leg in _grouped(points[mine], _LEG_M)]
+                legs = [leg for leg in legs if np.ptp(points[leg], axis=0).max() <= _WIDE_M]
+                moved = [points[leg] for leg in legs if fresh[leg].any()]
+                new = [points[leg] for leg in legs if not fresh[leg].any() and not there[leg].any()]
+                if moved:
+                    track.correct(moved + new if track.moves else moved, now)
+            left &= owner < 0
+        self._tracks = _merged([track for track in self._tracks if now - track.seen_s <= _UNSEEN_S])
+        alone = _nearest(points, [track for track in self._tracks if track.moves], _OWN_M) < 0
+        strangers = points[fresh & left & alone]
+        for group in _grouped(strangers, _STRIDE_M):
+            middle = strangers[group].mean(axis=0)
+            if len(group) > 1:
+                self._tracks.append(_Track(middle, middle, now, now))
+
+    def _were_known(self, points: Floats, came: npt.NDArray[np.bool_], now: float) -> npt.NDArray[np.bool_]:
+        """Return which of points (N, 2) are where something that came was told a moment ago; came: what is told now."""
+        self._told.append((now, points[came]))
+        while now - self._told[0][0] > _TOLD_S:
+            self._told.popleft()
+        told = np.concatenate([known for _, known in self._told])
+        if not len(told) or not len(points):
+            return np.zeros(len(points), bool)
+        return np.asarray(cKDTree(told).query(points, distance_upper_bound=_TOLD_M)[0] <= _TOLD_M)
+
+    def _discs(self, points: Floats) -> Movers:
+        """Return discs around points (N, 2), each as fast as the track that it is of."""
+        middles, radii = [], []
+        for group in _grouped(points, _LEG_M):
+            thing = points[group]
+            if np.ptp(thing, axis=0).max() <= 2 * _DISC_M:
+                middles.append(thing.mean(axis=0))
+                radii.append(BODY_M + float(np.hypot(*(thing - middles[-1]).T).max()))
+                continue
+            while len(thing):
+                middles.append(thing[0])
+                radii.append(BODY_M + _DISC_M)
+                thing = thing[np.hypot(*(thing - thing[0]).T) > _DISC_M]
+        if not middles:
+            return Movers()
+        positions = np.array(middles)
+        moving = [track for track in self._tracks if track.moves]
+        owner = _nearest(positions, moving, _GATE_M)
+        velocities = np.array([moving[k].velocity if k >= 0 else np.zeros(2) for k in owner])
+        return Movers(positions, velocities, np.array(radii))
+
+
+def _merged(tracks: list[_Track]) -> list[_Track]:
+    kept: list[_Track] = []
+    for track in sorted(tracks, key=lambda t: (not t.moves, t.born_s)):
+        apart = _SAME_M if track.moves else _OWN_M
+        if all(np.hypot(*(track.position - other.position)) > apart for other in kept if other.moves):
+            kept.append(track)
+    return kept
+
+
+def _nearest(points: Floats, tracks: list[_Track], gate_m: float) -> Indices:
+    """Return for each of points (N, 2) the index of the nearest track within gate_m, -1 = none."""
+    if not tracks or not len(points):
+        return np.full(len(points), -1)
+    apart = _apart(points, np.array([track.position for track in tracks]))
+    return np.where(apart.min(axis=1) <= gate_m, apart.argmin(axis=1), -1)
+
+
+def _apart(points: Floats, others: Floats) -> Floats:
+    """Return the distances (N, M) between points (N, 2) and others (M, 2)."""
+    return np.asarray(np.hypot(*(points[:, None] - others[None]).transpose(2, 0, 1)))
+
+
+def _reaches(scan: LaserScan) -> list[Floats]:
+    """Return how far each beam went, m, or those beside it where that is less, 0 where that is not known; and the
+    same of more beams."""
+    with np.errstate(invalid="ignore"):
+        known = scan.ranges >= scan.range_min
+        reach = np.where(known, np.minimum(scan.ranges.astype(np.float64), scan.range_max), 0.0)
+    mode = "wrap" if _looks_around(scan) else "nearest"
+    beside = (math.ceil(width / scan.angle_increment) for width in (_BESIDE_RAD, _NEARBY_RAD))
+    return [minimum_filter1d(reach, 2 * count + 1, mode=mode) for count in beside]
+
+
+def _looks_around(scan: LaserScan) -> bool:
+    return scan.angle_increment * len(scan.ranges) > 2 * math.pi - 1.5 * scan.angle_increment
+
+
+def _grouped(points: Floats, gap_m: float) -> list[Indices]:
+    """Return groups of points (N, 2), as indices: those nearer to each other than gap_m, and what hangs together by them."""
+    if not len(points):
+        return []
+    count, label = connected_components(_apart(points, points) <= gap_m, directed=False)
+    return [np.flatnonzero(label == k) for k in range(count)]
