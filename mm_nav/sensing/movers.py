@@ -22,8 +22,8 @@ from mm_nav.observation import LaserScan
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
-# From a leg's surface, as the LiDAR sees it, to what of the body must not be touched.
-BODY_M = 0.25
+# A body reaches so much farther than the middle of a leg's surface, as the LiDAR sees it, and than the edge of whatever is wider.
+BODY_M, _BEYOND_M = 0.2, 0.1
 _RANGE_M = 6.0
 # The scans that points are compared with: about so old. The first two tell what is on the move, the others who came and stands.
 _AGES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 45.0)
@@ -259,11 +259,11 @@ class MoverTracker:
             thing = points[group]
             if np.ptp(thing, axis=0).max() <= 2 * _DISC_M:
                 middles.append(thing.mean(axis=0))
-                radii.append(BODY_M + float(np.hypot(*(thing - middles[-1]).T).max()))
+                radii.append(max(BODY_M, _BEYOND_M + float(np.hypot(*(thing - middles[-1]).T).max())))
                 continue
             while len(thing):
                 middles.append(thing[0])
-                radii.append(BODY_M + _DISC_M)
+                radii.append(_BEYOND_M + _DISC_M)
                 thing = thing[np.hypot(*(thing - thing[0]).T) > _DISC_M]
         if not middles:
             return Movers()

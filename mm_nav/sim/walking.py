@@ -22,6 +22,9 @@ Segments = Sequence[tuple[Points, Points, float]]
 # Relaxation time, strength and range of what keeps people apart (the paper's), and off walls (weaker: doors are narrow).
 _RELAX_S, _PUSH, _PUSH_RANGE_M, _WALL_PUSH, _WALL_RANGE_M = 0.5, 2.1, 0.3, 3.0, 0.1
 _KEEP_RIGHT = 0.4  # how much of the push goes to the right, so that two who meet pass each other
+# Who reacts comes no nearer to the robot's circle of its own accord: people pass robots at 0.4 m and more (Pacchierotti,
+# Christensen and Jensfelt, RO-MAN 2006), and do not lean on them.
+_ROBOT_GAP_M = 0.2
 _BEHIND = 0.5  # what happens behind somebody's back counts half
 _TOP_SPEED = 1.3  # times the speed they like
 _ARRIVED_M, _ROOMY_M, _GOALS, _RESOLUTION_M = 0.45, 0.6, 8, 0.1
@@ -163,7 +166,7 @@ class Crowd:
         wanted *= (self._speeds * (self._waits <= 0))[:, None]
         push = (wanted - self.velocities) / _RELAX_S
         push += self._reacts[:, None] * (
-            self._social(robot, robot_radius) + self._map.wall_push(self.positions, self.radii)
+            self._social(robot, robot_radius + _ROBOT_GAP_M) + self._map.wall_push(self.positions, self.radii)
         )
         velocity = self.velocities + push * dt
         velocity[~self._reacts] = wanted[~self._reacts]
@@ -206,7 +209,7 @@ class Crowd:
             for share in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)):
                 moved = before[index] + velocity[index] * share * dt
                 close, was = (float(np.hypot(*(place - robot))) for place in (moved, before[index]))
-                if self._reacts[index] and close < min(self.radii[index] + robot_radius, was):
+                if self._reacts[index] and close < min(self.radii[index] + robot_radius + _ROBOT_GAP_M, was):
                     continue
                 if self._may_stand(index, moved, before[index], leaves):
                     self.positions[index] = moved

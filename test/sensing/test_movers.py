@@ -7,7 +7,7 @@ import pytest
 
 from mm_nav.geometry import Pose2D
 from mm_nav.observation import LaserScan
-from mm_nav.sensing.movers import BODY_M, Movers, MoverTracker
+from mm_nav.sensing.movers import Movers, MoverTracker
 
 PERIOD_NS = 100_000_000
 Place = tuple[float, float]
@@ -68,9 +68,10 @@ def test_somebody_who_walks_is_found_with_their_speed(pose: Callable[[float], Po
     assert 1 <= len(found) <= 2
     assert np.hypot(*(found.positions - at).T).max() < 0.25
     assert found.velocities == pytest.approx(np.tile([1.0, 0.0], (len(found), 1)), abs=0.3)
-    # Their discs hold the body, which is wider than the legs.
-    outline = at + 0.9 * BODY_M * np.stack([np.cos(np.arange(12)), np.sin(np.arange(12))], axis=-1)
-    assert found.holding(outline).all()
+    # On the robot's side their discs reach as far as a body of 0.25 m, which is wider than the legs.
+    robot = np.array([pose(2.4).x, pose(2.4).y])
+    edge = (np.hypot(*(found.positions - robot).T) - found.radii).min()
+    assert edge < np.hypot(*(at - robot)) - 0.25 + 0.03
     later = found.after(0.5)
     assert later.positions[:, 0] == pytest.approx(found.positions[:, 0] + 0.5 * found.velocities[:, 0])
 
