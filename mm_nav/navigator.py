@@ -72,6 +72,7 @@ class Navigator:
         self.progress = Progress(Stage.IDLE)
         own = getattr(policy, "knowledge", None)
         self.knowledge = knowledge or (own if isinstance(own, Knowledge) else Knowledge())
+        self.targets.high = self.knowledge.coloured_high_up
         self.image_goals = bool(getattr(policy, "image_goals", False)) if image_goals is None else image_goals
         self._goal: Goal | None = None
         self._steps: tuple[Step, ...] = ()
@@ -247,7 +248,8 @@ class Navigator:
         place = Pose2D(target.x, target.y)
         self._report(Stage.APPROACHING, distance=left, target=place, confidence=found.confidence)
         sight = self.grid.line_of_sight(np.array([pose.x, pose.y]), target.point, skip=0.35)
-        watch(pose, bearing, left, sight, target, output, self._leg)
+        high = self.knowledge.coloured_high_up(self.targets.phrases[0])
+        watch(pose, bearing, left, sight, target, output, self._leg, c.high_from_m if high else 0.0)
         if step.kind == "pass" and left <= c.pass_distance_m and sight:
             return self._next_step(observation, f"passed {step.thing}", found)
         to_end = math.hypot(*(self.plan[-1] - (pose.x, pose.y))) if len(self.plan) else math.inf
@@ -262,7 +264,7 @@ class Navigator:
             # The LiDAR sees a table's legs, which stand back from its edge; but here the way ends.
             left = min(left, believed)
         if sight and (left <= stop or (at_end and left <= c.reach_distance_m)):
-            verdict = confirm(now, bearing, left, step.thing, found, self._run, self._leg, c, lost)
+            verdict = confirm(now, bearing, left, step.thing, found, self._run, self._leg, c, lost, high)
             if verdict.rejected:
                 self.targets.belief.reject(target.point)
             if verdict.reached:

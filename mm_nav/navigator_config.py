@@ -30,6 +30,9 @@ class NavigatorConfig:
     confirm_views: float = _ranged(5, 1, 20, "views from nearby that it takes")
     confirm_timeout_s: float = _ranged(1.5, 0.5, 30.0, "time to get there before the target is set aside, s")
     doubt_visible: float = _ranged(0.4, 0.0, 1.0, "what views must say of a target that is set aside, not forgotten")
+    high_from_m: float = _ranged(
+        1.5, 0.0, 5.0, "from nearer than this what has its colour only high up, as a lamp, shows none to the camera, m"
+    )
     settle_share: float = _ranged(0.6, 0.1, 1.0, "share of a goal's time after which the likeliest has to do")
     replan_period_s: float = _ranged(1.0, 0.1, 10.0, "time between global plans, s")
     scan_timeout_s: float = _ranged(

@@ -42,17 +42,18 @@ def watch(
     target: Hypothesis,
     output: PolicyOutput | None,
     leg: StepState,
+    least_m: float = 0.0,
 ) -> None:
     """Note in leg.looks what the policy says of a target while the robot comes near.
 
     pose: of the robot, map frame. bearing: of the target, rad in base_link; left: metres to it. sight: whether the map has nothing
-    in between; of what is hidden a picture says nothing.
+    in between; of what is hidden a picture says nothing. least_m: nor of what is nearer.
     """
     if leg.looked_at is None or math.hypot(target.x - leg.looked_at[0], target.y - leg.looked_at[1]) > _SAME_M:
         leg.looks.clear()
         leg.looked_from = None
     leg.looked_at = target.point
-    near = sight and left <= _LOOK_M and abs(bearing) <= _LOOK_RAD
+    near = sight and least_m <= left <= _LOOK_M and abs(bearing) <= _LOOK_RAD
     if output is not None and output.heatmap is not None and near:
         here = leg.looked_from
         if here is None or pose.distance_to(here) > _HERE_M or abs(wrap_angle(pose.yaw - here.yaw)) > _HERE_RAD:
@@ -74,10 +75,12 @@ def confirm(
     leg: StepState,
     config: NavigatorConfig,
     camera_lost: bool,
+    unseen: bool = False,
 ) -> Verdict:
     """Face the target and look at it long enough to be sure. One that stays doubtful is set aside: there may be a better one.
 
     bearing: of the target, rad in base_link. left: metres to its surface. thing: its name. run, leg: what is noted is kept there.
+    unseen: from nearby it cannot be told; where too few looks from farther away were noted, what is believed has to do.
     """
     if found is leg.last_resort:
         why = "the camera was lost" if camera_lost else "nothing fits better"
@@ -87,10 +90,11 @@ def confirm(
     if leg.arrived_at is None:
         leg.arrived_at = now
     waited = now - leg.arrived_at
-    sure = belief_of(leg.looks)
+    enough = len(leg.looks) >= config.confirm_views
+    sure = found.confidence if unseen and not enough else belief_of(leg.looks)
     # Without scans the guard may not let the robot turn; a target that is in view is confirmed from where it stands.
     # So is one that something keeps it from turning to.
-    confirmed = len(leg.looks) >= config.confirm_views and sure >= config.confirm_visible
+    confirmed = (enough or unseen) and sure >= config.confirm_visible
     facing = abs(bearing) <= _FACING_RAD or (run.blind and sure >= config.confirm_visible)
     if confirmed and (facing or waited > config.confirm_timeout_s):
         return Verdict(reached=f"reached {thing}, {left:.2f} m away")

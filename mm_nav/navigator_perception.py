@@ -32,7 +32,7 @@ class Perception:
         self.grid = OccupancyGrid()
         self._tracker, self.movers = MoverTracker(), Movers()
         self.coverage = CameraCoverage(self.grid, config.camera_range_m)
-        self.targets = StepTargets(config.belief)
+        self.targets = StepTargets(config.belief, config.high_from_m)
         self.fov = config.default_fov_rad
         self.begin(0.0)
 

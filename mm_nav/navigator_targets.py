@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from mm_nav.command import PolicyOutput
 from mm_nav.geometry import Pose2D
 from mm_nav.language.reference import SIZE_KINDS, Reference
-from mm_nav.mapping.belief import BeliefConfig, Hypothesis, TargetBelief
+from mm_nav.mapping.belief import BeliefConfig, Hypothesis, Sighting, TargetBelief
 from mm_nav.mapping.instances import InstanceBelief
 from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.mapping.relations import VIEW_RAD
@@ -43,11 +44,13 @@ class Target:
 class StepTargets:
     """Beliefs about the phrases of one step, and of the next one that names a thing: what is passed by is remembered.
 
-    `belief` is that of the step's head; motions have an empty one.
+    `belief` is that of the step's head; motions have an empty one. high: which phrases name a colour that is only high up; what a
+    view shows of such a thing from nearer than high_from_m, metres, says nothing.
     """
 
-    def __init__(self, config: BeliefConfig) -> None:
-        self._config = config
+    def __init__(self, config: BeliefConfig, high_from_m: float = 0.0) -> None:
+        self._config, self._high_from_m = config, high_from_m
+        self.high: Callable[[str], bool] = lambda phrase: False
         self.belief = TargetBelief(config)
         self._reference: Reference | None = None
         self._next: Reference | None = None
@@ -113,15 +116,14 @@ class StepTargets:
 
     def update(self, output: PolicyOutput, pose: Pose2D, grid: OccupancyGrid, fov: float) -> None:
         """Fuse one view taken from `pose` (map frame). Views that leave phrases out say nothing about those."""
-        self.belief.update(output, pose, grid, fov)
         here = pose.distance_to(self._heard_at) < _HERE_M
-        for phrase, grounding in zip(self.phrases[1:], output.others, strict=False):
-            for belief in (self._instances.get(phrase), self._ahead.get(phrase)):
+        views: tuple[Sighting, ...] = (output, *output.others)
+        for k, (phrase, grounding) in enumerate(zip(self.phrases, views, strict=False)):
+            if self.high(phrase) and _reach(grounding) < self._high_from_m:
+                continue
+            for belief in (self._instances.get(phrase) if k else self.belief, self._ahead.get(phrase)):
                 if belief is not None:
                     belief.update(grounding, pose, grid, fov)
-        head = self._ahead.get(self.phrases[0]) if self._ahead else None
-        if head is not None:
-            head.update(output, pose, grid, fov)
         if here:
             for phrase, belief in self._instances.items():
                 self._seen_first[phrase] |= {h.key for h in belief.instances()}
@@ -194,6 +196,11 @@ class StepTargets:
             self._walls, self._walls_at = find_walls(grid, [h.outline() for h in things]), now
         first = {phrase: frozenset(keys) for phrase, keys in self._seen_first.items()}
         return Scene(self._instances, self._walls, self._heard_at, not self.headings, first)
+
+
+def _reach(sighting: Sighting) -> float:
+    """Return metres to where a thing most likely is, if it is in view."""
+    return float(sighting.bearing_ranges[int(np.argmax(sighting.bearing_probs))])
 
 
 def _beliefs(reference: Reference | None, config: BeliefConfig) -> dict[str, TargetBelief]:

@@ -5,11 +5,14 @@ import pytest
 
 from mm_nav.command import PolicyOutput
 from mm_nav.geometry import Pose2D
+from mm_nav.language import parse_reference
+from mm_nav.language.knowledge import Knowledge
 from mm_nav.mapping.belief import Hypothesis
+from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.navigator_confirm import belief_of, confirm, watch
 from mm_nav.navigator_state import GoalState, StepState
-from mm_nav.navigator_targets import Target
+from mm_nav.navigator_targets import StepTargets, Target
 
 TARGET = Hypothesis(2.0, 0.0, 4.0, 0.01, 20)
 HERE = Pose2D()
@@ -73,3 +76,39 @@ def test_what_it_cannot_turn_to_is_confirmed_from_where_it_stands(bearing: float
         assert said[0].reached == "reached the lamp, 0.70 m away"
     else:
         assert said[0].turn == bearing and not said[0].reached and said[-1].reached
+
+
+def test_what_has_its_colour_high_up_is_told_by_looks_from_farther_away() -> None:
+    """From 0.8 m a lamp's shade is above the picture: looks from there are not noted; without any, belief has to do."""
+    leg, config = StepState(), NavigatorConfig()
+    watch(HERE, 0.0, 0.8, True, TARGET, said(0.1), leg, 1.5)
+    assert leg.looks == []
+    watch(HERE, 0.0, 1.8, True, TARGET, said(0.9), leg, 1.5)
+    assert leg.looks == [0.9]
+
+    def ends(confidence: float, looks: list[float]) -> str:
+        given, run = StepState(looks=looks), GoalState()
+        return confirm(
+            0.0, 0.1, 0.8, "the red lamp", Target(TARGET, confidence), run, given, config, False, True
+        ).reached
+
+    assert ends(0.9, []) and not ends(0.5, []) and not ends(0.9, [0.1] * 8) and ends(0.9, [0.9] * 8)
+
+
+def test_which_colours_are_high_up() -> None:
+    known = Knowledge()
+    assert known.coloured_high_up("the red lamp") and known.coloured_high_up("floor lamp that is crimson")
+    assert not any(known.coloured_high_up(phrase) for phrase in ("the lamp", "the red chair", "the red thing", ""))
+
+
+def test_a_view_from_nearby_says_nothing_of_a_colour_that_is_high_up() -> None:
+    grid = OccupancyGrid()
+    for phrase, believed in (("the red lamp", False), ("the red chair", True)):
+        targets = StepTargets(NavigatorConfig().belief, 2.0)
+        targets.high = Knowledge().coloured_high_up
+        targets.reset(parse_reference(phrase))
+        seen = said(0.95)
+        seen.bearing_probs[:] = [0.0, 0.0, 0.1, 0.8, 0.1, 0.0, 0.0, 0.0]
+        for _ in range(3):
+            targets.update(seen, HERE, grid, 1.5)
+        assert bool(targets.belief.hypotheses) == believed

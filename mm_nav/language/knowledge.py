@@ -17,6 +17,7 @@ from mm_nav.language.vocabulary import (
     COLOUR_OF,
     COLOURS,
     GENERIC,
+    HIGH_COLOURED,
     MATERIALS,
     OTHER_ADJECTIVES,
     OTHER_THINGS,
@@ -32,6 +33,8 @@ from mm_nav.language.vocabulary import (
 # pass, 0.50 11 and 6, 0.55 10 and 2, 0.60 8 and 2.
 SIMILAR = 0.55
 
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_COLOUR_BEHIND = re.compile(r"\s(?:(?:that|which)(?:\s+(?:is|are)|['’]s)|in)\s+(?!not\b)([\w'’-]+(?:\s+[\w'’-]+)?)\s*$")
 _DETERMINER = re.compile(r"^(?:the|a|an|any|some|that|this|my|your|our|his|her|its|their|one|of)\s+", re.IGNORECASE)
 _HEAD_END = re.compile(
     r"\s+(?:that|which|who|with|without|in|on|of|at|by|near|next|beside|behind|between|made|standing|sitting|to|from|for|over|past|"
@@ -92,6 +95,10 @@ class Knowledge:
     def category(self, phrase: str) -> str:
         """Return the category of the thing that a phrase names; "" where it names none."""
         return self._named(phrase)[1]
+
+    def coloured_high_up(self, phrase: str) -> bool:
+        """Return whether a phrase names a colour that its thing has only high up, out of a low camera's view from nearby."""
+        return self.category(phrase) in HIGH_COLOURED and bool(_colour(phrase)[1])
 
     def canonical(self, phrase: str) -> str:
         """Return the phrase with the category's plain word for one that no network is taught ("wastebin" -> bin)."""
@@ -157,7 +164,7 @@ def _head_words(phrase: str) -> list[str]:
     while (shorter := _DETERMINER.sub("", text)) != text:
         text = shorter
     text = _HEAD_END.sub("", text)
-    return re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text.lower())
+    return _WORD.findall(text.lower())
 
 
 def _with_word(phrase: str, word: str, other: str) -> str:
@@ -165,8 +172,13 @@ def _with_word(phrase: str, word: str, other: str) -> str:
 
 
 def _colour(phrase: str) -> tuple[str, str]:
-    """Return the one word of the phrase that names a colour, and that colour; "" where there is none, or several."""
-    found = [(word, COLOUR_OF[word]) for word in _head_words(phrase) if word in COLOUR_OF]
+    """Return the one word of the phrase that names a colour, and that colour; "" where there is none, or several.
+
+    It stands before the noun ("the red lamp") or behind it ("the lamp that is red", "a lamp in red").
+    """
+    behind = _COLOUR_BEHIND.search(phrase.lower())
+    words = [*_head_words(phrase), *(_WORD.findall(behind[1]) if behind else ())]
+    found = [(word, COLOUR_OF[word]) for word in words if word in COLOUR_OF]
     return found[0] if len(found) == 1 else ("", "")
 
 

@@ -79,6 +79,8 @@ FURTHER_WORDS: Mapping[str, tuple[str, ...]] = {
     "ball": ("football", "soccer ball", "basketball", "beach ball", "sphere", "exercise ball", "gym ball"),
     "bench": ("park bench", "pew", "wooden bench", "settle"),
 }  # fmt: skip
+# What has its colour only high up: a floor lamp its shade.
+HIGH_COLOURED = ("lamp",)
 # What each thing is most easily taken for, likeliest first (measured with trained networks; see docs/training.md).
 RIVALS: Mapping[str, tuple[str, ...]] = {
     "chair": ("stool", "table", "bench", "lamp"),

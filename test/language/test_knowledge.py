@@ -97,3 +97,15 @@ def test_parts_are_of_what_was_never_taught_together() -> None:
     known = Knowledge(("chair", "table"), None, ("red", "green"), ("green chair",))
     assert known.parts("the emerald chair") == ("the chair", "the emerald thing")
     assert known.parts("the green table") is None and known.parts("the chair") is None
+
+
+@pytest.mark.parametrize(
+    ("phrase", "expected"),
+    [
+        ("the lamp that is pink", "the lamp that is red"), ("a lamp in pink", "a lamp in red"),
+        ("the lamp that's pink", "the lamp that's red"), ("a lamp which is light pink", "a lamp which is light red"),
+        ("the lamp that is not pink", ""), ("the pink lamp that is red", ""), ("the lamp in the pink room", ""),
+    ],
+)  # fmt: skip
+def test_a_colour_behind_the_noun_is_told_apart_from_others_too(phrase: str, expected: str) -> None:
+    assert (expected in Knowledge().other_colours(phrase)) if expected else not Knowledge().other_colours(phrase)
