@@ -34,6 +34,8 @@ _THERE_M = 0.1
 _TOLD_S, _TOLD_M = 1.0, 0.08
 # Scans are kept one by one for so long, then so far apart.
 _DENSE_S, _SPARSE_S = 1.2, 0.5
+# Of the points so near to one that came, such a share must have come.
+_AROUND_M, _SHARE = 0.1, 0.4
 # Nearer than this apart, beams miss nothing that stands: a chair's leg.
 _BEAMS_M = 0.035
 # So much farther a beam must have gone, and so must those beside it, for a place to have been free.
@@ -42,6 +44,7 @@ _FREE_M, _BESIDE_RAD = 0.2, 0.05
 _NEARBY_M, _NEARBY_RAD = 1.0, 0.12
 _LEG_M = 0.2  # points this near to each other are one thing
 _WIDE_M = 0.5  # no leg is wider
+_THINNEST_M = 0.06  # nor thinner; a chair's is, and may have stood between two beams before
 _DISC_M = 0.15  # of a wider thing, a disc every so often
 _GATE_M = 0.5  # what is this near to a track is of it
 _STRIDE_M = 0.5  # what is this near to each other begins one track
@@ -191,7 +194,9 @@ class MoverTracker:
             track.predict(now - 1e-9 * (self._stamp_ns or scan.stamp_ns))
         self._stamp_ns = scan.stamp_ns
         base = scan.points()
-        points = pose.transform(base[np.hypot(base[:, 0], base[:, 1]) < _RANGE_M])
+        distance = np.hypot(base[:, 0], base[:, 1])
+        base, distance = base[distance < _RANGE_M], distance[distance < _RANGE_M]
+        points = pose.transform(base)
         recent, earlier = self._references(now)
         fresh, there = np.zeros(len(points), bool), np.zeros(len(points), bool)
         for past in recent:
@@ -202,7 +207,10 @@ class MoverTracker:
         came = fresh & (_nearest(points, [track for track in self._tracks if track.moves], _GATE_M) >= 0)
         for past in (*recent, *earlier):
             came |= past.was_free(points, surely=True)
-        self.movers = self._discs(points[came | self._were_known(points, came, now)])
+        spacing = scan.angle_increment * distance
+        came = _mostly(points, came)
+        told = came | self._were_known(points, came, now)
+        self.movers = self._discs(points[told], spacing[told])
         self._keep(_Past(now, pose @ scan.mount, scan, *_reaches(scan)))
         return self.movers
 
@@ -252,11 +260,16 @@ class MoverTracker:
             return np.zeros(len(points), bool)
         return np.asarray(cKDTree(told).query(points, distance_upper_bound=_TOLD_M)[0] <= _TOLD_M)
 
-    def _discs(self, points: Floats) -> Movers:
-        """Return discs around points (N, 2), each as fast as the track that it is of."""
+    def _discs(self, points: Floats, spacing: Floats) -> Movers:
+        """Return discs around points (N, 2), each as fast as the track that it is of. spacing: (N,) m, between beams there."""
         middles, radii = [], []
+        moving = [track for track in self._tracks if track.moves]
+        tracked = _nearest(points, moving, _GATE_M) >= 0
         for group in _grouped(points, _LEG_M):
             thing = points[group]
+            width = float(np.ptp(thing, axis=0).max() + spacing[group].mean())
+            if width < _THINNEST_M and not tracked[group].any():
+                continue
             if np.ptp(thing, axis=0).max() <= 2 * _DISC_M:
                 middles.append(thing.mean(axis=0))
                 radii.append(max(BODY_M, _BEYOND_M + float(np.hypot(*(thing - middles[-1]).T).max())))
@@ -268,10 +281,19 @@ class MoverTracker:
         if not middles:
             return Movers()
         positions = np.array(middles)
-        moving = [track for track in self._tracks if track.moves]
         owner = _nearest(positions, moving, _GATE_M)
         velocities = np.array([moving[k].velocity if k >= 0 else np.zeros(2) for k in owner])
         return Movers(positions, velocities, np.array(radii))
+
+
+def _mostly(points: Floats, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which of the chosen of points (N, 2) have others around them of which a share is chosen, too: of what stands, drift
+    of the odometry shows but an edge where it was not."""
+    if chosen.any():
+        near = _apart(points[chosen], points) <= _AROUND_M
+        chosen = chosen.copy()
+        chosen[np.flatnonzero(chosen)] = (near & chosen).sum(axis=1) >= _SHARE * near.sum(axis=1)
+    return chosen
 
 
 def _merged(tracks: list[_Track]) -> list[_Track]:
