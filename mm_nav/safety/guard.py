@@ -31,6 +31,8 @@ Floats = npt.NDArray[np.float64]
 _SCALES = np.array([0.8, 0.6, 0.45, 0.3, 0.2, 0.1])
 # A point inside the margin may stay as near as it is, but come no nearer than this.
 _SLACK_M = 1e-3
+# Who moves about matters from so near on.
+_MOVERS_M = 4.0
 # Who moves about is left by at least so much with each command that is let through inside the margin.
 _DRAWN_AWAY_M = 0.004
 # Only a scan that does not come is driven on without; one that is broken, frozen or from another time is no silence.
@@ -180,7 +182,7 @@ class Guard:
         things = self._near(points, wanted, current, self.config.odometry_drift * drift)
         if len(movers):
             now = movers.after(1e-9 * (now_ns - scan.stamp_ns)).seen_from(self._track.at(now_ns))
-            things = things.beside(now, self.config.margin_m)
+            things = things.beside(now.within(np.zeros(2), _MOVERS_M), self.config.margin_m)
         allowed = self._safe_part(wanted, current, things, now_ns)
         if allowed == twist:
             return GuardResult(twist, False, "")

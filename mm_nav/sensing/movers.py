@@ -48,10 +48,8 @@ _THINNEST_M = 0.06  # nor thinner; a chair's is, and may have stood between two 
 _DISC_M = 0.15  # of a wider thing, a disc every so often
 _GATE_M = 0.5  # what is this near to a track is of it
 _STRIDE_M = 0.5  # what is this near to each other begins one track
-_SAME_M, _OWN_M = (
-    0.35,
-    0.65,
-)  # two tracks this near to each other are one: two that move, and one that does not and one that does
+# Two tracks this near to each other are one: of two that move, and of one that does and one that does not.
+_SAME_M, _OWN_M = 0.35, 0.65
 # Kalman filter with constant velocity: how well the middle of the legs is known where both are seen, or one, and how hard people
 # accelerate.
 _BOTH_M, _ONE_M, _ACCEL = 0.08, 0.2, 2.0
@@ -171,6 +169,9 @@ class MoverTracker:
     """Takes scans with the poses that they were taken at. Pure: the same scans give the same movers."""
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self._past: deque[_Past] = (
             deque()
         )  # newest last; those older than _DENSE_S are in _older, as far apart as _SPARSE_S
@@ -186,7 +187,7 @@ class MoverTracker:
         A clock that went back or leapt begins anew. The same scan again changes nothing.
         """
         if self._stamp_ns is not None and not 0 <= scan.stamp_ns - self._stamp_ns <= 1_000_000_000:
-            self.__init__()  # type: ignore[misc]
+            self._begin()
         if scan.stamp_ns == self._stamp_ns or scan.angle_increment <= 0.0 or not len(scan.ranges):
             return self.movers
         now = 1e-9 * scan.stamp_ns
