@@ -25,6 +25,7 @@ Indices = npt.NDArray[np.int64]
 # A body reaches so much farther than the middle of a leg's surface, as the LiDAR sees it, and than the edge of whatever is wider.
 BODY_M, _BEYOND_M = 0.2, 0.1
 _RANGE_M = 6.0
+_FINE_ENOUGH_RAD = 0.018  # of a finer LiDAR not every point is looked at
 # The scans that points are compared with: about so old. The first two tell what is on the move, the others who came and stands.
 _AGES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 45.0)
 _RECENT = 2
@@ -194,7 +195,8 @@ class MoverTracker:
         for track in self._tracks:
             track.predict(now - 1e-9 * (self._stamp_ns or scan.stamp_ns))
         self._stamp_ns = scan.stamp_ns
-        base = scan.points()
+        every = max(1, int(_FINE_ENOUGH_RAD / scan.angle_increment))
+        base = scan.points()[::every]
         distance = np.hypot(base[:, 0], base[:, 1])
         base, distance = base[distance < _RANGE_M], distance[distance < _RANGE_M]
         points = pose.transform(base)
@@ -208,7 +210,7 @@ class MoverTracker:
         came = fresh & (_nearest(points, [track for track in self._tracks if track.moves], _GATE_M) >= 0)
         for past in (*recent, *earlier):
             came |= past.was_free(points, surely=True)
-        spacing = scan.angle_increment * distance
+        spacing = every * scan.angle_increment * distance
         came = _mostly(points, came)
         told = came | self._were_known(points, came, now)
         self.movers = self._discs(points[told], spacing[told])

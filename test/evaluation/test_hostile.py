@@ -15,6 +15,7 @@ from mm_nav.safety import guard as guard_module
 from mm_nav.safety import sweep
 from mm_nav.safety.guard import Guard, GuardConfig
 from mm_nav.safety.track import Track
+from mm_nav.sensing.movers import Movers, MoverTracker
 
 ROBOTS = HostileConfig("generic"), HostileConfig("jackal")
 
@@ -82,6 +83,8 @@ def test_a_wrong_guard_is_noticed(
     mutate: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutate(monkeypatch)
+    # Discs around what seems to move come on top of what is promised, and may hide what is wrong with that.
+    monkeypatch.setattr(MoverTracker, "update", lambda tracker, scan, pose: Movers())
     assert any(run_hostile_world(seed, config).contacts for seed in range(3) for config in ROBOTS)
 
 
