@@ -32,6 +32,12 @@ class LaserScan:
         """Return the beam directions (N,) in the sensor frame, rad."""
         return np.asarray(self.angle_min + self.angle_increment * np.arange(len(self.ranges)), np.float64)
 
+    @property
+    def looks_around(self) -> bool:
+        """Whether the beams go all around, so that the last is beside the first."""
+        step = abs(self.angle_increment)
+        return bool(step * len(self.ranges) > 2 * np.pi - 1.5 * step)
+
     def valid(self) -> npt.NDArray[np.bool_]:
         """Return which beams (N,) hit something: finite and inside [range_min, range_max]."""
         with np.errstate(invalid="ignore"):

@@ -147,10 +147,9 @@ class OccupancyGrid:
         scan: LaserScan,
     ) -> None:
         centre = np.array([[sensor.x, sensor.y]])
-        full = abs(scan.angle_increment) * len(ends) > 2 * np.pi - 1.5 * abs(scan.angle_increment)
         # Beams that know nothing fold the polygon back to the sensor, so that it claims nothing there.
         outline = np.where(known[:, None], ends, centre)
-        if not full:
+        if not scan.looks_around:
             outline = np.concatenate([centre, outline])
         cv2.fillPoly(mask, [self._subcells(outline)], 1, shift=_SHIFT)
 

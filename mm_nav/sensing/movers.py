@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 # A body reaches so much farther than the middle of a leg's surface, as the LiDAR sees it, and than the edge of whatever is wider.
-BODY_M, _BEYOND_M = 0.2, 0.1
+_BODY_M, _BEYOND_M = 0.2, 0.1
 _RANGE_M = 6.0
 _FINE_ENOUGH_RAD = 0.018  # of a finer LiDAR not every point is looked at
 # The scans that points are compared with: about so old. The first two tell what is on the move, the others who came and stands.
@@ -161,7 +161,7 @@ class _Past:
         scan, count = self.scan, len(self.reach)
         turned = np.mod(np.arctan2(local[:, 1], local[:, 0]) - scan.angle_min, 2 * math.pi)
         index = np.round(turned / scan.angle_increment).astype(np.int64)
-        if _looks_around(scan):
+        if scan.looks_around:
             index %= count
         return np.hypot(local[:, 0], local[:, 1]), np.minimum(index, count - 1), index < count
 
@@ -173,9 +173,8 @@ class MoverTracker:
         self._begin()
 
     def _begin(self) -> None:
-        self._past: deque[_Past] = (
-            deque()
-        )  # newest last; those older than _DENSE_S are in _older, as far apart as _SPARSE_S
+        # Newest last; those older than _DENSE_S are in _older, as far apart as _SPARSE_S.
+        self._past: deque[_Past] = deque()
         self._older: deque[_Past] = deque()
         self._told: deque[tuple[float, Floats]] = deque()
         self._tracks: list[_Track] = []
@@ -207,7 +206,7 @@ class MoverTracker:
             there = past.was_there(points)
         self._follow(points, fresh, there & ~fresh, now)
         # Far away, only what goes on moving is known to be no chair's leg that the beams missed.
-        came = fresh & (_nearest(points, [track for track in self._tracks if track.moves], _GATE_M) >= 0)
+        came = fresh & (_nearest(points, self._moving, _GATE_M) >= 0)
         for past in (*recent, *earlier):
             came |= past.was_free(points, surely=True)
         spacing = every * scan.angle_increment * distance
@@ -216,6 +215,10 @@ class MoverTracker:
         self.movers = self._discs(points[told], spacing[told])
         self._keep(_Past(now, pose @ scan.mount, scan, *_reaches(scan)))
         return self.movers
+
+    @property
+    def _moving(self) -> list[_Track]:
+        return [track for track in self._tracks if track.moves]
 
     def _references(self, now: float) -> tuple[list[_Past], list[_Past]]:
         kept = [*self._older, *self._past]
@@ -234,7 +237,7 @@ class MoverTracker:
     def _follow(self, points: Floats, fresh: npt.NDArray[np.bool_], there: npt.NDArray[np.bool_], now: float) -> None:
         """Give the tracks what was seen of them, begin new ones with the rest, and end those of which nothing moved."""
         left = np.ones(len(points), bool)
-        for tracks in ([t for t in self._tracks if t.moves], [t for t in self._tracks if not t.moves]):
+        for tracks in (self._moving, [t for t in self._tracks if not t.moves]):
             owner = _nearest(points, tracks, _GATE_M)
             for k, track in enumerate(tracks):
                 mine = np.flatnonzero((owner == k) & left)
@@ -246,7 +249,7 @@ class MoverTracker:
                     track.correct(moved + new if track.moves else moved, now)
             left &= owner < 0
         self._tracks = _merged([track for track in self._tracks if now - track.seen_s <= _UNSEEN_S])
-        alone = _nearest(points, [track for track in self._tracks if track.moves], _OWN_M) < 0
+        alone = _nearest(points, self._moving, _OWN_M) < 0
         strangers = points[fresh & left & alone]
         for group in _grouped(strangers, _STRIDE_M):
             middle = strangers[group].mean(axis=0)
@@ -266,7 +269,7 @@ class MoverTracker:
     def _discs(self, points: Floats, spacing: Floats) -> Movers:
         """Return discs around points (N, 2), each as fast as the track that it is of. spacing: (N,) m, between beams there."""
         middles, radii = [], []
-        moving = [track for track in self._tracks if track.moves]
+        moving = self._moving
         tracked = _nearest(points, moving, _GATE_M) >= 0
         for group in _grouped(points, _LEG_M):
             thing = points[group]
@@ -275,7 +278,7 @@ class MoverTracker:
                 continue
             if np.ptp(thing, axis=0).max() <= 2 * _DISC_M:
                 middles.append(thing.mean(axis=0))
-                radii.append(max(BODY_M, _BEYOND_M + float(np.hypot(*(thing - middles[-1]).T).max())))
+                radii.append(max(_BODY_M, _BEYOND_M + float(np.hypot(*(thing - middles[-1]).T).max())))
                 continue
             while len(thing):
                 middles.append(thing[0])
@@ -327,13 +330,9 @@ def _reaches(scan: LaserScan) -> list[Floats]:
     with np.errstate(invalid="ignore"):
         known = scan.ranges >= scan.range_min
         reach = np.where(known, np.minimum(scan.ranges.astype(np.float64), scan.range_max), 0.0)
-    mode = "wrap" if _looks_around(scan) else "nearest"
+    mode = "wrap" if scan.looks_around else "nearest"
     beside = (math.ceil(width / scan.angle_increment) for width in (_BESIDE_RAD, _NEARBY_RAD))
     return [minimum_filter1d(reach, 2 * count + 1, mode=mode) for count in beside]
-
-
-def _looks_around(scan: LaserScan) -> bool:
-    return scan.angle_increment * len(scan.ranges) > 2 * math.pi - 1.5 * scan.angle_increment
 
 
 def _grouped(points: Floats, gap_m: float) -> list[Indices]:
