@@ -34,6 +34,7 @@ from mm_nav.observation import Observation
 from mm_nav.planning.grid_planner import GridPlanner
 from mm_nav.robot import RobotConfig
 from mm_nav.runtime.policy import PolicySource
+from mm_nav.sensing.deskew import all_at_once
 
 Path = npt.NDArray[np.float64]
 _NO_PATH: Path = np.empty((0, 2))
@@ -119,6 +120,7 @@ class Navigator:
 
     def step(self, observation: Observation) -> Command:
         """Return the command for one observation."""
+        observation = all_at_once(observation)
         now, pose = observation.stamp_ns * 1e-9, observation.odometry.pose
         self.known.sense(observation)
         if self._goal is None:

@@ -21,7 +21,8 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MppiConfig:
-    """samples: random trajectories. steps x dt_s: horizon. lookahead_m: where on the path the robot aims.
+    """samples: random trajectories. steps x dt_s: horizon. lookahead_m: where on the path the robot aims, or lookahead_s at its
+    cruising speed, whichever is farther.
 
     temperature: of the average over samples. margin_m: body to obstacle, nearer counts as contact. cruise: share of the
     robot's top speed that is used. seed: of the samples.
@@ -31,6 +32,7 @@ class MppiConfig:
     steps: int = 18
     dt_s: float = 0.1
     lookahead_m: float = 1.2
+    lookahead_s: float = 1.1
     temperature: float = 0.4
     margin_m: float = 0.04
     mover_margin_m: float = 0.1
@@ -71,6 +73,9 @@ class Mppi:
     def __init__(self, robot: RobotConfig, config: MppiConfig | None = None) -> None:
         self.robot, self.config = robot, config or MppiConfig()
         self._outline = _outline(robot)
+        self._lookahead_m = max(
+            self.config.lookahead_m, self.config.lookahead_s * self.config.cruise * robot.max_linear
+        )
         self.reset()
 
     def reset(self) -> None:
@@ -94,7 +99,7 @@ class Mppi:
         movers: who moves about, map frame; None = nobody.
         """
         c, robot = self.config, self.robot
-        carrot, left = _carrot(path, pose, c.lookahead_m)
+        carrot, left = _carrot(path, pose, self._lookahead_m)
         away = math.atan2(carrot[1] - pose.y, carrot[0] - pose.x)
         error = wrap_angle(away - pose.yaw)
         if left < c.goal_tolerance_m:

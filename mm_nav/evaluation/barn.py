@@ -41,7 +41,7 @@ _LIDAR = LidarConfig(
 # Of the Jackal's filter, which takes the heading from a gyroscope, not from its skidding wheels: so it turns out half a degree in
 # a hundred wrong, and a centimetre in a metre. Assumed, not measured.
 _ODOMETRY = OdometryConfig(
-    linear_noise=0.01, angular_noise=0.01, heading_noise=0.002, linear_scale=0.01, angular_scale=0.005
+    linear_noise=0.01, angular_noise=0.01, heading_noise=0.002, linear_scale=0.01, angular_scale=0.005, gyro=True
 )
 
 

@@ -17,6 +17,7 @@ from mm_nav.mapping.occupancy_grid import OccupancyGrid
 from mm_nav.observation import Observation
 from mm_nav.planning.grid_planner import GridPlanner
 from mm_nav.robot import RobotConfig
+from mm_nav.sensing.deskew import all_at_once
 
 Floats = npt.NDArray[np.float64]
 # What follows a path: pose and twist, path (N, 2) map frame, obstacles; the twist to drive, None = none can be.
@@ -39,6 +40,7 @@ class PathPilot:
 
     def step(self, observation: Observation) -> Command:
         """Return the command for one observation."""
+        observation = all_at_once(observation)
         now, pose = observation.stamp_ns * 1e-9, observation.odometry.pose
         if observation.scan is not None:
             self._grid.update(observation.scan, pose)

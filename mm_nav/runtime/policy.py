@@ -23,6 +23,7 @@ from mm_nav.runtime.manifest import load_manifest
 from mm_nav.runtime.memory import FrameMemory
 from mm_nav.runtime.preprocess import Preprocessor
 from mm_nav.runtime.session import PROVIDERS
+from mm_nav.sensing.deskew import all_at_once
 
 # Something that says what the policy thinks of an observation; None when no answer came in time.
 PolicySource = Callable[[Observation, PolicyGoal], PolicyOutput | None]
@@ -101,6 +102,7 @@ class OnnxPolicy:
     def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput:
         """Run the network once, for all phrases of the goal."""
         started = time.perf_counter()
+        observation = all_at_once(observation)
         self._begin(goal)
         portrait = self._portrait_of(goal)
         pose = observation.odometry.pose

@@ -18,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.errors import ConfigError
-from mm_nav.geometry import Twist2D
+from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.observation import LaserScan, Odometry
 from mm_nav.robot import RobotConfig
 from mm_nav.safety.scan_memory import ScanMemory
 from mm_nav.safety.sweep import Pending, Poses, clearances, stopping_ways
 from mm_nav.safety.track import Track
+from mm_nav.sensing.deskew import deskewed, deskewed_points, sweep_end_ns
 from mm_nav.sensing.movers import Movers, MoverTracker
 
 Floats = npt.NDArray[np.float64]
@@ -168,7 +169,9 @@ class Guard:
         if reason or scan is None:
             stopped = Twist2D()
             return GuardResult(stopped, twist != stopped, reason)
-        movers = self._movers.update(scan, self._track.at(scan.stamp_ns))
+        taken = self._track.at(scan.stamp_ns)
+        swept = taken.inverse() @ self._track.at(sweep_end_ns(scan))
+        movers = self._movers.update(deskewed(scan, Pose2D(), swept, scan.stamp_ns), taken)
         wanted = self._within_limits(twist)
         if wanted.linear == 0.0 and wanted.angular == 0.0:
             return GuardResult(Twist2D(), False, "")
@@ -176,8 +179,8 @@ class Guard:
         if fresh < 1.0:
             wanted = Twist2D(fresh * wanted.linear, fresh * wanted.angular)
         # The scan was taken from where the robot was then.
-        since = self._track.at(now_ns).inverse() @ self._track.at(scan.stamp_ns)
-        points = since.transform(scan.points())
+        since = self._track.at(now_ns).inverse() @ taken
+        points = since.transform(deskewed_points(scan, Pose2D(), swept))
         drift = math.hypot(since.x, since.y) + abs(since.yaw) * np.hypot(points[:, 0], points[:, 1])
         things = self._near(points, wanted, current, self.config.odometry_drift * drift)
         if len(movers):

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import minimum_filter1d
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from mm_nav.geometry import Pose2D
+from mm_nav.geometry import Pose2D, wrap_angle
 from mm_nav.observation import LaserScan
 
 Floats = npt.NDArray[np.float64]
@@ -41,8 +40,9 @@ _AROUND_M, _SHARE = 0.1, 0.4
 _BEAMS_M = 0.035
 # So much farther a beam must have gone, and so must those beside it, for a place to have been free.
 _FREE_M, _BESIDE_RAD = 0.2, 0.05
-# Odometry drifts: nearby, where centimetres are many degrees, more beams must have.
+# Odometry drifts: nearby, where centimetres are many degrees, more beams must have; and more for each metre and radian since.
 _NEARBY_M, _NEARBY_RAD = 1.0, 0.12
+_DRIFT_M, _DRIFT_RAD = 0.02, 0.01
 _LEG_M = 0.2  # points this near to each other are one thing
 _WIDE_M = 0.5  # no leg is wider
 _THINNEST_M = 0.06  # nor thinner; a chair's is, and may have stood between two beams before
@@ -131,21 +131,28 @@ class _Track:
 
 @dataclass(frozen=True, eq=False)
 class _Past:
-    """A scan: its time, s, where the sensor was, and how far its beams went, m, each no farther than those beside it, and than
-    more of them."""
+    """A scan: its time, s, how far the robot had gone, m, and turned, rad, by then, and where the sensor was. reach: how far each
+    beam went, m, 0 where that is not known."""
 
     stamp_s: float
+    way: float
+    turned: float
     sensor: Pose2D
     scan: LaserScan
     reach: Floats
-    nearby: Floats
 
-    def was_free(self, points: Floats, surely: bool = False) -> npt.NDArray[np.bool_]:
-        """Return which of points (N, 2) the beams passed freely. surely: and so near that nothing was between the beams."""
+    def was_free(
+        self, points: Floats, way: float, turned: float
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Return which of points (N, 2) the beams passed freely; and which of them so near that nothing was between the beams.
+        way, turned: m and rad by now."""
         distance, index, covered = self._seen_from(points)
-        dense = distance * self.scan.angle_increment <= _BEAMS_M if surely else True
-        reach = np.where(distance < _NEARBY_M, self.nearby[index], self.reach[index])
-        return np.asarray(covered & dense & (reach > distance + _FREE_M))
+        off_m, off_rad = _DRIFT_M * (way - self.way), _DRIFT_RAD * (turned - self.turned)
+        nearby = self._with_those_beside(_NEARBY_RAD + off_rad + off_m / (0.5 * _NEARBY_M))
+        beside = self._with_those_beside(_BESIDE_RAD + off_rad + off_m / (1.5 * _NEARBY_M))
+        reach = np.where(distance < _NEARBY_M, nearby[index], beside[index])
+        free = covered & (reach > distance + _FREE_M)
+        return free, free & (distance * self.scan.angle_increment <= _BEAMS_M)
 
     def was_there(self, points: Floats) -> npt.NDArray[np.bool_]:
         """Return at which of points (N, 2) something was."""
@@ -154,6 +161,13 @@ class _Past:
         with np.errstate(invalid="ignore"):
             near = np.abs(self.scan.ranges[beams] - distance) <= _THERE_M
         return np.asarray(covered & near.any(axis=0))
+
+    def _with_those_beside(self, width_rad: float) -> Floats:
+        """Return how far each beam went, or the shortest of those so near to it."""
+        count = min(math.ceil(width_rad / self.scan.angle_increment), len(self.reach) // 2)
+        return np.asarray(
+            minimum_filter1d(self.reach, 2 * count + 1, mode="wrap" if self.scan.looks_around else "nearest")
+        )
 
     def _seen_from(self, points: Floats) -> tuple[Floats, Indices, npt.NDArray[np.bool_]]:
         """Return the distance of points (N, 2) from the sensor, which beams looked at them, and whether any did."""
@@ -179,6 +193,8 @@ class MoverTracker:
         self._told: deque[tuple[float, Floats]] = deque()
         self._tracks: list[_Track] = []
         self._stamp_ns: int | None = None
+        self._pose: Pose2D | None = None
+        self._way, self._turned = 0.0, 0.0
         self.movers = Movers()
 
     def update(self, scan: LaserScan, pose: Pose2D) -> Movers:
@@ -194,26 +210,30 @@ class MoverTracker:
         for track in self._tracks:
             track.predict(now - 1e-9 * (self._stamp_ns or scan.stamp_ns))
         self._stamp_ns = scan.stamp_ns
+        if self._pose is not None:
+            self._way += pose.distance_to(self._pose)
+            self._turned += abs(wrap_angle(pose.yaw - self._pose.yaw))
+        self._pose = pose
         every = max(1, int(_FINE_ENOUGH_RAD / scan.angle_increment))
         base = scan.points()[::every]
         distance = np.hypot(base[:, 0], base[:, 1])
         base, distance = base[distance < _RANGE_M], distance[distance < _RANGE_M]
         points = pose.transform(base)
         recent, earlier = self._references(now)
-        fresh, there = np.zeros(len(points), bool), np.zeros(len(points), bool)
+        fresh, there, came = np.zeros((3, len(points)), bool)
         for past in recent:
-            fresh |= past.was_free(points)
-            there = past.was_there(points)
+            free, surely = past.was_free(points, self._way, self._turned)
+            fresh, came, there = fresh | free, came | surely, past.was_there(points)
         self._follow(points, fresh, there & ~fresh, now)
         # Far away, only what goes on moving is known to be no chair's leg that the beams missed.
-        came = fresh & (_nearest(points, self._moving, _GATE_M) >= 0)
-        for past in (*recent, *earlier):
-            came |= past.was_free(points, surely=True)
+        came |= fresh & (_nearest(points, self._moving, _GATE_M) >= 0)
+        for past in earlier:
+            came |= past.was_free(points, self._way, self._turned)[1]
         spacing = every * scan.angle_increment * distance
         came = _mostly(points, came)
         told = came | self._were_known(points, came, now)
         self.movers = self._discs(points[told], spacing[told])
-        self._keep(_Past(now, pose @ scan.mount, scan, *_reaches(scan)))
+        self._keep(_Past(now, self._way, self._turned, pose @ scan.mount, scan, _reach(scan)))
         return self.movers
 
     @property
@@ -324,20 +344,22 @@ def _apart(points: Floats, others: Floats) -> Floats:
     return np.asarray(np.hypot(*(points[:, None] - others[None]).transpose(2, 0, 1)))
 
 
-def _reaches(scan: LaserScan) -> list[Floats]:
-    """Return how far each beam went, m, or those beside it where that is less, 0 where that is not known; and the
-    same of more beams."""
+def _reach(scan: LaserScan) -> Floats:
+    """Return how far each beam went, m, 0 where that is not known."""
     with np.errstate(invalid="ignore"):
         known = scan.ranges >= scan.range_min
-        reach = np.where(known, np.minimum(scan.ranges.astype(np.float64), scan.range_max), 0.0)
-    mode = "wrap" if scan.looks_around else "nearest"
-    beside = (math.ceil(width / scan.angle_increment) for width in (_BESIDE_RAD, _NEARBY_RAD))
-    return [minimum_filter1d(reach, 2 * count + 1, mode=mode) for count in beside]
+        return np.where(known, np.minimum(scan.ranges.astype(np.float64), scan.range_max), 0.0)
 
 
 def _grouped(points: Floats, gap_m: float) -> list[Indices]:
     """Return groups of points (N, 2), as indices: those nearer to each other than gap_m, and what hangs together by them."""
     if not len(points):
         return []
-    count, label = connected_components(_apart(points, points) <= gap_m, directed=False)
-    return [np.flatnonzero(label == k) for k in range(count)]
+    near, label = _apart(points, points) <= gap_m, np.arange(len(points))
+    # Everyone takes the lowest label around, and that one's: until all that hangs together has the same.
+    while True:
+        lower = np.where(near, label, len(points)).min(axis=1)
+        lower = lower[lower]
+        if (lower == label).all():
+            return [np.flatnonzero(label == k) for k in np.unique(label)]
+        label = lower

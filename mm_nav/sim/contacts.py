@@ -45,9 +45,10 @@ def slice_scene(scene: Scene, bottom: float, top: float) -> Slice:
             if upright and triangles[..., 2].min() < top and triangles[..., 2].max() > bottom:
                 # An upright extrusion has the same section at every height: its lids stand for its inside.
                 triangles[..., 2] = np.clip(triangles[..., 2], bottom, top)
-            pieces = clip_to_slab(triangles, bottom, top)
-            if not isinstance(shape.geometry, (Mesh, Plane, Polyline)):
-                pieces = _hull(pieces)
+            if isinstance(shape.geometry, (Mesh, Plane, Polyline)):
+                pieces = clip_to_slab(triangles, bottom, top)
+            else:
+                pieces = _section(triangles, bottom, top)
             polygons += pieces
             owners += [index] * len(pieces)
     width = max((len(polygon) for polygon in polygons), default=3)
@@ -93,14 +94,21 @@ def _counter_clockwise(flat: Points) -> Points:
     return flat if area >= 0 else flat[::-1]
 
 
-def _hull(pieces: list[Points]) -> list[Points]:
-    if not pieces:
-        return []
-    points = np.concatenate(pieces)
+def _section(triangles: Points, bottom: float, top: float) -> list[Points]:
+    """Return the outline from above (K, 2) of what a convex body, triangles (N, 3, 3), has at the heights [bottom, top], in a
+    list: of the corners in between, and of where edges go through."""
+    starts, ends = triangles.reshape(-1, 3), np.roll(triangles, -1, axis=1).reshape(-1, 3)
+    found = [starts[(starts[:, 2] >= bottom) & (starts[:, 2] <= top)]]
+    for height in (bottom, top):
+        below, above = starts[:, 2] - height, ends[:, 2] - height
+        through = below * above < 0.0
+        share = below[through] / (below[through] - above[through])
+        found.append(starts[through] + share[:, None] * (ends[through] - starts[through]))
+    points = np.concatenate(found)[:, :2]
     try:
-        return [points[ConvexHull(points).vertices]]
-    except QhullError:
-        return pieces
+        return [points[ConvexHull(points).vertices]] if len(points) > 2 else []
+    except QhullError:  # flat: it has edges all the same
+        return clip_to_slab(triangles, bottom, top)
 
 
 class ContactWorld:

@@ -79,13 +79,15 @@ class OdometryConfig:
     """How wheel odometry errs. Random walk: after d metres the error along the way has the standard deviation
     linear_noise * √d metres, and that of the heading √(angular_noise² * turned rad + heading_noise² * d) rad, whatever the
     length of a step. Calibration: at reset each robot draws a scale error of its distances and angles with the standard
-    deviations linear_scale and angular_scale (0.01 = one percent)."""
+    deviations linear_scale and angular_scale (0.01 = one percent). gyro: how far it turns is measured over ground, with these
+    errors; else by the wheels, which do not know when they slip."""
 
     linear_noise: float = 0.01
     angular_noise: float = 0.01
     heading_noise: float = 0.002
     linear_scale: float = 0.0
     angular_scale: float = 0.0
+    gyro: bool = False
 
     def __post_init__(self) -> None:
         for name in ("linear_noise", "angular_noise", "heading_noise", "linear_scale", "angular_scale"):

@@ -179,7 +179,7 @@ class Simulator:
             self._drive.stop()
             return True
         self._drive.twist, self.twist = wheels, ground
-        self._odometry.add(wheels, dt)
+        self._odometry.add(self._measured(wheels, ground), dt)
         self.pose, last = moved, self._contact_pose
         if last is not None and moved.distance_to(last) + abs(wrap_angle(moved.yaw - last.yaw)) > _APART:
             self._contact_pose = None
@@ -200,7 +200,10 @@ class Simulator:
 
     def odometry(self) -> Odometry:
         """Return the drifting pose in the odom frame, and the wheels' velocity."""
-        return Odometry(self.time_ns, self._odometry.pose, self._drive.twist)
+        return Odometry(self.time_ns, self._odometry.pose, self._measured(self._drive.twist, self.twist))
+
+    def _measured(self, wheels: Twist2D, ground: Twist2D) -> Twist2D:
+        return replace(wheels, angular=ground.angular) if self.config.odometry.gyro else wheels
 
     def scan(self, name: str = "scan") -> LaserScan:
         """Return one sweep of a planar LiDAR that ends now. Raises ConfigError when the robot has none of that name."""
@@ -278,25 +281,31 @@ class Simulator:
         if camera.exposure_s <= 0 or camera.blur_samples < 2:
             return render_colour(self.scene, camera, self._pose3d(self.pose) @ mount, self.moving)[0]
         count = camera.blur_samples
-        poses = self._poses_before(camera.exposure_s * (1.0 - (np.arange(count) + 0.5) / count))
-        taken = [render_colour(self.scene, camera, self._pose3d(pose) @ mount, self.moving)[0] for pose in poses]
+        track = np.stack(self._track_before(camera.exposure_s * (1.0 - (np.arange(count) + 0.5) / count)), axis=-1)
+        poses = [self._pose3d(Pose2D(*row)) for row in track.tolist()]
+        taken = [render_colour(self.scene, camera, pose @ mount, self.moving)[0] for pose in poses]
         return np.asarray(np.mean(taken, axis=0), np.float32)
 
     def _sweep(self, mount: npt.NDArray[np.float64], sweep_s: float, count: int) -> npt.NDArray[np.float64]:
         """Return the sensor's pose in the world (4, 4), or while it sweeps one for each of `count` directions."""
         if sweep_s <= 0:
             return self._pose3d(self.pose) @ mount
-        poses = self._poses_before(sweep_s * (1.0 - np.arange(count) / count))
-        return np.stack([self._pose3d(pose) for pose in poses]) @ mount
+        x, y, yaw = self._track_before(sweep_s * (1.0 - np.arange(count) / count))
+        poses = np.zeros((count, 4, 4))
+        poses[:, 0, 0] = poses[:, 1, 1] = np.cos(yaw)
+        poses[:, 1, 0] = np.sin(yaw)
+        poses[:, 0, 1] = -poses[:, 1, 0]
+        poses[:, 2, 2] = poses[:, 3, 3] = 1.0
+        poses[:, 0, 3], poses[:, 1, 3], poses[:, 2, 3] = x, y, self.scene.floor_z
+        return np.asarray(poses @ mount)
 
-    def _poses_before(self, ages: npt.NDArray[np.float64]) -> list[Pose2D]:
-        """Return where the robot was `ages` (N,) seconds ago; where it was at reset for times before that."""
+    def _track_before(self, ages: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+        """Return x, y, yaw (N,) of where the robot was `ages` (N,) seconds ago; at reset for times before that."""
         times = np.array([time for time, _ in self._past], np.float64)
         track = np.array([(pose.x, pose.y, pose.yaw) for _, pose in self._past])
         track[:, 2] = np.unwrap(track[:, 2])
         wanted = self.time_ns - ages * _NS
-        x, y, yaw = (np.interp(wanted, times, column) for column in track.T)
-        return [Pose2D(*values) for values in zip(x.tolist(), y.tolist(), yaw.tolist(), strict=True)]
+        return [np.interp(wanted, times, column) for column in track.T]
 
     def _sensor(self, name: str, kind: type[_Sensor], what: str) -> _Sensor:
         config = self._sensors.get(name)
