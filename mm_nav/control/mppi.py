@@ -18,6 +18,8 @@ from mm_nav.sensing.movers import Movers
 
 Floats = npt.NDArray[np.float64]
 
+_WAY_POINTS = 24  # of the path, that states are held against
+
 
 @dataclass(frozen=True)
 class MppiConfig:
@@ -76,6 +78,7 @@ class Mppi:
         self._lookahead_m = max(
             self.config.lookahead_m, self.config.lookahead_s * self.config.cruise * robot.max_linear
         )
+        self._turn_m = 0.5 * self._lookahead_m
         self.reset()
 
     def reset(self) -> None:
@@ -99,9 +102,9 @@ class Mppi:
         movers: who moves about, map frame; None = nobody.
         """
         c, robot = self.config, self.robot
-        carrot, left = _carrot(path, pose, self._lookahead_m)
-        away = math.atan2(carrot[1] - pose.y, carrot[0] - pose.x)
-        error = wrap_angle(away - pose.yaw)
+        way, left = _way(path, pose, self._lookahead_m)
+        aim = way.at(self._turn_m)
+        error = wrap_angle(math.atan2(aim[1] - pose.y, aim[0] - pose.x) - pose.yaw)
         if left < c.goal_tolerance_m:
             self._nominal[:] = 0.0
             return Twist2D()
@@ -109,14 +112,14 @@ class Mppi:
             self._nominal[:] = 0.0
             return self.turn(error)
         top = min(c.cruise * robot.max_linear, speed_limit, math.sqrt(2 * 0.4 * robot.max_linear_accel * left) + 0.05)
-        controls = self._candidates(pose, carrot, path, waypoints, top)
+        controls = self._candidates(pose, path, waypoints, top)
         states, applied = self._rollout(pose, twist, controls, top)
-        cost = self._cost(states, applied, carrot, path, field, movers)
+        cost = self._cost(states, applied, way, field, movers)
         sampled = cost[: c.samples]
         weights = np.exp(-(sampled - sampled.min()) / c.temperature)
         mean = np.tensordot(weights / weights.sum(), controls[: c.samples], axes=1)[None]
         mean_states, mean_applied = self._rollout(pose, twist, mean, top)
-        mean_cost = self._cost(mean_states, mean_applied, carrot, path, field, movers)[0]
+        mean_cost = self._cost(mean_states, mean_applied, way, field, movers)[0]
         best = int(np.argmin(cost))
         chosen, chosen_cost = (mean[0], mean_cost) if mean_cost <= cost[best] else (controls[best], cost[best])
         if chosen_cost >= 500.0:
@@ -132,9 +135,7 @@ class Mppi:
         rate = math.sqrt(2.0 * 0.5 * self.robot.max_angular_accel * abs(error))
         return Twist2D(0.0, math.copysign(min(rate, 0.75 * self.robot.max_angular), error))
 
-    def _candidates(
-        self, pose: Pose2D, carrot: Floats, path: Floats, waypoints: Floats | None, top: float
-    ) -> npt.NDArray[np.float64]:
+    def _candidates(self, pose: Pose2D, path: Floats, waypoints: Floats | None, top: float) -> npt.NDArray[np.float64]:
         c, robot = self.config, self.robot
         noise = self._random.standard_normal((c.samples, c.steps, 2)) * (0.25, 0.7)
         # Noise that lasts some steps explores manoeuvres; white noise averages out.
@@ -191,8 +192,7 @@ class Mppi:
         self,
         states: Floats,
         applied: Floats,
-        carrot: Floats,
-        path: Floats,
+        way: _Way,
         field: ObstacleField,
         movers: Movers | None,
     ) -> Floats:
@@ -206,13 +206,17 @@ class Mppi:
         touched = clearance < c.margin_m
         cost = 1000.0 * (touched * urgency).max(axis=1)
         cost += 0.9 * np.exp(-np.maximum(clearance, 0.0) / 0.10).mean(axis=1)
-        gap = np.hypot(x - carrot[0], y - carrot[1])
+        apart = np.hypot(x[..., None] - way.points[:, 0], y[..., None] - way.points[:, 1])
+        nearest = apart.argmin(axis=-1)
+        off = np.take_along_axis(apart, nearest[..., None], axis=-1)[..., 0]
+        # What is left is counted along the path: by air, standing before a corner may be nearer than any way round it.
+        gap = off + way.along[-1] - way.along[nearest]
         cost += 1.2 * gap[:, -1] + 0.8 * gap.mean(axis=1)
-        near = path[:: max(1, len(path) // 40)]
-        near = near[np.argsort(np.hypot(*(near - (states[0, 0, :2])).T))[:24]]
-        off = np.hypot(x[..., None] - near[:, 0], y[..., None] - near[:, 1]).min(axis=-1)
         cost += 0.6 * off.mean(axis=1)
-        end = np.arctan2(carrot[1] - y[:, -1], carrot[0] - x[:, -1]) - yaw[:, -1]
+        aim = way.points[
+            np.searchsorted(way.along, np.minimum(way.along[nearest[:, -1]] + self._turn_m, way.along[-1]))
+        ]
+        end = np.arctan2(aim[:, 1] - y[:, -1], aim[:, 0] - x[:, -1]) - yaw[:, -1]
         facing = np.abs(np.arctan2(np.sin(end), np.cos(end)))
         cost += 0.25 * facing * np.minimum(1.0, gap[:, -1] / 0.4)
         cost += 0.06 * np.abs(np.diff(applied[..., 1], axis=1)).sum(axis=1) + 0.02 * np.abs(applied[..., 1]).mean(
@@ -258,13 +262,26 @@ def _outline(robot: RobotConfig, spacing: float = 0.09) -> Floats:
     return np.concatenate(points)
 
 
-def _carrot(path: Floats, pose: Pose2D, lookahead: float) -> tuple[Floats, float]:
-    """Return the point `lookahead` metres along the path from the robot, and the metres that are left of the path."""
+@dataclass(frozen=True)
+class _Way:
+    """The next stretch of a path: points (N, 2), m, map frame, and how far along it they are, (N,) m."""
+
+    points: Floats
+    along: Floats
+
+    def at(self, metres: float) -> Floats:
+        """Return the point so far along, or the last."""
+        return np.asarray(self.points[min(int(np.searchsorted(self.along, metres)), len(self.points) - 1)])
+
+
+def _way(path: Floats, pose: Pose2D, reach: float) -> tuple[_Way, float]:
+    """Return the next `reach` metres of the path from the robot, and the metres that are left of all of it."""
     gaps = np.hypot(path[:, 0] - pose.x, path[:, 1] - pose.y)
     nearest = int(np.argmin(gaps))
     ahead = path[nearest:]
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(ahead, axis=0).T))]) if len(ahead) > 1 else np.zeros(1)
     left = float(along[-1]) if along[-1] > 0 else float(gaps[-1])
     left = max(left, float(gaps[-1]) if nearest == len(path) - 1 else left)
-    index = int(np.searchsorted(along, lookahead))
-    return np.asarray(ahead[min(index, len(ahead) - 1)]), left
+    last = min(int(np.searchsorted(along, reach)), len(ahead) - 1)
+    kept = np.unique(np.linspace(0, last, min(last + 1, _WAY_POINTS)).astype(int))
+    return _Way(ahead[kept], along[kept]), left
