@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.command import Command, ErrorCode, PolicyOutput, Progress, Stage
-from mm_nav.control.mppi import Mppi
+from mm_nav.control.mppi import Mppi, path_ahead
 from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.language import Step
@@ -44,6 +44,7 @@ _UNSEEN_M, _RESORT_M = 0.3, 0.15
 _CROWDED_M = 0.3
 # Within this distance of what was reached or passed, nothing of another name stands.
 _OTHER_THING_M = 0.45
+_OTHER_WAY_M = 0.5  # that another way to a pose must cost less
 
 
 class Navigator:
@@ -235,7 +236,10 @@ class Navigator:
                     return None
                 return Twist2D()
             self._leg.no_path = 0
-            self.plan = plan
+            # Of two ways round something, the one that was begun is driven on, unless the other is clearly better.
+            begun = [(pose.x, pose.y), *path_ahead(self.plan, pose)[1:]] if len(self.plan) else []
+            if len(begun) < 2 or self.planner.cost_of(np.array(begun)) > self.planner.cost_of(plan) + _OTHER_WAY_M:
+                self.plan = plan
             self._run.aim = np.array([goal.x, goal.y])
         self._report(Stage.FOLLOWING, distance=max(left, length_left(self.plan, pose)), target=goal, confidence=1.0)
         return self._drive(pose, observation, None) if len(self.plan) else Twist2D()

@@ -45,6 +45,7 @@ class GridPlanner:
         self.free: npt.NDArray[np.bool_] = np.zeros((0, 0), bool)
         self.occupied: npt.NDArray[np.bool_] = np.zeros((0, 0), bool)
         self.passable: npt.NDArray[np.bool_] = np.zeros((0, 0), bool)
+        self._cell_costs: npt.NDArray[np.float64] = np.zeros((0, 0))
         self._search: MCP_Geometric | None = None
 
     def update(self, grid: OccupancyGrid, pose: Pose2D, allow_unknown: bool = True) -> None:
@@ -73,6 +74,9 @@ class GridPlanner:
         cost = np.where(escape, 3.0 * (1.0 + c.comfort_weight), cost)
         self.passable = passable | escape
         self.passable[row, column] = True
+        # Smoothed paths touch cells beside the passable ones.
+        tight = np.where(self.occupied, np.inf, 3.0 * (1.0 + c.comfort_weight))
+        self._cell_costs = np.where(self.passable, cost, tight)
         self._search = MCP_Geometric(np.where(self.passable, cost, -1.0), fully_connected=True)
         found, _ = self._search.find_costs([(row, column)])
         self.costs = np.asarray(found) * self.resolution
@@ -98,6 +102,17 @@ class GridPlanner:
         points = _smooth(self.points(cells))
         points[-1] = (x, y) if self.cell(x, y) == (row, column) else points[-1]
         return points
+
+    def cost_of(self, path: npt.NDArray[np.float64]) -> float:
+        """Return what a path (N, 2), metres, costs by the last `update`, about metres; inf where it leads through a thing."""
+        steps = np.hypot(*np.diff(path, axis=0).T)
+        counts = np.maximum(np.ceil(2.0 * steps / self.resolution), 1.0).astype(int)
+        which = np.repeat(np.arange(len(steps)), counts)
+        shares = (np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + 0.5) / counts[which]
+        points = path[which] + shares[:, None] * (path[which + 1] - path[which])
+        cells = np.floor((points - self.origin) / self.resolution).astype(int)[:, ::-1]
+        cells = np.clip(cells, 0, np.array(self._cell_costs.shape) - 1)
+        return float((self._cell_costs[cells[:, 0], cells[:, 1]] * (steps / counts)[which]).sum())
 
     def approach(
         self, target: npt.NDArray[np.float64], distance: float, grid: OccupancyGrid

@@ -21,6 +21,7 @@ from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.observation import LaserScan, Odometry
 from mm_nav.robot import RobotConfig
+from mm_nav.safety.out_of_view import OutOfView
 from mm_nav.safety.scan_memory import ScanMemory
 from mm_nav.safety.sweep import Pending, Poses, clearances, stopping_ways
 from mm_nav.safety.track import Track
@@ -41,6 +42,8 @@ _BLIND = ("no scan", "scan is stale")
 # Metres that remembered points are taken to be nearer, for each metre or radian since, and at most. Of 20 episodes of
 # `lidar_lost` (oracle, seeds 5000 to 5019) one backed into a wall with 0.01 and 0.08: its odometry was 0.14 m off.
 _BLIND_DRIFT, _BLIND_DRIFT_M = 0.015, 0.15
+# The same for what is where the LiDAR does not look now. More would hold the robot fast among things behind it.
+_HIDDEN_DRIFT, _HIDDEN_DRIFT_M = 0.03, 0.06
 
 
 @dataclass(frozen=True)
@@ -138,9 +141,9 @@ class Guard:
     def __init__(self, robot: RobotConfig, config: GuardConfig | None = None) -> None:
         self.robot, self.config = robot, config or GuardConfig()
         self._last_ranges: npt.NDArray[np.float32] | None = None
-        self._last_stamp = -1
+        self._last_stamp: int | None = None
         self._same = 0
-        self._memory, self._track, self._movers = ScanMemory(), Track(), MoverTracker()
+        self._memory, self._hidden, self._track, self._movers = ScanMemory(), OutOfView(), Track(), MoverTracker()
         # The last commands that were let through, and when.
         self._issued: deque[tuple[int, Twist2D]] = deque(maxlen=16)
 
@@ -172,6 +175,8 @@ class Guard:
         taken = self._track.at(scan.stamp_ns)
         swept = taken.inverse() @ self._track.at(sweep_end_ns(scan))
         movers = self._movers.update(deskewed(scan, Pose2D(), swept, scan.stamp_ns), taken)
+        seen = deskewed_points(scan, Pose2D(), swept)
+        self._hidden.see(scan, taken.transform(seen), taken, taken @ swept, self._track.way, self._track.turned)
         wanted = self._within_limits(twist)
         if wanted.linear == 0.0 and wanted.angular == 0.0:
             return GuardResult(Twist2D(), False, "")
@@ -180,9 +185,13 @@ class Guard:
             wanted = Twist2D(fresh * wanted.linear, fresh * wanted.angular)
         # The scan was taken from where the robot was then.
         since = self._track.at(now_ns).inverse() @ taken
-        points = since.transform(deskewed_points(scan, Pose2D(), swept))
+        hidden, way, turned = self._hidden.hidden(scan, taken)
+        points = np.concatenate([since.transform(seen), self._track.at(now_ns).inverse().transform(hidden)])
         drift = math.hypot(since.x, since.y) + abs(since.yaw) * np.hypot(points[:, 0], points[:, 1])
-        things = self._near(points, wanted, current, self.config.odometry_drift * drift)
+        nearer = self.config.odometry_drift * drift
+        longer = self._track.way - way + (self._track.turned - turned) * np.hypot(*points[len(seen) :].T)
+        nearer[len(seen) :] += np.minimum(_HIDDEN_DRIFT * longer, _HIDDEN_DRIFT_M)
+        things = self._near(points, wanted, current, nearer)
         if len(movers):
             now = movers.after(1e-9 * (now_ns - scan.stamp_ns)).seen_from(self._track.at(now_ns))
             things = things.beside(now.within(np.zeros(2), _MOVERS_M), self.config.margin_m)
@@ -228,8 +237,8 @@ class Guard:
         age = (now_ns - scan.stamp_ns) * 1e-9
         if age > c.max_scan_age_s:
             return "scan is stale"
-        if age < -c.max_scan_age_s or scan.stamp_ns < self._last_stamp:
-            self._last_stamp = min(self._last_stamp, scan.stamp_ns)
+        if age < -c.max_scan_age_s or (self._last_stamp is not None and scan.stamp_ns < self._last_stamp):
+            self._last_stamp = scan.stamp_ns if self._last_stamp is None else min(self._last_stamp, scan.stamp_ns)
             return "clock jumped"
         if scan.stamp_ns != self._last_stamp:
             same = self._last_ranges is not None and np.array_equal(scan.ranges, self._last_ranges, equal_nan=True)
