@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.command import Command, ErrorCode, PolicyOutput, Progress, Stage
+from mm_nav.control.delay import CommandDelay
 from mm_nav.control.mppi import Mppi, path_ahead
 from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.goal import Goal, PolicyGoal
@@ -67,7 +68,7 @@ class Navigator:
         self.known = Perception(robot, self.config, policy)
         self.grid, self.targets = self.known.grid, self.known.targets
         self.planner = GridPlanner(robot, self.config.planner)
-        self.controller = Mppi(robot, self.config.mppi)
+        self.controller, self._delay = Mppi(robot, self.config.mppi), CommandDelay(robot)
         self.recovery = Recovery(robot, self.config.stuck_time_s)
         self.motion = MotionRunner(robot, self.grid, self.planner, self.controller, self.config.replan_period_s)
         self.plan: Path = _NO_PATH
@@ -83,9 +84,12 @@ class Navigator:
 
     @property
     def policy_goal(self) -> PolicyGoal | None:
-        """What the policy is to look for now: the target's phrase and those it is told apart by; None = nothing to ground."""
-        if self._goal is None or self.refusal or not self.targets.phrases:
+        """What the policy is to look for now: the target's phrase and those it is told apart by; or where it is to find ways to;
+        None = nothing."""
+        if self._goal is None or self.refusal:
             return None
+        if not self.targets.phrases:
+            return PolicyGoal(f"{self._goal.id}/{self._index}", pose=self._goal.pose) if self._proposes else None
         phrase, *others = (self.knowledge.canonical(phrase) for phrase in self.targets.phrases)
         return PolicyGoal(f"{self._goal.id}/{self._index}", phrase, None, self._goal.image, tuple(others))
 
@@ -97,7 +101,14 @@ class Navigator:
     @property
     def needs_policy(self) -> bool:
         """Whether any step of the goal asks the policy."""
-        return any(step.reference is not None for step in self._steps)
+        to_pose = self._goal is not None and self._goal.pose is not None and self.config.pose_waypoints > 0.0
+        return to_pose or any(step.reference is not None for step in self._steps)
+
+    @property
+    def _proposes(self) -> bool:
+        """Whether the robot is on its way to a pose and the policy's waypoints are wanted for it."""
+        following = self._goal is not None and self._goal.pose is not None and self._index >= len(self._steps)
+        return following and self.policy is not None and self.config.pose_waypoints > 0.0
 
     @property
     def active(self) -> bool:
@@ -121,7 +132,11 @@ class Navigator:
 
     def step(self, observation: Observation) -> Command:
         """Return the command for one observation."""
-        observation = all_at_once(observation)
+        command = self._step(all_at_once(observation))
+        self._delay.sent(command.stamp_ns, command.twist)
+        return command
+
+    def _step(self, observation: Observation) -> Command:
         now, pose = observation.stamp_ns * 1e-9, observation.odometry.pose
         self.known.sense(observation)
         if self._goal is None:
@@ -190,7 +205,7 @@ class Navigator:
             self._report(Stage.RECOVERING)
             return twist
         if self._index >= len(self._steps):
-            return self._follow_pose(now, pose, observation)
+            return self._follow_pose(now, pose, observation, output)
         if self._steps[self._index].reference is None:
             return self._move(now, pose, observation)
         target = self.targets.best(now, self.grid)
@@ -216,7 +231,9 @@ class Navigator:
             return None
         return self._next_step(observation, result.done) if result.done else result.twist
 
-    def _follow_pose(self, now: float, pose: Pose2D, observation: Observation) -> Twist2D | None:
+    def _follow_pose(
+        self, now: float, pose: Pose2D, observation: Observation, output: PolicyOutput | None
+    ) -> Twist2D | None:
         assert self._goal is not None and self._goal.pose is not None
         goal = self._goal.pose
         left = pose.distance_to(goal)
@@ -242,7 +259,7 @@ class Navigator:
                 self.plan = plan
             self._run.aim = np.array([goal.x, goal.y])
         self._report(Stage.FOLLOWING, distance=max(left, length_left(self.plan, pose)), target=goal, confidence=1.0)
-        return self._drive(pose, observation, None) if len(self.plan) else Twist2D()
+        return self._drive(pose, observation, output) if len(self.plan) else Twist2D()
 
     def _approach(
         self, now: float, pose: Pose2D, observation: Observation, found: Target, output: PolicyOutput | None
@@ -403,7 +420,7 @@ class Navigator:
 
     def _drive(self, pose: Pose2D, observation: Observation, output: PolicyOutput | None) -> Twist2D:
         self._run.driving = length_left(self.plan, pose) > 0.3
-        return drive_along(self.plan, observation, self.grid, self.known.movers, self.controller, output)
+        return drive_along(self.plan, observation, self.grid, self.known.movers, self.controller, output, self._delay)
 
     def _settle(self, observation: Observation, message: str) -> Twist2D | None:
         """Stop first; the goal is reached once the robot stands."""

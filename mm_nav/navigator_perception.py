@@ -56,7 +56,7 @@ class Perception:
             return None
         self.last_policy = now
         # The policy's node has the camera, this one need not: a heat map tells that there was a picture.
-        if output.heatmap is not None:
+        if output.heatmap is not None and (goal is None or goal.pose is None):
             self._last_picture = now
             self.fov = _field_of_view(output)
             pose = observation.odometry.pose

@@ -37,10 +37,21 @@ def add_arguments(measures: argparse._SubParsersAction[argparse.ArgumentParser])
         help="barn_public.npz, a folder with world_N.world and path_N.npy, or one such .world",
     )
     parser.add_argument(
-        "--planner", default="mm_nav", metavar="NAME", help="mm_nav, dwa or pure_pursuit (default: mm_nav)"
+        "--planner",
+        default="mm_nav",
+        metavar="NAME",
+        help="mm_nav, mm_nav_policy, dwa or pure_pursuit (default: mm_nav)",
     )
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="runs of each world (default: 3)")
     parser.add_argument("--only", metavar="LIST", help="comma-separated numbers of worlds (default: all)")
+    parser.add_argument(
+        "--delay", type=float, default=0.05, metavar="S",
+        help="seconds from command to wheels (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--odometry", choices=("gyro", "wheels"), default="gyro",
+        help="where the heading comes from; wheels do not know how they slip (default: gyro)",
+    )  # fmt: skip
     parser.add_argument(
         "--guard", choices=("on", "off"), help="whether commands pass the guard (default: on for mm_nav, else off)"
     )
@@ -64,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
     from mm_nav.parallel import Workers
 
     check_run_options(args)
-    guard = args.planner == "mm_nav" if args.guard is None else args.guard == "on"
-    config = BarnConfig(planner=args.planner, runs=args.runs, guard=guard)
+    guard = args.planner.startswith("mm_nav") if args.guard is None else args.guard == "on"
+    config = BarnConfig(planner=args.planner, runs=args.runs, guard=guard, delay_s=args.delay, odometry=args.odometry)
     worlds = _chosen(load_barn(args.worlds), args.only)
     require_writable(args.json)
     log = log_beside(args.json, "runs")

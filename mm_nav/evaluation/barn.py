@@ -23,8 +23,10 @@ from mm_nav.evaluation.metrics import bootstrap_interval, wilson_interval
 from mm_nav.evaluation.run_log import RunLog
 from mm_nav.goal import Goal
 from mm_nav.navigator import Navigator
+from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.parallel import Workers, run_jobs
 from mm_nav.robot import RobotConfig
+from mm_nav.runtime.policy import OnnxPolicy, default_model
 from mm_nav.safety.guard import Guard, GuardConfig
 from mm_nav.sim.drive import OdometryConfig
 from mm_nav.sim.lidar import LidarConfig
@@ -48,27 +50,39 @@ _ODOMETRY = OdometryConfig(
 @dataclass(frozen=True)
 class BarnConfig:
     """planner: a name of PLANNERS. dt_s: of control, s. guard: whether commands pass the guard. runs: of each world, each with
-    its own noise. delay_s: from command to wheels."""
+    its own noise. delay_s: from command to wheels; the planner knows it. odometry: "gyro", or "wheels", which do not know how much
+    they slip in turns. Raises ConfigError."""
 
     planner: str = "mm_nav"
     dt_s: float = 0.05
     guard: bool = True
     runs: int = 3
     delay_s: float = 0.05
+    odometry: str = "gyro"
 
     def __post_init__(self) -> None:
         if self.planner not in PLANNERS:
             raise ConfigError(f"planner '{self.planner}' is not known: give one of {', '.join(PLANNERS)}")
         if self.runs < 1:
             raise ConfigError(f"--runs is {self.runs}: give 1 or more")
+        if not 0.0 <= self.delay_s <= 0.5:
+            raise ConfigError(f"--delay is {self.delay_s}: give 0 to 0.5 seconds")
+        if self.odometry not in ("gyro", "wheels"):
+            raise ConfigError(f"--odometry is '{self.odometry}': give gyro or wheels")
 
     def simulation(self) -> SimConfig:
         """Return the robot of the challenge, with its LiDAR."""
         rig = load_rig("jackal")
         robot = replace(rig.robot, command_delay_s=self.delay_s)
+        odometry = replace(_ODOMETRY, gyro=self.odometry == "gyro")
         return replace(
-            rig, robot=robot, lidar=_LIDAR, camera=None, cloud=None, imu=None, odometry=_ODOMETRY, physics_dt=0.01
+            rig, robot=robot, lidar=_LIDAR, camera=None, cloud=None, imu=None, odometry=odometry, physics_dt=0.01
         )
+
+    def guard_config(self) -> GuardConfig:
+        """Return the guard's settings: it counts on this period and delay."""
+        usual = GuardConfig()
+        return replace(usual, reaction_s=max(usual.reaction_s, self.dt_s + self.delay_s))
 
 
 @dataclass(frozen=True)
@@ -114,8 +128,8 @@ def run_barn(world: BarnWorld, run: int, config: BarnConfig) -> BarnResult:
     sim_config = config.simulation()
     simulator = Simulator(Scene(world.world()), sim_config, seed=1000 * run + world.number, start=START)
     robot = sim_config.robot
-    pilot, guard = PLANNERS[config.planner](robot), Guard(robot, GuardConfig()) if config.guard else None
-    pilot.set_goal(Goal(pose=GOAL, timeout_s=2 * TIMEOUT_S, id=f"barn-{world.number}"))
+    pilot, guard = PLANNERS[config.planner](robot), Guard(robot, config.guard_config()) if config.guard else None
+    pilot.set_goal(Goal(pose=GOAL, timeout_s=2 * TIMEOUT_S, id=f"barn-{world.number}-{run}"))
     started: float | None = None
     length, guard_steps = 0.0, 0
     times: list[float] = []
@@ -210,8 +224,13 @@ def summarise_barn(results: Sequence[BarnResult], config: BarnConfig) -> dict[st
     }
 
 
+def _with_policy(robot: RobotConfig) -> Navigator:
+    return Navigator(robot, NavigatorConfig(pose_waypoints=1.0), OnnxPolicy(default_model(), provider="cpu"))
+
+
 PLANNERS: dict[str, Callable[[RobotConfig], Pilot]] = {
     "mm_nav": Navigator,
+    "mm_nav_policy": _with_policy,
     "dwa": lambda robot: PathPilot(robot, Dwa(robot)),
     "pure_pursuit": lambda robot: PathPilot(robot, PurePursuit(robot)),
 }
