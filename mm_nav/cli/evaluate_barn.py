@@ -62,6 +62,14 @@ def add_arguments(measures: argparse._SubParsersAction[argparse.ArgumentParser])
         metavar="DIR",
         help="write barn.md there, with every world and a picture of every failure",
     )
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="JSON",
+        help="draw the runs of another planner beside these in the report: its --json file; may be given again",
+    )
     add_resume_option(parser)
     add_json_option(parser)
 
@@ -70,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the benchmark."""
     from rich.console import Console
 
-    from mm_nav.evaluation.barn import BarnConfig, run_worlds, summarise_barn
+    from mm_nav.evaluation.barn import BarnConfig, read_runs, run_worlds, summarise_barn
     from mm_nav.evaluation.barn_worlds import load_barn
     from mm_nav.parallel import Workers
 
@@ -79,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     config = BarnConfig(planner=args.planner, runs=args.runs, guard=guard, delay_s=args.delay, odometry=args.odometry)
     worlds = _chosen(load_barn(args.worlds), args.only)
     require_writable(args.json)
+    beside = dict(read_runs(log) for file in args.beside if (log := log_beside(file, "runs")) is not None)
     log = log_beside(args.json, "runs")
     started = time.monotonic()
     won = 0
@@ -99,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     if args.report:
         from mm_nav.evaluation.barn_report import write_barn_report
 
-        print(f"report: {write_barn_report(args.report, worlds, results, summary)}")
+        print(f"report: {write_barn_report(args.report, worlds, results, summary, beside)}")
     return 0
 
 

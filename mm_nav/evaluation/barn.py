@@ -5,6 +5,7 @@ success * OT / clip(AT, 2 OT, 8 OT): OT = the reference path at 2 m/s, AT = the 
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -196,6 +197,17 @@ def run_worlds(
         on_result(result)
     wanted = {world.number for world in worlds}
     return [done[key] for key in sorted(done) if key[0] in wanted and key[1] < config.runs]
+
+
+def read_runs(log: Path) -> tuple[str, list[BarnResult]]:
+    """Return the planner's name and the results of a log that `run_worlds` wrote. Raises ConfigError when it is none."""
+    try:
+        head, *lines = log.read_text(encoding="utf-8").splitlines()
+        return str(json.loads(head)["planner"]), [BarnResult.from_dict(json.loads(line)) for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{log} holds no runs of this benchmark ({error}): give the --json file of an earlier one"
+        ) from error
 
 
 def summarise_barn(results: Sequence[BarnResult], config: BarnConfig) -> dict[str, Any]:

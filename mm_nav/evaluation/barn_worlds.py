@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from dataclasses import dataclass
@@ -41,6 +42,15 @@ class BarnWorld:
     def optimal_time_s(self) -> float:
         """The time that the benchmark takes for the best: the reference path at 2 m/s."""
         return float(np.hypot(*np.diff(self.path, axis=0).T).sum()) / 2.0
+
+    @property
+    def clearance_m(self) -> float:
+        """How much room the reference path has: the mean distance of its cells to the nearest cylinder's surface, m."""
+        inner = self.path[1:-1] if len(self.path) > 2 else self.path
+        if not len(self.cylinders):
+            return math.inf
+        apart = np.hypot(*(inner[:, None] - self.cylinders[None]).transpose(2, 0, 1))
+        return float(apart.min(axis=1).mean()) - _RADIUS_M
 
     @property
     def official(self) -> bool:

@@ -43,6 +43,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "random_goal": Condition("the policy is told to look for something else, drawn from the catalogue"),
     "late_fusion": Condition("a network that joins camera, LiDAR and words only at its end", "own"),
     "no_memory": Condition("the network's short memory is switched off: it judges each view alone"),
+    "no_waypoints": Condition("the network's waypoints are no candidates of the local planner, which has its own"),
     "no_belief_map": Condition("the navigator believes the last view in full and remembers no earlier one"),
     "no_dagger": Condition("a network trained on the expert's frames only", "own"),
     "classical": Condition("no network: colour segmentation, and sizes from LiDAR and camera geometry", ""),
@@ -93,6 +94,8 @@ def policy_factory(condition: str, model: Path | None = None) -> PolicyFactory:
             return _Without(policy, "image")
         if condition == "no_language":
             return _Reworded(policy, {}, _ANY)
+        if condition == "no_waypoints":
+            return _NoWaypoints(policy)
         if condition == "random_goal":
             return _Reworded(policy, _other_phrases(context), _ANY)
         return policy
@@ -152,6 +155,17 @@ class _Without:
         if self._sensor == "image":
             return self._policy(replace(observation, image=None), goal)
         return self._policy(replace(observation, scan=None, cloud=None), goal)
+
+
+class _NoWaypoints:
+    """A policy that tells what it sees, but no ways."""
+
+    def __init__(self, policy: OnnxPolicy) -> None:
+        self._policy, self.knowledge = policy, policy.knowledge
+
+    def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput:
+        output = self._policy(observation, goal)
+        return replace(output, waypoints=output.waypoints[:0], waypoint_probs=output.waypoint_probs[:0])
 
 
 def _other_phrases(context: EpisodeContext) -> dict[str, str]:

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from mm_nav.control.mppi import Mppi, ObstacleField
+from mm_nav.control.mppi import Mppi, MppiConfig, ObstacleField
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.robot import RobotConfig
 from mm_nav.sensing.movers import Movers
@@ -96,3 +96,25 @@ def test_it_waits_for_somebody_in_a_corridor_rather_than_push_through() -> None:
             Pose2D(), Twist2D(), line((0, 0), (4, 0)), ObstacleField(Pose2D(), walls), movers=movers
         )
     assert wanted.linear < 0.1
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_it_goes_round_a_corner_that_takes_it_away_from_where_the_path_leads(side: float) -> None:
+    """A wall crosses the straight way; the path leads round its end, at first away from its own end."""
+    wall = np.stack([np.linspace(-1.2, 1.2, 60), np.full(60, side * 0.45)], axis=1)
+    path = line((0, 0), (1.7, 0), (1.7, side * 0.9), (0, side * 0.9))
+    poses = follow(path, wall, steps=160)
+    assert math.hypot(poses[-1].x, poses[-1].y - side * 0.9) < 0.2
+    assert min(np.hypot(wall[:, 0] - p.x, wall[:, 1] - p.y).min() for p in poses) > ROBOT.inscribed_radius
+
+
+def test_a_fast_robot_aims_farther_ahead_and_drives_faster() -> None:
+    path, field = line((0, 0), (20, 0)), ObstacleField(Pose2D(), np.empty((0, 2)))
+    robot, driven = RobotConfig(max_linear=2.0, max_linear_accel=20.0, max_angular_accel=25.0), {}
+    for lookahead_s in (0.0, 1.1):
+        controller, pose, twist = Mppi(robot, MppiConfig(lookahead_s=lookahead_s)), Pose2D(), Twist2D()
+        for _ in range(50):
+            twist = controller.command(pose, twist, path, field)
+            pose = advance(pose, twist.linear * 0.1, twist.angular * 0.1, 1.0)
+        driven[lookahead_s] = pose.x
+    assert driven[1.1] > 1.3 * driven[0.0] and driven[1.1] < 5.0 * robot.max_linear, driven

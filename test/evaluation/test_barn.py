@@ -12,7 +12,7 @@ import pytest
 from mm_nav.command import Command, Stage
 from mm_nav.errors import ConfigError, WorldError
 from mm_nav.evaluation import barn
-from mm_nav.evaluation.barn import BarnConfig, BarnResult, run_barn, run_worlds, summarise_barn
+from mm_nav.evaluation.barn import BarnConfig, BarnResult, read_runs, run_barn, run_worlds, summarise_barn
 from mm_nav.evaluation.barn_report import write_barn_report
 from mm_nav.evaluation.barn_worlds import GOAL, START, BarnWorld, load_barn
 from mm_nav.geometry import Twist2D
@@ -88,12 +88,24 @@ def test_the_score_is_the_benchmarks(time_s: float, score: float, slow: float) -
     assert replace(result, ending="contact").score() == 0.0
 
 
-@pytest.mark.parametrize("planner", ["mm_nav", "dwa", "pure_pursuit"])
+@pytest.mark.parametrize("planner", ["mm_nav", "mm_nav_policy", "dwa", "pure_pursuit"])
 def test_every_planner_gets_round_a_few_cylinders(planner: str, world: BarnWorld) -> None:
-    result = run_barn(world, 0, BarnConfig(planner=planner, guard=planner == "mm_nav"))
+    result = run_barn(world, 0, BarnConfig(planner=planner, guard=planner.startswith("mm_nav")))
     assert result.ending == "reached", result
     assert 8.5 < result.path_length_m < 12.0 and result.path[0] == (START.x, START.y)
     assert np.hypot(result.path[-1][0] - GOAL.x, result.path[-1][1] - GOAL.y) < 1.05
+
+
+def test_with_more_delay_and_slipping_odometry_it_still_arrives(world: BarnWorld) -> None:
+    result = run_barn(world, 0, BarnConfig(delay_s=0.2, odometry="wheels"))
+    assert result.ending == "reached" and result.score() == 0.5
+
+
+def test_a_world_is_harder_with_less_room_beside_its_path(world: BarnWorld) -> None:
+    cells = world.path[1:-1]
+    apart = [min(np.hypot(*(cell - cylinder)) for cylinder in world.cylinders) for cell in cells]
+    assert world.clearance_m == pytest.approx(np.mean(apart) - 0.075)
+    assert replace(world, cylinders=np.empty((0, 2))).clearance_m == np.inf
 
 
 def test_a_contact_ends_the_run(monkeypatch: pytest.MonkeyPatch, world: BarnWorld) -> None:
@@ -145,11 +157,36 @@ def test_summary_and_page(tmp_path: Path, world: BarnWorld) -> None:
     assert summary["score"] == pytest.approx(5.0 / 12.0 / 4) and summary["mean_time_s"] == 12.0
     assert summary["plan_hz"] == pytest.approx(200.0) and json.dumps(summary)
     page = write_barn_report(tmp_path / "report", (world,), results, summary)
-    assert "| 7 | 1 of 4 |" in page.read_text()
+    assert "| 7 | 1 of 4 |" in page.read_text() and "difficulty.png" in page.read_text()
+    assert (page.parent / "difficulty.png").stat().st_size > 5000
     assert len(list(page.parent.glob("world_7_run_*.png"))) == 3
 
 
-@pytest.mark.parametrize(("settings", "word"), [({"planner": "rrt"}, "pure_pursuit"), ({"runs": 0}, "--runs")])
+def test_runs_of_another_planner_are_drawn_beside(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, world: BarnWorld
+) -> None:
+    monkeypatch.setattr(barn, "run_barn", lambda world, run, config: replace(RESULT, world=world.number, run=run))
+    log = tmp_path / "dwa.jsonl"
+    run_worlds((world,), BarnConfig(planner="dwa", runs=2, guard=False), 1, log)
+    name, results = read_runs(log)
+    assert name == "dwa" and [(r.world, r.run) for r in results] == [(7, 0), (7, 1)]
+    page = write_barn_report(tmp_path / "r", (world,), results, summarise_barn(results, BarnConfig()), {name: results})
+    assert (page.parent / "difficulty.png").exists()
+    for broken in ("", "{}\n", "no json\n", '{"planner": "dwa"}\n{"world": 7}\n'):
+        log.write_text(broken)
+        with pytest.raises(ConfigError, match="--json file"):
+            read_runs(log)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"planner": "rrt"}, "pure_pursuit"),
+        ({"runs": 0}, "--runs"),
+        ({"delay_s": 2.0}, "--delay"),
+        ({"odometry": "gps"}, "--odometry"),
+    ],
+)
 def test_settings_that_cannot_work_are_refused(settings: dict[str, object], word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         BarnConfig(**settings)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from mm_nav.command import PolicyOutput
 from mm_nav.errors import ConfigError
 from mm_nav.evaluation import conditions, language
 from mm_nav.evaluation.conditions import CONDITIONS, condition_config, missing, pilot_factory, policy_factory
@@ -70,6 +71,21 @@ def test_only_no_belief_map_changes_how_episodes_are_run():
             own = dataclasses.replace(own, navigator=dataclasses.replace(own.navigator, belief=belief))
         assert own == config
         assert (pilot_factory(name) is None) == (name != "expert")
+
+
+def test_no_waypoints_tells_what_it_sees_but_no_ways(monkeypatch):
+    ways, flat = np.ones((6, 8, 2), np.float32), np.ones(4, np.float32)
+    output = PolicyOutput(0, "1", flat, flat, flat, 0.7, 0.1, ways, np.ones(6, np.float32) / 6)
+
+    class Sees(Echo):
+        def __call__(self, observation, goal):
+            return output
+
+    monkeypatch.setattr(conditions, "_loaded", lambda model, memory=True: Sees())
+    policy = policy_factory("no_waypoints")(EpisodeContext(None, None, None))
+    told = policy(None, None)
+    assert told.waypoints.shape == (0, 8, 2) and len(told.waypoint_probs) == 0 and told.visible == 0.7
+    assert policy.knowledge is Echo.knowledge
 
 
 def test_conditions_say_what_they_lack():

@@ -54,6 +54,19 @@ def test_approach_ends_near_the_target_in_sight_of_it(rooms: OccupancyGrid) -> N
     assert path[-1][0] > 0.1, "the near side of the wall is closer, but the target cannot be seen from there"
 
 
+def test_what_a_path_costs(rooms: OccupancyGrid) -> None:
+    planner = GridPlanner(RobotConfig())
+    planner.update(rooms, Pose2D(-1.5, -1.0, 0.0))
+    path = planner.path_to(1.5, -1.0)
+    assert path is not None
+    row, column = planner.cell(1.5, -1.0)
+    assert planner.cost_of(path) == pytest.approx(planner.costs[row, column], rel=0.15)
+    assert planner.cost_of(path[::10]) == pytest.approx(planner.cost_of(path), rel=0.2)
+    assert planner.cost_of(np.array([(-1.5, -1.0), (1.5, -1.0)])) == np.inf, "straight through the wall"
+    open_space = np.array([(-2.0, 0.0), (-1.0, 0.0)])
+    assert 1.0 <= planner.cost_of(open_space) < 1.5
+
+
 FOV = 1.5
 
 

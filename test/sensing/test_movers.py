@@ -128,3 +128,15 @@ def test_a_frame_change_turns_places_and_speeds() -> None:
         np.array([[0.0, -1.0]])
     )
     assert local.radii.tolist() == [0.3]
+
+
+def test_drift_of_the_odometry_moves_nothing() -> None:
+    """Posts stand for half a minute; the odometry counts 2 % too much of the way, and its heading turns away slowly."""
+    posts: list[tuple[Place, float]] = [((-1.0 + 0.7 * k, 1.4 - 2.8 * (k % 2)), 0.06) for k in range(6)]
+    tracker, told = MoverTracker(), 0
+    for k in range(300):
+        t = 0.1 * k
+        pose = Pose2D(1.5 * np.sin(0.5 * t), 0.3 * np.sin(t), 0.0 if t < 1.0 else np.sin(t))
+        drifted = Pose2D(1.02 * pose.x + 0.002 * t, 1.02 * pose.y, pose.yaw + 0.002 * t)
+        told += len(tracker.update(scan_of(pose, posts, (k + 1) * PERIOD_NS), drifted))
+    assert told == 0

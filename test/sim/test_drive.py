@@ -96,6 +96,16 @@ def test_slip_costs_way_that_the_odometry_does_not_notice() -> None:
     assert np.mean(turned) == pytest.approx(0.3 * math.sqrt(2 / math.pi), rel=0.1)
 
 
+def test_a_gyroscope_knows_how_far_slipping_wheels_turn() -> None:
+    config = SimConfig(robot=RobotConfig(wheel_slip=0.1, turn_slip=0.3), camera=None, lidar=None,
+                       odometry=OdometryConfig(0, 0, 0, gyro=True))  # fmt: skip
+    sim = Simulator(EMPTY, config, 1)
+    sim.step(Twist2D(0.3, 0.5), 4.0)
+    odometry = sim.odometry()
+    assert odometry.pose.yaw == pytest.approx(sim.pose.yaw) and odometry.twist.angular == sim.twist.angular
+    assert odometry.pose.distance_to(sim.pose) > 0.05 and odometry.twist.linear > sim.twist.linear
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
