@@ -315,3 +315,27 @@ def test_without_scans_it_drives_on_by_its_map_as_long_as_it_may(blind_time_s: f
         assert command.stage is Stage.SUCCEEDED and gap(sim, "red_box_1") < 1.0 and 0.0 < fastest <= 0.25
     else:
         assert command.error is ErrorCode.SENSOR_LOST and fastest == 0.0
+
+
+@pytest.mark.parametrize("wanted", [0.0, 1.0])
+def test_the_policy_is_asked_for_ways_to_a_pose_where_that_is_wanted(wanted: float) -> None:
+    asked: list[PolicyGoal] = []
+    flat = np.ones(4, np.float32) / 4
+
+    def policy(observation: Observation, goal: PolicyGoal) -> PolicyOutput:
+        asked.append(goal)
+        ways = np.linspace(0.25, 2.0, 8, dtype=np.float32)[None, :, None] * np.array([1.0, 0.0], np.float32)
+        return PolicyOutput(observation.stamp_ns, goal.id, flat, flat, flat, 0.0, 0.0, ways, np.ones(1, np.float32))
+
+    sim = Simulator(two_rooms(), SimConfig(camera=None), seed=1, start=Pose2D(-2.5, -1.0, 0.0))
+    navigator = Navigator(RobotConfig(), NavigatorConfig(pose_waypoints=wanted), policy)
+    navigator.set_goal(Goal(pose=Pose2D(-1.5, -1.0, 0.0), id="there"))
+    assert navigator.needs_policy == (wanted > 0.0)
+    for _ in range(80):
+        command = navigator.step(sim.observe())
+        if not navigator.active:
+            break
+        sim.step(command.twist, 0.1)
+    assert command.stage is Stage.SUCCEEDED, command
+    assert {goal.pose for goal in asked} == ({Pose2D(-1.5, -1.0, 0.0)} if wanted else set())
+    assert Navigator(RobotConfig(), NavigatorConfig(pose_waypoints=1.0)).policy_goal is None
