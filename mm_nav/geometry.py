@@ -21,6 +21,11 @@ def wrap_angles(angles: FloatArray) -> FloatArray:
     return (angles + np.pi) % (2.0 * np.pi) - np.pi
 
 
+def towards(value: float, target: float, step: float) -> float:
+    """Return `value` moved by at most `step` (0 or more) to `target`."""
+    return min(value + step, target) if target > value else max(value - step, target)
+
+
 @dataclass(frozen=True)
 class Pose2D:
     """Position and heading of a frame in its parent frame.

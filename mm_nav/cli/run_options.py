@@ -25,8 +25,7 @@ def add_run_options(parser: argparse.ArgumentParser, conditions: str, report: st
         "--conditions",
         metavar="LIST",
         help="comma-separated: full, camera_only, lidar_only, no_language, random_goal, late_fusion, no_memory, "
-        "no_waypoints, "
-        f"no_belief_map, no_dagger, classical, oracle, expert (default: {conditions})",
+        f"no_waypoints, no_belief_map, no_dagger, classical, oracle, expert (default: {conditions})",
     )
     parser.add_argument("--model", type=Path, metavar="FILE", help="exported policy (default: the committed one)")
     parser.add_argument(

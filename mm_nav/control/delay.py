@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from mm_nav.geometry import Twist2D
+from mm_nav.geometry import Twist2D, towards
 from mm_nav.observation import Odometry
 from mm_nav.robot import RobotConfig
 from mm_nav.sensing.synchronizer import extrapolate
@@ -32,13 +32,9 @@ class CommandDelay:
         while now < until:
             twist, step_ns = odometry.twist, min(_STEP_NS, until - now)
             target = next((sent for when, sent in reversed(self._sent) if when + self._delay_ns <= now), twist)
-            linear = _towards(twist.linear, target.linear, 1e-9 * step_ns * self._robot.max_linear_accel)
-            angular = _towards(twist.angular, target.angular, 1e-9 * step_ns * self._robot.max_angular_accel)
+            linear = towards(twist.linear, target.linear, 1e-9 * step_ns * self._robot.max_linear_accel)
+            angular = towards(twist.angular, target.angular, 1e-9 * step_ns * self._robot.max_angular_accel)
             odometry = Odometry(now, odometry.pose, Twist2D(linear, angular))
             now += step_ns
             odometry = extrapolate(odometry, now)
         return odometry
-
-
-def _towards(value: float, goal: float, most: float) -> float:
-    return value + min(max(goal - value, -most), most)

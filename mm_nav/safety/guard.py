@@ -172,11 +172,11 @@ class Guard:
         if reason or scan is None:
             stopped = Twist2D()
             return GuardResult(stopped, twist != stopped, reason)
-        taken = self._track.at(scan.stamp_ns)
+        come, here, taken = self._track.odometer, self._track.at(now_ns), self._track.at(scan.stamp_ns)
         swept = taken.inverse() @ self._track.at(sweep_end_ns(scan))
         movers = self._movers.update(deskewed(scan, Pose2D(), swept, scan.stamp_ns), taken)
         seen = deskewed_points(scan, Pose2D(), swept)
-        self._hidden.see(scan, taken.transform(seen), taken, taken @ swept, self._track.way, self._track.turned)
+        self._hidden.see(scan, taken.transform(seen), taken, taken @ swept, come.way, come.turned)
         wanted = self._within_limits(twist)
         if wanted.linear == 0.0 and wanted.angular == 0.0:
             return GuardResult(Twist2D(), False, "")
@@ -184,16 +184,16 @@ class Guard:
         if fresh < 1.0:
             wanted = Twist2D(fresh * wanted.linear, fresh * wanted.angular)
         # The scan was taken from where the robot was then.
-        since = self._track.at(now_ns).inverse() @ taken
+        since = here.inverse() @ taken
         hidden, way, turned = self._hidden.hidden(scan, taken)
-        points = np.concatenate([since.transform(seen), self._track.at(now_ns).inverse().transform(hidden)])
+        points = np.concatenate([since.transform(seen), here.inverse().transform(hidden)])
         drift = math.hypot(since.x, since.y) + abs(since.yaw) * np.hypot(points[:, 0], points[:, 1])
         nearer = self.config.odometry_drift * drift
-        longer = self._track.way - way + (self._track.turned - turned) * np.hypot(*points[len(seen) :].T)
+        longer = come.way - way + (come.turned - turned) * np.hypot(*points[len(seen) :].T)
         nearer[len(seen) :] += np.minimum(_HIDDEN_DRIFT * longer, _HIDDEN_DRIFT_M)
         things = self._near(points, wanted, current, nearer)
         if len(movers):
-            now = movers.after(1e-9 * (now_ns - scan.stamp_ns)).seen_from(self._track.at(now_ns))
+            now = movers.after(1e-9 * (now_ns - scan.stamp_ns)).seen_from(here)
             things = things.beside(now.within(np.zeros(2), _MOVERS_M), self.config.margin_m)
         allowed = self._safe_part(wanted, current, things, now_ns)
         if allowed == twist:

@@ -5,29 +5,28 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from mm_nav.geometry import Pose2D, wrap_angle
+from mm_nav.geometry import Pose2D
 from mm_nav.observation import Odometry
+from mm_nav.sensing.odometer import Odometer
 from mm_nav.sensing.synchronizer import extrapolate, interpolate
 
 _KEPT_NS = 3_000_000_000
 
 
 class Track:
-    """The odometry of the last three seconds. way, turned: metres driven and radians turned so far, added up without sign."""
+    """The odometry of the last three seconds, and how far the robot has come in all."""
 
     def __init__(self) -> None:
         self._kept: deque[Odometry] = deque()
-        self.way, self.turned = 0.0, 0.0
+        self.odometer = Odometer()
 
     def add(self, odometry: Odometry) -> None:
         """Take the newest; a clock that went back begins anew."""
         if self._kept and odometry.stamp_ns < self._kept[-1].stamp_ns:
             self._kept.clear()
+            self.odometer.lift()
         if not self._kept or odometry.stamp_ns > self._kept[-1].stamp_ns:
-            if self._kept:
-                last = self._kept[-1].pose
-                self.way += odometry.pose.distance_to(last)
-                self.turned += abs(wrap_angle(odometry.pose.yaw - last.yaw))
+            self.odometer.add(odometry.pose)
             self._kept.append(odometry)
         while self._kept[0].stamp_ns < odometry.stamp_ns - _KEPT_NS:
             self._kept.popleft()

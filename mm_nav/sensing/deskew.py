@@ -31,7 +31,8 @@ def deskewed(scan: LaserScan, start: Pose2D, end: Pose2D, stamp_ns: int) -> Lase
     start, end: base_link at the first beam, and when the sweep ends. Every beam keeps its length but for the way that the sensor
     made; several that end up in one direction leave the nearest, and where none does it is NaN, or what is on either side.
     """
-    if start == end == Pose2D():
+    # Where it ends says nothing of a scan that is taken all at once; what rounding leaves of standing still is no sweep.
+    if start == Pose2D() and (end == start or scan.time_increment_s == 0.0):
         return replace(scan, stamp_ns=stamp_ns, time_increment_s=0.0)
     count, every = len(scan.ranges), np.arange(len(scan.ranges))
     finite = np.isfinite(scan.ranges)

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from scipy.ndimage import minimum_filter1d
 from scipy.spatial import cKDTree
 
-from mm_nav.geometry import Pose2D, wrap_angle
+from mm_nav.geometry import Pose2D
 from mm_nav.observation import LaserScan
+from mm_nav.sensing.odometer import Odometer
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -193,8 +194,7 @@ class MoverTracker:
         self._told: deque[tuple[float, Floats]] = deque()
         self._tracks: list[_Track] = []
         self._stamp_ns: int | None = None
-        self._pose: Pose2D | None = None
-        self._way, self._turned = 0.0, 0.0
+        self._odometer = Odometer()
         self.movers = Movers()
 
     def update(self, scan: LaserScan, pose: Pose2D) -> Movers:
@@ -210,10 +210,8 @@ class MoverTracker:
         for track in self._tracks:
             track.predict(now - 1e-9 * (self._stamp_ns or scan.stamp_ns))
         self._stamp_ns = scan.stamp_ns
-        if self._pose is not None:
-            self._way += pose.distance_to(self._pose)
-            self._turned += abs(wrap_angle(pose.yaw - self._pose.yaw))
-        self._pose = pose
+        self._odometer.add(pose)
+        way, turned = self._odometer.way, self._odometer.turned
         every = max(1, int(_FINE_ENOUGH_RAD / scan.angle_increment))
         base = scan.points()[::every]
         distance = np.hypot(base[:, 0], base[:, 1])
@@ -222,18 +220,18 @@ class MoverTracker:
         recent, earlier = self._references(now)
         fresh, there, came = np.zeros((3, len(points)), bool)
         for past in recent:
-            free, surely = past.was_free(points, self._way, self._turned)
+            free, surely = past.was_free(points, way, turned)
             fresh, came, there = fresh | free, came | surely, past.was_there(points)
         self._follow(points, fresh, there & ~fresh, now)
         # Far away, only what goes on moving is known to be no chair's leg that the beams missed.
         came |= fresh & (_nearest(points, self._moving, _GATE_M) >= 0)
         for past in earlier:
-            came |= past.was_free(points, self._way, self._turned)[1]
+            came |= past.was_free(points, way, turned)[1]
         spacing = every * scan.angle_increment * distance
         came = _mostly(points, came)
         told = came | self._were_known(points, came, now)
         self.movers = self._discs(points[told], spacing[told])
-        self._keep(_Past(now, self._way, self._turned, pose @ scan.mount, scan, _reach(scan)))
+        self._keep(_Past(now, way, turned, pose @ scan.mount, scan, _reach(scan)))
         return self.movers
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm_nav.errors import ConfigError
-from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
+from mm_nav.geometry import Pose2D, Twist2D, towards, wrap_angle
 from mm_nav.robot import RobotConfig
 
 _CREEP = 0.02  # m/s; below it an Ackermann base steers for the turn that was asked for at this speed
@@ -29,22 +29,22 @@ class Drive:
     def next_twist(self, target: Twist2D, dt: float) -> Twist2D:
         """Return the wheels' twist `dt` seconds on, under the command `target`; the steering moves on with it."""
         robot, now = self.robot, self.twist
-        linear = _approach(
+        linear = towards(
             now.linear, min(max(target.linear, robot.min_linear), robot.max_linear), robot.max_linear_accel * dt
         )
         if robot.drive == "ackermann":
             speed = math.copysign(max(abs(target.linear), _CREEP), target.linear)
             wanted = math.atan(robot.wheelbase_m * target.angular / speed)
             wanted = min(max(wanted, -robot.max_steer), robot.max_steer)
-            self.steer = _approach(self.steer, wanted, robot.max_steer_rate * dt)
+            self.steer = towards(self.steer, wanted, robot.max_steer_rate * dt)
             angular = linear * math.tan(self.steer) / robot.wheelbase_m
             return Twist2D(linear, min(max(angular, -robot.max_angular), robot.max_angular))
-        angular = _approach(
+        angular = towards(
             now.angular, min(max(target.angular, -robot.max_angular), robot.max_angular), robot.max_angular_accel * dt
         )
         if robot.drive != "omni":
             return Twist2D(linear, angular)
-        lateral = _approach(
+        lateral = towards(
             now.lateral, min(max(target.lateral, -robot.max_lateral), robot.max_lateral), robot.max_linear_accel * dt
         )
         return Twist2D(linear, angular, lateral)
@@ -117,7 +117,3 @@ class WheelOdometry:
         heading = math.sqrt(config.angular_noise**2 * turned + config.heading_noise**2 * distance) * float(noise[1])
         angle = twist.angular * dt * self._angular_scale + heading
         self.pose = advance(self.pose, twist.linear * dt * scale, angle, 1.0, twist.lateral * dt * scale)
-
-
-def _approach(value: float, target: float, step: float) -> float:
-    return min(value + step, target) if target > value else max(value - step, target)

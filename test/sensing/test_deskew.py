@@ -90,3 +90,8 @@ def test_a_robot_at_rest_changes_nothing_but_the_time() -> None:
     scan = LaserScan(0, np.linspace(1, 5, 90, dtype=np.float32), -1.0, 0.02, 0.1, 10.0, Pose2D(0.1, 0.0, 0.0), 1e-3)
     right = deskewed(scan, Pose2D(), Pose2D(), 7)
     assert right.stamp_ns == 7 and right.time_increment_s == 0.0 and np.array_equal(right.ranges, scan.ranges)
+
+
+def test_a_scan_that_was_taken_at_once_is_not_swept_by_rounding() -> None:
+    scan = LaserScan(3, np.linspace(1, 5, 90, dtype=np.float32), -1.0, 0.02, 0.1, 10.0, Pose2D(0.1, 0.0, 0.0))
+    assert deskewed(scan, Pose2D(), Pose2D(1e-16, 0.0, 0.0), 3).ranges is scan.ranges
