@@ -19,7 +19,7 @@ def test_import_contracts(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["mm_nav.navigator", "mm_nav.runtime.policy", "mm_nav.evaluation.replay", "mm_nav.sim.simulator"]
+    "module", ["mm_nav.navigator", "mm_nav.runtime.policy", "mm_nav.replay.run", "mm_nav.sim.simulator"]
 )
 def test_running_the_stack_imports_neither_torch_nor_ros(module: str) -> None:
     code = f"import sys, {module}; print([m for m in ('torch', 'rclpy') if m in sys.modules])"

@@ -13,8 +13,8 @@ from mm_nav.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mm_nav.evaluation.replay import ReplayResult, ReplayStep
     from mm_nav.goal import Goal
+    from mm_nav.replay.run import ReplayResult, ReplayStep
     from mm_nav.runtime.policy import PolicySource
 
 NAME = "replay"
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Replay the recording."""
     from rich.console import Console
 
-    from mm_nav.evaluation.replay import replay
+    from mm_nav.replay.run import replay
 
     require_writable(args.json)
     topics = _topics(args.topic)
@@ -78,16 +78,16 @@ def run(args: argparse.Namespace) -> int:
         write_json(args.json, result.as_dict())
     _print(Console(soft_wrap=True), result)
     if args.report:
-        from mm_nav.evaluation.replay_report import write_report
+        from mm_nav.replay.report import write_report
 
         print(f"report: {write_report(args.report, result, steps)}")
     return 0
 
 
 def _goals(args: argparse.Namespace, topics: dict[str, str]) -> tuple[Sequence[Goal], PolicySource | None]:
-    from mm_nav.evaluation.replay import driven_goals
     from mm_nav.geometry import Pose2D
     from mm_nav.goal import Goal
+    from mm_nav.replay.run import driven_goals
 
     if args.goal is not None:
         from mm_nav.runtime.policy import OnnxPolicy

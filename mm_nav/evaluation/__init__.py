@@ -1,1 +1,1 @@
-"""Episodes, metrics, the language suite and bag replay."""
+"""Episodes, metrics, suites and benchmarks."""

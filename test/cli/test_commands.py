@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from mm_nav.bags.writer import open_writer
 from mm_nav.cli.main import main
-from mm_nav.evaluation.bag_writer import open_writer
 from mm_nav.evaluation.episodes import EpisodeConfig, run_episode
 from mm_nav.sim.episode import make_episode
 

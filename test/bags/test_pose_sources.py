@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_nav.evaluation.pose_sources import PoseDifferentiator, is_odometry_transform
+from mm_nav.bags.pose_sources import PoseDifferentiator, is_odometry_transform
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.sim.simulator import advance
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from mm_nav.evaluation.transforms import TransformTree
+from mm_nav.bags.transforms import TransformTree
 
 
 def pose(x=0.0, y=0.0, yaw=0.0):

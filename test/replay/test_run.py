@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mm_nav.bags.writer import open_writer
 from mm_nav.errors import BagError, GoalError
-from mm_nav.evaluation.bag_writer import open_writer
-from mm_nav.evaluation.replay import driven_goals, replay
-from mm_nav.evaluation.replay_report import write_report
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal
 from mm_nav.observation import Observation
+from mm_nav.replay.report import write_report
+from mm_nav.replay.run import driven_goals, replay
 from mm_nav.sim.simulator import CameraConfig, CloudConfig, SimConfig, Simulator
 from mm_nav.sim.world import parse_world
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from mm_nav.bags.reader import BagMessage, BagReader, BagReport
 from mm_nav.command import Command
 from mm_nav.errors import BagError
-from mm_nav.evaluation.bag_reader import BagMessage, BagReader, BagReport
 from mm_nav.geometry import Pose2D
 from mm_nav.goal import Goal
 from mm_nav.navigator import Navigator

@@ -15,9 +15,9 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_typestore
 
+from mm_nav.bags.pose_sources import PoseDifferentiator, is_odometry_transform, planar_pose
+from mm_nav.bags.transforms import TransformTree
 from mm_nav.errors import BagError, SensorError
-from mm_nav.evaluation.pose_sources import PoseDifferentiator, is_odometry_transform, planar_pose
-from mm_nav.evaluation.transforms import TransformTree
 from mm_nav.observation import CameraImage, LaserScan, Odometry, PointCloud
 from mm_nav.sensing.messages import cloud_from, image_from, odometry_from, scan_from, stamp_ns, transform_matrix
 from mm_nav.sensing.rectify import distortion_from

@@ -9,7 +9,7 @@ import numpy as np
 
 from mm_nav import __version__
 from mm_nav.evaluation import plots
-from mm_nav.evaluation.replay import ReplayResult, ReplayStep
+from mm_nav.replay.run import ReplayResult, ReplayStep
 
 _ROWS = (
     ("steps", "steps"),

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mm_nav.evaluation.bag_writer import open_writer
+from mm_nav.bags.writer import open_writer
 from mm_nav.evaluation.episodes import EpisodeConfig, run_episode
-from mm_nav.evaluation.replay import replay
 from mm_nav.goal import Goal
+from mm_nav.replay.run import replay
 from mm_nav.resources import resource_path
 from mm_nav.runtime.policy import OnnxPolicy
 from mm_nav.sim.episode import make_episode

@@ -9,9 +9,9 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from mm_nav.bags.reader import BagReader
+from mm_nav.bags.writer import open_writer
 from mm_nav.errors import BagError
-from mm_nav.evaluation.bag_reader import BagReader
-from mm_nav.evaluation.bag_writer import open_writer
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.observation import CameraImage, LaserScan, Observation, Odometry, PointCloud
 

@@ -1,0 +1,1 @@
+"""What would the stack have done: recordings through the whole stack, and reports of it."""
