@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mm_nav.command import Command, PolicyOutput, Progress, Stage
 from mm_nav.geometry import Pose2D
-from mm_nav.mapping.occupancy_grid import OccupancyGrid
+from mm_nav.mapping.occupancy_grid import GridExport, OccupancyGrid
 from mm_nav.observation import Observation
 from mm_nav.safety.guard import GuardResult
 
@@ -111,22 +111,13 @@ class Event:
     until_s: float = float("nan")
 
 
-@dataclass(frozen=True)
-class MapImage:
-    """The map at the end. cells: (H, W) int8 as in nav_msgs/OccupancyGrid (-1 unknown, 0 free .. 100 occupied), row 0 at the
-    bottom. origin: of its lower left corner, odom frame, metres. resolution: metres."""
-
-    cells: npt.NDArray[np.int8]
-    origin: tuple[float, float]
-    resolution: float
-
-
 @dataclass
 class ReplayLog:
-    """Everything of a replay that a report needs. columns: LIVE_COLUMNS and LATER_COLUMNS, (steps,) each."""
+    """Everything of a replay that a report needs. columns: LIVE_COLUMNS and LATER_COLUMNS, (steps,) each. map: at the end, odom
+    frame."""
 
     columns: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     film: list[FilmFrame] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    map: MapImage | None = None
+    map: GridExport | None = None
     provenance: dict[str, str] = field(default_factory=dict)
