@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -135,6 +135,30 @@ class _Things:
         )
 
 
+@dataclass(frozen=True)
+class _Surroundings:
+    """What a usable scan shows, and what is remembered beside it. points: (N, 2) m, base_link of now; nearer: (N,) m, what each may
+    be off by. movers: base_link of now. fresh: share of a speed that the scan's age allows."""
+
+    points: Floats
+    nearer: Floats
+    movers: Movers
+    fresh: float
+
+
+@dataclass
+class Issued:
+    """The last twists that somebody sent to the wheels, and when, ns."""
+
+    twists: deque[tuple[int, Twist2D]] = field(default_factory=lambda: deque(maxlen=16))
+
+    def add(self, now_ns: int, twist: Twist2D) -> None:
+        """Note a twist; a clock that went back begins anew."""
+        if self.twists and now_ns < self.twists[-1][0]:
+            self.twists.clear()
+        self.twists.append((now_ns, twist))
+
+
 class Guard:
     """Holds what is needed to notice a frozen or time-travelling scan, and the last good scan."""
 
@@ -144,8 +168,9 @@ class Guard:
         self._last_stamp: int | None = None
         self._same = 0
         self._memory, self._hidden, self._track, self._movers = ScanMemory(), OutOfView(), Track(), MoverTracker()
-        # The last commands that were let through, and when.
-        self._issued: deque[tuple[int, Twist2D]] = deque(maxlen=16)
+        self._issued = Issued()  # what was let through
+        # Of the last call, for `judge`: what there was to keep clear of, or why nothing could be driven.
+        self._last: tuple[_Surroundings | None, Twist2D, str] = None, Twist2D(), "no scan"
 
     def filter(self, twist: Twist2D, odometry: Odometry, scan: LaserScan | None, now_ns: int) -> GuardResult:
         """Return what of `twist` may be driven.
@@ -153,15 +178,28 @@ class Guard:
         odometry: the newest. scan: the newest. now_ns: the clock of their stamps.
         """
         self._track.add(odometry)
-        if self._issued and now_ns < self._issued[-1][0]:
-            self._issued.clear()
+        if self._issued.twists and now_ns < self._issued.twists[-1][0]:
+            self._issued.twists.clear()
         result = self._judge(twist, odometry, scan, now_ns)
-        self._issued.append((now_ns, result.twist))
+        self._issued.add(now_ns, result.twist)
         return result
+
+    def judge(self, twist: Twist2D, issued: Issued, now_ns: int) -> GuardResult:
+        """Return what of another twist could have been driven at the last call of `filter`; that call's past stays as it is.
+
+        issued: what was sent to those other wheels before. now_ns: that call's.
+        """
+        around, current, reason = self._last
+        if not (math.isfinite(twist.linear) and math.isfinite(twist.angular)):
+            reason = "command is not finite"
+        if around is None or reason:
+            return GuardResult(Twist2D(), twist != Twist2D(), reason)
+        return self._allowed(twist, current, around, now_ns, issued)
 
     def _judge(self, twist: Twist2D, odometry: Odometry, scan: LaserScan | None, now_ns: int) -> GuardResult:
         current = odometry.twist
         reason = self._refusal(twist, odometry, scan, now_ns)
+        self._last = None, current, reason
         if self.config.blind_time_s > 0.0:
             if not reason and scan is not None:
                 self._memory.see(scan, self._track.at(scan.stamp_ns))
@@ -172,17 +210,16 @@ class Guard:
         if reason or scan is None:
             stopped = Twist2D()
             return GuardResult(stopped, twist != stopped, reason)
+        around = self._look(scan, now_ns)
+        self._last = around, current, ""
+        return self._allowed(twist, current, around, now_ns, self._issued)
+
+    def _look(self, scan: LaserScan, now_ns: int) -> _Surroundings:
         come, here, taken = self._track.odometer, self._track.at(now_ns), self._track.at(scan.stamp_ns)
         swept = taken.inverse() @ self._track.at(sweep_end_ns(scan))
         movers = self._movers.update(deskewed(scan, Pose2D(), swept, scan.stamp_ns), taken)
         seen = deskewed_points(scan, Pose2D(), swept)
         self._hidden.see(scan, taken.transform(seen), taken, taken @ swept, come.way, come.turned)
-        wanted = self._within_limits(twist)
-        if wanted.linear == 0.0 and wanted.angular == 0.0:
-            return GuardResult(Twist2D(), False, "")
-        fresh = self.config.freshness(max(0.0, (now_ns - scan.stamp_ns) * 1e-9))
-        if fresh < 1.0:
-            wanted = Twist2D(fresh * wanted.linear, fresh * wanted.angular)
         # The scan was taken from where the robot was then.
         since = here.inverse() @ taken
         hidden, way, turned = self._hidden.hidden(scan, taken)
@@ -191,23 +228,35 @@ class Guard:
         nearer = self.config.odometry_drift * drift
         longer = come.way - way + (come.turned - turned) * np.hypot(*points[len(seen) :].T)
         nearer[len(seen) :] += np.minimum(_HIDDEN_DRIFT * longer, _HIDDEN_DRIFT_M)
-        things = self._near(points, wanted, current, nearer)
         if len(movers):
-            now = movers.after(1e-9 * (now_ns - scan.stamp_ns)).seen_from(here)
-            things = things.beside(now.within(np.zeros(2), _MOVERS_M), self.config.margin_m)
-        allowed = self._safe_part(wanted, current, things, now_ns)
+            movers = movers.after(1e-9 * (now_ns - scan.stamp_ns)).seen_from(here).within(np.zeros(2), _MOVERS_M)
+        return _Surroundings(points, nearer, movers, self.config.freshness(max(0.0, (now_ns - scan.stamp_ns) * 1e-9)))
+
+    def _allowed(
+        self, twist: Twist2D, current: Twist2D, around: _Surroundings, now_ns: int, issued: Issued
+    ) -> GuardResult:
+        wanted = self._within_limits(twist)
+        if wanted.linear == 0.0 and wanted.angular == 0.0:
+            return GuardResult(Twist2D(), False, "")
+        fresh = around.fresh
+        if fresh < 1.0:
+            wanted = Twist2D(fresh * wanted.linear, fresh * wanted.angular)
+        things = self._near(around.points, wanted, current, around.nearer, issued)
+        if len(around.movers):
+            things = things.beside(around.movers, self.config.margin_m)
+        allowed = self._safe_part(wanted, current, things, now_ns, issued)
         if allowed == twist:
             return GuardResult(twist, False, "")
         if allowed != wanted:
             return GuardResult(allowed, True, "obstacle")
         return GuardResult(allowed, True, "speed limit" if fresh == 1.0 else "scan is old")
 
-    def _safe_part(self, wanted: Twist2D, current: Twist2D, things: _Things, now_ns: int) -> Twist2D:
+    def _safe_part(self, wanted: Twist2D, current: Twist2D, things: _Things, now_ns: int, issued: Issued) -> Twist2D:
         """Return the largest share of `wanted` that is safe; standing still always is."""
         whole = np.array([[wanted.linear, wanted.angular]])
-        if len(things.points) == 0 or self._are_safe(whole, current, things, now_ns)[0]:
+        if len(things.points) == 0 or self._are_safe(whole, current, things, now_ns, issued)[0]:
             return wanted
-        safe = np.flatnonzero(self._are_safe(_SCALES[:, None] * whole, current, things, now_ns))
+        safe = np.flatnonzero(self._are_safe(_SCALES[:, None] * whole, current, things, now_ns, issued))
         if len(safe) == 0:
             return Twist2D()
         scale = float(_SCALES[safe[0]])
@@ -223,7 +272,8 @@ class Guard:
             return GuardResult(wanted, False, "")
         # What was measured is less certain the farther the wheels have turned since.
         points = _drawn_in(self._memory.points(), min(_BLIND_DRIFT * self._memory.travelled, _BLIND_DRIFT_M))
-        allowed = self._safe_part(wanted, current, self._near(points, wanted, current, np.zeros(len(points))), now_ns)
+        things = self._near(points, wanted, current, np.zeros(len(points)), self._issued)
+        allowed = self._safe_part(wanted, current, things, now_ns, self._issued)
         return GuardResult(allowed, allowed != twist, "no scan: driving slowly by the last one")
 
     def _refusal(self, twist: Twist2D, odometry: Odometry, scan: LaserScan | None, now_ns: int) -> str:
@@ -257,19 +307,21 @@ class Guard:
         linear = min(max(twist.linear, r.min_linear), r.max_linear)
         return Twist2D(linear, min(max(twist.angular, -r.max_angular), r.max_angular))
 
-    def _near(self, points: Floats, wanted: Twist2D, current: Twist2D, nearer: Floats) -> _Things:
+    def _near(self, points: Floats, wanted: Twist2D, current: Twist2D, nearer: Floats, issued: Issued) -> _Things:
         """Return those of points (N, 2) that the body could reach before it stands. nearer: (N,) m, what each may be off by."""
-        speed = max(abs(wanted.linear), abs(current.linear), *(abs(twist.linear) for _, twist in self._issued), 0.0)
+        speed = max(abs(wanted.linear), abs(current.linear), *(abs(twist.linear) for _, twist in issued.twists), 0.0)
         brake = self.config.braking_share * self.robot.max_linear_accel
         reach = speed * self.config.reaction_s + speed**2 / (2 * brake)
         reach += self.robot.circumscribed_radius + self.config.margin_m + 0.05
         near = np.hypot(points[:, 0], points[:, 1]) - nearer <= reach
         return _Things(points[near], self.config.margin_m + nearer[near])
 
-    def _are_safe(self, wanted: Floats, current: Twist2D, things: _Things, now_ns: int) -> npt.NDArray[np.bool_]:
+    def _are_safe(
+        self, wanted: Floats, current: Twist2D, things: _Things, now_ns: int, issued: Issued
+    ) -> npt.NDArray[np.bool_]:
         """Return for each of `wanted` (K, 2) whether the robot can stop clear of all things by their margins after it."""
         c, points = self.config, things.points
-        ways = stopping_ways(wanted, current, self._pending(now_ns), self.robot, c.reaction_s, c.braking_share)
+        ways = stopping_ways(wanted, current, self._pending(now_ns, issued), self.robot, c.reaction_s, c.braking_share)
         nothing = np.zeros((1, 1))
         start = clearances(self.robot, points, Poses(nothing, nothing, nothing))[0]
         clear = clearances(self.robot, points, ways, things.velocities)
@@ -285,17 +337,18 @@ class Guard:
         safe = safe.all(axis=1)
         return np.asarray(safe.reshape(len(wanted), -1).all(axis=1))
 
-    def _pending(self, now_ns: int) -> list[Pending]:
+    def _pending(self, now_ns: int, issued: Issued) -> list[Pending]:
         """Return the commands that the wheels may still follow.
 
         Of the reaction time, what is not the period (the time since the last command) is taken to be delay.
         """
-        if not self._issued:
+        sent = list(issued.twists)
+        if not sent:
             return []
-        delay = self.config.reaction_s - 1e-9 * (now_ns - self._issued[-1][0])
-        nexts = [*(when for when, _ in list(self._issued)[1:]), now_ns]
+        delay = self.config.reaction_s - 1e-9 * (now_ns - sent[-1][0])
+        nexts = [*(when for when, _ in sent[1:]), now_ns]
         untils = [1e-9 * (when - now_ns) + delay for when in nexts]
-        return [Pending(twist, until) for (_, twist), until in zip(self._issued, untils, strict=True) if until > 0.0]
+        return [Pending(twist, until) for (_, twist), until in zip(sent, untils, strict=True) if until > 0.0]
 
 
 def _drawn_in(points: Floats, by: float) -> Floats:

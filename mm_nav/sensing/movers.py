@@ -21,6 +21,8 @@ from mm_nav.sensing.odometer import Odometer
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
+# Distances of points from a sensor, which beams looked at them, and whether any did.
+_Seen = tuple[Floats, Indices, npt.NDArray[np.bool_]]
 
 # A body reaches so much farther than the middle of a leg's surface, as the LiDAR sees it, and than the edge of whatever is wider.
 _BODY_M, _BEYOND_M = 0.2, 0.1
@@ -141,13 +143,13 @@ class _Past:
     sensor: Pose2D
     scan: LaserScan
     reach: Floats
+    # The shortest reach of so many beams on either side: most scans are asked with the same number again.
+    shortest: dict[int, Floats] = field(default_factory=dict)
 
-    def was_free(
-        self, points: Floats, way: float, turned: float
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    def was_free(self, seen: _Seen, way: float, turned: float) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Return which of points (N, 2) the beams passed freely; and which of them so near that nothing was between the beams.
-        way, turned: m and rad by now."""
-        distance, index, covered = self._seen_from(points)
+        seen: the points from here. way, turned: m and rad by now."""
+        distance, index, covered = seen
         off_m, off_rad = _DRIFT_M * (way - self.way), _DRIFT_RAD * (turned - self.turned)
         nearby = self._with_those_beside(_NEARBY_RAD + off_rad + off_m / (0.5 * _NEARBY_M))
         beside = self._with_those_beside(_BESIDE_RAD + off_rad + off_m / (1.5 * _NEARBY_M))
@@ -155,9 +157,9 @@ class _Past:
         free = covered & (reach > distance + _FREE_M)
         return free, free & (distance * self.scan.angle_increment <= _BEAMS_M)
 
-    def was_there(self, points: Floats) -> npt.NDArray[np.bool_]:
-        """Return at which of points (N, 2) something was."""
-        distance, index, covered = self._seen_from(points)
+    def was_there(self, seen: _Seen) -> npt.NDArray[np.bool_]:
+        """Return at which of points (N, 2) something was. seen: the points from here."""
+        distance, index, covered = seen
         beams = np.clip(index + np.array([[-1], [0], [1]]), 0, len(self.reach) - 1)
         with np.errstate(invalid="ignore"):
             near = np.abs(self.scan.ranges[beams] - distance) <= _THERE_M
@@ -166,11 +168,12 @@ class _Past:
     def _with_those_beside(self, width_rad: float) -> Floats:
         """Return how far each beam went, or the shortest of those so near to it."""
         count = min(math.ceil(width_rad / self.scan.angle_increment), len(self.reach) // 2)
-        return np.asarray(
-            minimum_filter1d(self.reach, 2 * count + 1, mode="wrap" if self.scan.looks_around else "nearest")
-        )
+        if count not in self.shortest:
+            mode = "wrap" if self.scan.looks_around else "nearest"
+            self.shortest[count] = np.asarray(minimum_filter1d(self.reach, 2 * count + 1, mode=mode))
+        return self.shortest[count]
 
-    def _seen_from(self, points: Floats) -> tuple[Floats, Indices, npt.NDArray[np.bool_]]:
+    def seen_from_here(self, points: Floats) -> _Seen:
         """Return the distance of points (N, 2) from the sensor, which beams looked at them, and whether any did."""
         local = self.sensor.inverse().transform(points)
         scan, count = self.scan, len(self.reach)
@@ -220,13 +223,14 @@ class MoverTracker:
         recent, earlier = self._references(now)
         fresh, there, came = np.zeros((3, len(points)), bool)
         for past in recent:
-            free, surely = past.was_free(points, way, turned)
-            fresh, came, there = fresh | free, came | surely, past.was_there(points)
+            seen = past.seen_from_here(points)
+            free, surely = past.was_free(seen, way, turned)
+            fresh, came, there = fresh | free, came | surely, past.was_there(seen)
         self._follow(points, fresh, there & ~fresh, now)
         # Far away, only what goes on moving is known to be no chair's leg that the beams missed.
         came |= fresh & (_nearest(points, self._moving, _GATE_M) >= 0)
         for past in earlier:
-            came |= past.was_free(points, way, turned)[1]
+            came |= past.was_free(past.seen_from_here(points), way, turned)[1]
         spacing = every * scan.angle_increment * distance
         came = _mostly(points, came)
         told = came | self._were_known(points, came, now)
