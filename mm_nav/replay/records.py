@@ -26,10 +26,12 @@ LIVE_COLUMNS = (
     "time_s",  # since the first step
     "x", "y", "yaw",  # of the recorded robot, odom frame
     "recorded_linear", "recorded_angular",  # m/s, rad/s: what the robot did
+    "told_linear", "told_angular",  # what it had been told to do
     "wanted_linear", "wanted_angular",  # what the navigator commanded
     "linear", "angular",  # what the guard left of it
     "limited", "stopped",  # 0 or 1: the guard reduced the stack's command; to nothing
-    "recorded_limited", "recorded_stopped",  # the same of what the robot did
+    "recorded_limited", "recorded_stopped",  # the same of what the robot was told, or did
+    "active",  # 0 or 1: the stack has a goal
     "clearance_m",  # from the recorded robot's body to the nearest scan point
     "stage",  # index into STAGES
     "visible", "bearing", "confidence", "distance_m",  # target in view, where (rad), belief in it, way to it
@@ -50,9 +52,9 @@ class ReplayStep:
     """One step of a replay.
 
     command: the navigator's; guarded: what the guard made of it; recorded: what the guard would have made of what the robot
-    did. progress: the navigator's, with plan and target (odom frame). output: the policy's answer, None = nothing was asked.
-    foreseen: (len(AHEAD_S), 3) x, y, yaw in the odom frame, where the stack would have been. latency_ms: of navigator and guard.
-    live: LIVE_COLUMNS by name.
+    was told, or did. progress: the navigator's, with plan and target (odom frame). output: the policy's answer, None = nothing was
+    asked. foreseen: (len(AHEAD_S), 3) x, y, yaw in the odom frame, where the stack would have been. latency_ms: of navigator and
+    guard. live: LIVE_COLUMNS by name.
     """
 
     observation: Observation

@@ -3,131 +3,98 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mm_nav.bags.reader import BagMessage, BagReader, BagReport
-from mm_nav.command import Command
+from mm_nav.bags.reader import BagReader, BagReport
+from mm_nav.command import PolicyOutput
 from mm_nav.errors import BagError
-from mm_nav.geometry import Pose2D
-from mm_nav.goal import Goal
+from mm_nav.geometry import Twist2D
+from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.navigator import Navigator
 from mm_nav.navigator_config import NavigatorConfig
-from mm_nav.observation import CameraImage, LaserScan, Observation, Odometry, PointCloud
+from mm_nav.replay.ahead import PolicyAhead, Prefetched
+from mm_nav.replay.columns import Columns
+from mm_nav.replay.film import FilmMaker
+from mm_nav.replay.foresight import foresee
+from mm_nav.replay.open_loop import OpenLoop, clearance, scan_points
+from mm_nav.replay.records import AHEAD_S, STAGES, Event, ReplayLog, ReplayStep, StepSink
+from mm_nav.replay.source import Recorded, fingerprint, recorded
+from mm_nav.replay.summary import WINDOW_S, events_of, measures_of, remarks_on, windows_of
 from mm_nav.robot import RobotConfig
 from mm_nav.runtime.policy import PolicySource
-from mm_nav.safety.guard import Guard, GuardConfig, GuardResult
-from mm_nav.sensing.clouds import planar_scan
+from mm_nav.safety.guard import Guard, GuardConfig, Issued
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
+
+_NOWHERE = np.full((len(AHEAD_S), 3), np.nan)
+# Python hands the interpreter from thread to thread so often: the network's thread must not wait for it.
+_SWITCH_S = 0.0005
+_MODALITIES = ("scan", "image", "cloud")
 
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """How a recording is run through the stack."""
+    """How a recording is run through the stack. film: whether pictures are kept for a report. ahead: whether reading and the policy
+    run in threads of their own; the commands are the same."""
 
     robot: RobotConfig = field(default_factory=RobotConfig)
     navigator: NavigatorConfig = field(default_factory=NavigatorConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
     sync: SyncConfig = field(default_factory=SyncConfig)
-
-
-@dataclass(frozen=True)
-class ReplayStep:
-    """One step: the observation, the navigator's command, what the guard made of it, and how long both took."""
-
-    observation: Observation
-    command: Command
-    guarded: GuardResult
-    latency_ms: float
+    film: bool = False
+    ahead: bool = True
 
 
 @dataclass
 class ReplayResult:
-    """What a replay showed. Latency is wall-clock time of Navigator.step and Guard.filter, milliseconds."""
+    """What a replay showed. log: everything for a report. Latency is wall-clock time of Navigator.step and Guard.filter, ms."""
 
     bag: BagReport
     goal: str
-    steps: int = 0
-    modalities: dict[str, int] = field(default_factory=dict)
-    latencies_ms: list[float] = field(default_factory=list)
-    linear: list[float] = field(default_factory=list)
-    angular: list[float] = field(default_factory=list)
-    stages: Counter[str] = field(default_factory=Counter)
-    guard_stops: int = 0
-    guard_limited: int = 0
+    fingerprint: str
+    log: ReplayLog = field(default_factory=ReplayLog)
     error_code: int = 0
     ended: str = ""
     message_time_s: float = 0.0
     wall_s: float = 0.0
-    path: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Number of observations."""
+        return len(self.log.columns["time_s"]) if self.log.columns else 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the flat JSON of `mm-nav replay`."""
-        share = {name: count / self.steps for name, count in self.modalities.items() if self.steps}
+        """Return the JSON of `mm-nav replay` for one recording: flat, but for windows and topics."""
+        c = self.log.columns
+        share = {name: float(np.nanmean(c[f"has_{name}"])) for name in _MODALITIES}
         return {
             "bag": self.bag.path,
+            "bag_fingerprint": self.fingerprint,
             "goal": self.goal,
             "steps": self.steps,
             "duration_s": round(self.bag.duration_s, 3),
             "message_time_s": round(self.message_time_s, 3),
-            "modalities": sorted(name for name, count in self.modalities.items() if count),
+            "modalities": [name for name in sorted(_MODALITIES) if share[name] > 0],
             **{f"{name}_share": round(value, 4) for name, value in share.items()},
             **{f"{kind}_topic": topic for kind, topic in self.bag.used.items()},
             **{f"{kind}_messages": count for kind, count in self.bag.counts.items()},
-            "linear_mean_mps": _mean(self.linear),
-            "linear_max_mps": max(self.linear, default=math.nan),
-            "angular_mean_abs_rps": _mean([abs(v) for v in self.angular]),
-            "angular_max_abs_rps": max((abs(v) for v in self.angular), default=math.nan),
-            "moving_share": _mean(
-                [float(abs(v) > 0.01 or abs(w) > 0.01) for v, w in zip(self.linear, self.angular, strict=True)]
-            ),
-            "stages": dict(self.stages),
+            **measures_of(c),
             "ended": self.ended,
             "error_code": self.error_code,
-            "guard_stops": self.guard_stops,
-            "guard_limited": self.guard_limited,
-            "latency_p50_ms": _percentile(self.latencies_ms, 50),
-            "latency_p99_ms": _percentile(self.latencies_ms, 99),
-            "latency_max_ms": max(self.latencies_ms, default=math.nan),
             "realtime_factor": self.message_time_s / self.wall_s if self.wall_s > 0 else math.nan,
             "wall_s": round(self.wall_s, 3),
             "messages_skipped": sum(self.bag.skipped.values()),
             "warnings": self.bag.warnings,
+            "window_s": WINDOW_S,
+            "windows": windows_of(c),
         }
-
-
-def driven_goals(path: Path, topics: Mapping[str, str] | None = None, timeout_s: float = 1e6) -> tuple[Goal, ...]:
-    """Return where the recorded drive went, as pose goals: its end or, when that is near its start, its farthest
-    place first.
-
-    Raises BagError when there is no usable odometry.
-    """
-    with BagReader(path, topics) as reader:
-        items = (message.item for message in reader.messages(kinds=("odometry",)))
-        poses = [item.pose for item in items if isinstance(item, Odometry) and _finite(item.pose)]
-    if not poses:
-        raise BagError(f"{path} has no usable odometry: give a goal with --goal or --goal-pose")
-    end, farthest = poses[-1], max(poses, key=poses[0].distance_to)
-    round_trip = end.distance_to(poses[0]) < 0.5 * farthest.distance_to(poses[0])
-    places = (farthest, end) if round_trip else (end,)
-    return tuple(Goal(pose=place, timeout_s=timeout_s) for place in places)
-
-
-def observations(reader: BagReader, sync: ObservationSynchronizer) -> Iterator[Observation]:
-    """Yield the observations that a live stack would have made of a recording's messages.
-
-    Where there is no planar LiDAR, one is made of the point clouds.
-    """
-    flatten = "cloud" in reader.report.used and "scan" not in reader.report.used
-    for message in reader.messages():
-        yield from _push(sync, message, flatten)
-    yield from sync.flush()
 
 
 def replay(
@@ -136,77 +103,192 @@ def replay(
     policy: PolicySource | None = None,
     config: ReplayConfig | None = None,
     topics: Mapping[str, str] | None = None,
-    on_step: Callable[[ReplayStep], None] | None = None,
+    sinks: Sequence[StepSink] = (),
     on_time: Callable[[float], None] | None = None,
 ) -> ReplayResult:
     """Run a recording through the stack, as fast as possible; the same recording gives the same commands.
 
     goals: one, or several that are taken up one after the other. After the last has ended the stack goes on sensing,
-    with commands of zero. on_time: gets the share of the recording that is done, 0 to 1. Raises BagError when the
-    recording cannot be used, GoalError when the goal cannot be followed.
+    with commands of zero. policy: None for goals that are poses; where it is given with such a goal, its waypoints are measured
+    although they are not driven. sinks: get each step. on_time: gets the share of the recording that is done, 0 to 1. Raises
+    BagError when the recording cannot be used, GoalError when the goal cannot be followed.
     """
     config = config or ReplayConfig()
     waiting = [goals] if isinstance(goals, Goal) else list(goals)
     described = ", then ".join(_describe(goal) for goal in waiting)
-    with BagReader(path, topics) as reader:
-        navigator = Navigator(config.robot, config.navigator, policy)
-        navigator.set_goal(waiting.pop(0))
-        guard = Guard(config.robot, config.guard)
+    with BagReader(path, topics) as reader, ExitStack() as stack:
+        ahead = None if policy is None else stack.enter_context(PolicyAhead(policy))
+        result = ReplayResult(reader.report, described, fingerprint(path))
+        run = _Run(config, waiting, ahead, result)
         sync = ObservationSynchronizer(config.sync)
-        result = ReplayResult(reader.report, described, modalities={"scan": 0, "image": 0, "cloud": 0})
+        source: Iterator[Recorded] = recorded(reader, sync)
+        if config.ahead:
+            stack.enter_context(_switching())
+            source = iter(stack.enter_context(Prefetched(source)))
         started = time.perf_counter()
-        first: int | None = None
-        for observation in observations(reader, sync):
-            begun = time.perf_counter()
-            command = navigator.step(observation)
-            guarded = guard.filter(command.twist, observation.odometry, observation.scan, observation.stamp_ns)
-            latency = 1e3 * (time.perf_counter() - begun)
-            first = observation.stamp_ns if first is None else first
-            result.message_time_s = max(0.0, 1e-9 * (observation.stamp_ns - first))
-            _count(result, ReplayStep(observation, command, guarded, latency))
-            if waiting and not navigator.active:
-                navigator.set_goal(waiting.pop(0))
-            if on_step is not None:
-                on_step(ReplayStep(observation, command, guarded, latency))
+        for item, upcoming in _with_next(source):
+            if ahead is not None and config.ahead:
+                ahead.expect(None if upcoming is None else upcoming.observation)
+            step = run.step(item)
+            for sink in sinks:
+                sink(step)
             if on_time is not None and reader.report.duration_s > 0:
                 on_time(min(1.0, result.message_time_s / reader.report.duration_s))
         result.wall_s = time.perf_counter() - started
+        if not run.columns:
+            reasons = "; ".join(reader.report.warnings) or "scans and odometry never overlap in time"
+            raise BagError(f"{path} gave no observation ({reasons}): check its topics and stamps")
+        run.finish()
         _warn(result, sync)
-    if result.steps == 0:
-        reasons = "; ".join(reader.report.warnings) or "scans and odometry never overlap in time"
-        raise BagError(f"{path} gave no observation ({reasons}): check its topics and stamps")
     return result
 
 
-def _push(sync: ObservationSynchronizer, message: BagMessage, flatten: bool) -> list[Observation]:
-    item = message.item
-    if isinstance(item, Odometry):
-        return sync.push_odometry(item)
-    if isinstance(item, LaserScan):
-        return sync.push_scan(item)
-    if isinstance(item, CameraImage):
-        return sync.push_image(item)
-    assert isinstance(item, PointCloud)
-    made = sync.push_scan(planar_scan(item)) if flatten else []
-    return made + sync.push_cloud(item)
+class _Run:
+    """The stack, and what is noted of each of its steps."""
+
+    def __init__(
+        self, config: ReplayConfig, waiting: list[Goal], policy: PolicyAhead | None, result: ReplayResult
+    ) -> None:
+        self._config, self._waiting, self._policy, self._result = config, waiting, policy, result
+        self._navigator = Navigator(config.robot, config.navigator, policy)
+        self._goal = waiting.pop(0)
+        self._navigator.set_goal(self._goal)
+        self._guard = Guard(config.robot, config.guard)
+        self._told = Issued()
+        self._open_loop = OpenLoop(config.robot)
+        self._film = FilmMaker() if config.film else None
+        self._first_ns: int | None = None
+        self._stage = ""
+        self.columns = Columns()
+        self._events: list[Event] = [Event(0.0, "goal", _describe(self._goal))]
+
+    def step(self, item: Recorded) -> ReplayStep:
+        """Do one step of the stack, and measure it."""
+        observation, policy = item.observation, self._policy
+        navigator, odometry = self._navigator, observation.odometry
+        active = navigator.active
+        waited = 0.0 if policy is None else policy.waited_s
+        begun = time.perf_counter()
+        command = navigator.step(observation)
+        guarded = self._guard.filter(command.twist, odometry, observation.scan, observation.stamp_ns)
+        spent = time.perf_counter() - begun
+        output: PolicyOutput | None = None
+        if policy is not None:
+            spent -= policy.waited_s - waited
+            output = policy.taken()
+            if output is not None:
+                spent += 1e-3 * output.inference_ms
+            elif active and self._goal.pose is not None and navigator.policy_goal is None:
+                policy(observation, PolicyGoal(f"{self._goal.id}/measured", pose=self._goal.pose))
+                output = policy.taken()
+            else:
+                policy.skip(observation)
+        told = item.told or odometry.twist
+        recorded_ = self._guard.judge(told, self._told, observation.stamp_ns)
+        self._told.add(observation.stamp_ns, told)
+        plan, pose = navigator.progress.path, odometry.pose
+        foreseen = (
+            foresee(self._config.robot, pose, odometry.twist, guarded.twist, plan) if navigator.active else _NOWHERE
+        )
+        step = ReplayStep(
+            observation, command, guarded, recorded_, navigator.progress, output, foreseen, 1e3 * spent, {},
+            navigator.grid,
+        )  # fmt: skip
+        time_s = self._note(step, item, active)
+        self._follow_goals(command.message, int(command.error), time_s)
+        return step
+
+    def finish(self) -> None:
+        """Put the log together."""
+        for index, values in self._open_loop.finish():
+            self.columns.set(index, values)
+        log = self._result.log
+        log.columns = dict(self.columns.arrays())
+        log.events = sorted([*self._events, *events_of(log.columns)], key=lambda event: event.time_s)
+        log.map = self._navigator.grid.export()
+        log.film = [] if self._film is None else self._film.frames
+
+    def _note(self, step: ReplayStep, item: Recorded, active: bool) -> float:
+        observation, command, twist = step.observation, step.command, step.observation.odometry.twist
+        if self._first_ns is None:
+            self._first_ns = observation.stamp_ns
+        time_s = 1e-9 * (observation.stamp_ns - self._first_ns)
+        self._result.message_time_s = max(self._result.message_time_s, time_s)
+        pose, scan, output, progress = observation.odometry.pose, observation.scan, step.output, step.progress
+        asked = command.twist
+        step.live.update(
+            time_s=time_s,
+            x=pose.x,
+            y=pose.y,
+            yaw=pose.yaw,
+            recorded_linear=twist.linear,
+            recorded_angular=twist.angular,
+            wanted_linear=asked.linear,
+            wanted_angular=asked.angular,
+            linear=step.guarded.twist.linear,
+            angular=step.guarded.twist.angular,
+            limited=step.guarded.limited,
+            stopped=_moves(asked) and step.guarded.twist == Twist2D(),
+            recorded_limited=step.recorded.limited,
+            recorded_stopped=_moves(item.told or twist) and step.recorded.twist == Twist2D(),
+            active=active,
+            stage=STAGES.index(command.stage),
+            confidence=progress.confidence,
+            distance_m=progress.distance_m,
+            latency_ms=step.latency_ms,
+            **{f"has_{name}": getattr(observation, name) is not None for name in _MODALITIES},
+        )
+        if item.told is not None:
+            step.live.update(told_linear=item.told.linear, told_angular=item.told.angular)
+        if scan is not None:
+            step.live["clearance_m"] = clearance(self._config.robot, scan_points(scan))
+        if output is not None:
+            step.live.update(
+                visible=output.visible,
+                bearing=float(output.bearings[int(output.bearing_probs.argmax())]),
+                inference_ms=output.inference_ms,
+            )
+        index = self.columns.add(step.live)
+        for earlier, values in self._open_loop.add(index, time_s, step):
+            self.columns.set(earlier, values)
+        if self._film is not None:
+            self._film.add(step, time_s)
+        if command.stage.value != self._stage:
+            self._stage = command.stage.value
+            self._events.append(Event(time_s, "stage", self._stage))
+        return time_s
+
+    def _follow_goals(self, message: str, error: int, time_s: float) -> None:
+        if message:
+            self._result.ended, self._result.error_code = message, error
+            self._events.append(Event(time_s, "goal", message))
+        if self._waiting and not self._navigator.active:
+            self._goal = self._waiting.pop(0)
+            self._navigator.set_goal(self._goal)
+            self._events.append(Event(time_s, "goal", _describe(self._goal)))
 
 
-def _count(result: ReplayResult, step: ReplayStep) -> None:
-    result.steps += 1
-    for name in result.modalities:
-        result.modalities[name] += getattr(step.observation, name) is not None
-    result.latencies_ms.append(step.latency_ms)
-    result.linear.append(step.guarded.twist.linear)
-    result.angular.append(step.guarded.twist.angular)
-    result.stages[step.command.stage.value] += 1
-    result.guard_limited += step.guarded.limited
-    asked, given = step.command.twist, step.guarded.twist
-    moving = abs(asked.linear) > 0.01 or abs(asked.angular) > 0.01
-    result.guard_stops += moving and given.linear == 0.0 and given.angular == 0.0
-    if step.command.message:
-        result.ended, result.error_code = step.command.message, int(step.command.error)
-    pose = step.observation.odometry.pose
-    result.path.append((pose.x, pose.y))
+@contextmanager
+def _switching() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _with_next(items: Iterator[Recorded]) -> Iterator[tuple[Recorded, Recorded | None]]:
+    """Yield each item with the one after it, None after the last."""
+    last = next(items, None)
+    while last is not None:
+        upcoming = next(items, None)
+        yield last, upcoming
+        last = upcoming
+
+
+def _moves(twist: Twist2D) -> bool:
+    return abs(twist.linear) > 0.01 or abs(twist.angular) > 0.01
 
 
 def _warn(result: ReplayResult, sync: ObservationSynchronizer) -> None:
@@ -224,21 +306,11 @@ def _warn(result: ReplayResult, sync: ObservationSynchronizer) -> None:
     for kind in ("image", "scan"):
         if kind not in report.used:
             report.warn(f"no {kind} topic: the stack ran without {'a camera' if kind == 'image' else 'a planar LiDAR'}")
+    for remark in remarks_on(result.log.columns):
+        report.warn(remark)
 
 
 def _describe(goal: Goal) -> str:
     if goal.instruction:
         return goal.instruction
     return f"pose {goal.pose.x:.2f}, {goal.pose.y:.2f}" if goal.pose is not None else "picture"
-
-
-def _finite(pose: Pose2D) -> bool:
-    return all(map(math.isfinite, (pose.x, pose.y, pose.yaw)))
-
-
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else math.nan
-
-
-def _percentile(values: list[float], share: float) -> float:
-    return float(np.percentile(values, share)) if values else math.nan

@@ -29,6 +29,13 @@ class FrameMemory:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def copy(self) -> FrameMemory:
+        """Return another memory of the same: what either takes in later, the other does not know."""
+        other = FrameMemory(self._config)
+        other._kept.extend(self._kept)
+        other._stamp_ns = self._stamp_ns
+        return other
+
     def forget(self) -> None:
         """Drop everything."""
         self._kept.clear()

@@ -161,6 +161,14 @@ class OnnxPolicy:
             preprocess_ms=1e3 * (prepared - started),
         )
 
+    def remembered(self) -> tuple[str, FrameMemory]:
+        """Return what it remembers of a goal, for `remember`."""
+        return self._goal_id, self._memory.copy()
+
+    def remember(self, state: tuple[str, FrameMemory]) -> None:
+        """Go back to what was remembered once."""
+        self._goal_id, self._memory = state[0], state[1].copy()
+
     def nothing(self, phrases: int) -> dict[str, npt.NDArray[np.float32]]:
         """Return inputs that say that nothing is sensed, remembered or asked for, with rows for so many phrases."""
         return {

@@ -34,7 +34,7 @@ def record(path, storage, kind, policy, seed=10_001, limit=20.0, **options):
 
 def assert_same(steps, path, goal, policy):
     replayed = []
-    result = replay(path, goal, policy, on_step=replayed.append)
+    result = replay(path, goal, policy, sinks=[replayed.append])
     assert result.steps == len(steps) > 10
     for live, again in zip(steps, replayed, strict=True):
         assert live.observation.stamp_ns == again.observation.stamp_ns

@@ -14,7 +14,8 @@ from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal
 from mm_nav.observation import Observation
 from mm_nav.replay.report import write_report
-from mm_nav.replay.run import driven_goals, replay
+from mm_nav.replay.run import replay
+from mm_nav.replay.source import driven_goals
 from mm_nav.sim.simulator import CameraConfig, CloudConfig, SimConfig, Simulator
 from mm_nav.sim.world import parse_world
 
@@ -71,7 +72,7 @@ def test_goal_from_the_end_drives_there(tmp_path):
     (goal,) = driven_goals(path)
     assert goal.pose.x == pytest.approx(2.0, abs=0.25)
     steps = []
-    result = replay(path, (goal,), on_step=steps.append)
+    result = replay(path, (goal,), sinks=[steps.append])
     assert result.steps == 40 and result.guard_stops == 0
     assert result.modalities == {"scan": 40, "image": 40, "cloud": 0}
     ahead = [step.guarded.twist.linear for step in steps[:20]]
@@ -85,7 +86,7 @@ def test_same_recording_same_commands(tmp_path):
     runs = []
     for _ in range(2):
         steps = []
-        replay(path, Goal(pose=Pose2D(3.0, 0.0)), on_step=steps.append)
+        replay(path, Goal(pose=Pose2D(3.0, 0.0)), sinks=[steps.append])
         runs.append([(s.command, s.guarded) for s in steps])
     assert runs[0] == runs[1]
 
@@ -130,7 +131,7 @@ def test_a_sensor_that_dies_half_way_is_in_the_report(tmp_path, lost):
 def test_cloud_stands_in_for_the_planar_lidar(tmp_path):
     path = drive(tmp_path / "drive", cloud=True, change=lambda o, k: without(o, "scan", "image"))
     steps = []
-    result = replay(path, Goal(pose=Pose2D(6.0, 0.0)), on_step=steps.append)
+    result = replay(path, Goal(pose=Pose2D(6.0, 0.0)), sinks=[steps.append])
     assert result.modalities["scan"] == result.steps >= 35
     # The corridor's walls are 1.1 m to both sides.
     scan = steps[-1].observation.scan
@@ -172,7 +173,7 @@ def test_missing_recording_is_refused(tmp_path):
 def test_report_is_written(tmp_path):
     pytest.importorskip("matplotlib")
     steps = []
-    result = replay(drive(tmp_path / "drive", seconds=1.0), Goal(pose=Pose2D(3, 0)), on_step=steps.append)
+    result = replay(drive(tmp_path / "drive", seconds=1.0), Goal(pose=Pose2D(3, 0)), sinks=[steps.append])
     page = write_report(tmp_path / "report", result, steps)
     assert "| steps | 10 |" in page.read_text() and (page.parent / "replay.png").stat().st_size > 10_000
 

@@ -1,0 +1,109 @@
+"""A recording as the stack gets it: observations in their order, what the robot had been told, and where the drive went."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from mm_nav.bags.reader import BagMessage, BagReader
+from mm_nav.errors import BagError
+from mm_nav.geometry import Pose2D, Twist2D
+from mm_nav.goal import Goal
+from mm_nav.observation import CameraImage, LaserScan, Observation, Odometry, PointCloud
+from mm_nav.sensing.clouds import planar_scan
+from mm_nav.sensing.synchronizer import ObservationSynchronizer
+
+# A command of the recorded robot counts for so long.
+_TOLD_S = 0.5
+
+
+class Recorded(NamedTuple):
+    """An observation, and what the recorded robot had been told to do by then; None = nobody knows."""
+
+    observation: Observation
+    told: Twist2D | None
+
+
+def recorded(reader: BagReader, sync: ObservationSynchronizer) -> Iterator[Recorded]:
+    """Yield the observations that a live stack would have made of a recording's messages.
+
+    Where there is no planar LiDAR, a scan is made of the point clouds.
+    """
+    flatten = "cloud" in reader.report.used and "scan" not in reader.report.used
+    told: deque[tuple[int, Twist2D]] = deque(maxlen=256)
+    for message in reader.messages():
+        if message.kind == "command":
+            told.append((message.item.stamp_ns, message.item.twist))
+            continue
+        for observation in _push(sync, message, flatten):
+            yield Recorded(observation, _told(told, observation.stamp_ns))
+    for observation in sync.flush():
+        yield Recorded(observation, _told(told, observation.stamp_ns))
+
+
+def observations(reader: BagReader, sync: ObservationSynchronizer) -> Iterator[Observation]:
+    """Yield only the observations of `recorded`."""
+    return (item.observation for item in recorded(reader, sync))
+
+
+def driven_goals(path: Path, topics: Mapping[str, str] | None = None, timeout_s: float = 1e6) -> tuple[Goal, ...]:
+    """Return where the recorded drive went, as pose goals: its end or, when that is near its start, its farthest
+    place first.
+
+    Raises BagError when there is no usable odometry.
+    """
+    with BagReader(path, topics) as reader:
+        items = (message.item for message in reader.messages(kinds=("odometry",)))
+        first = end = farthest = None
+        for item in items:
+            if isinstance(item, Odometry) and _finite(item.pose):
+                end = item.pose
+                first = first or end
+                if farthest is None or first.distance_to(end) > first.distance_to(farthest):
+                    farthest = end
+    if first is None or end is None or farthest is None:
+        raise BagError(f"{path} has no usable odometry: give a goal with --goal or --goal-pose")
+    round_trip = end.distance_to(first) < 0.5 * farthest.distance_to(first)
+    places = (farthest, end) if round_trip else (end,)
+    return tuple(Goal(pose=place, timeout_s=timeout_s) for place in places)
+
+
+def fingerprint(path: Path) -> str:
+    """Return what tells a recording from others: a hash of its files' names, sizes, and first and last MiB."""
+    total = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        size = file.stat().st_size
+        total.update(f"{file.name} {size}\n".encode())
+        with file.open("rb") as data:
+            total.update(data.read(1 << 20))
+            data.seek(max(0, size - (1 << 20)))
+            total.update(data.read(1 << 20))
+    return total.hexdigest()[:16]
+
+
+def _told(told: deque[tuple[int, Twist2D]], stamp_ns: int) -> Twist2D | None:
+    """Return the newest command at a stamp; None = there is none, or it is old."""
+    found = next((item for item in reversed(told) if item[0] <= stamp_ns), None)
+    return found[1] if found is not None and stamp_ns - found[0] <= 1e9 * _TOLD_S else None
+
+
+def _push(sync: ObservationSynchronizer, message: BagMessage, flatten: bool) -> list[Observation]:
+    item = message.item
+    if isinstance(item, Odometry):
+        return sync.push_odometry(item)
+    if isinstance(item, LaserScan):
+        return sync.push_scan(item)
+    if isinstance(item, CameraImage):
+        return sync.push_image(item)
+    assert isinstance(item, PointCloud)
+    made = sync.push_scan(planar_scan(item)) if flatten else []
+    return made + sync.push_cloud(item)
+
+
+def _finite(pose: Pose2D) -> bool:
+    return all(map(math.isfinite, (pose.x, pose.y, pose.yaw)))
