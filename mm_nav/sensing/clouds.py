@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from mm_nav.errors import SensorError
 from mm_nav.observation import LaserScan, PointCloud
 
+Matrix = npt.NDArray[np.float64]
+
+_IDENTITY = np.eye(4)
+_NATIVE = [f"{'<' if sys.byteorder == 'little' else '>'}f4"] * 3
 # sensor_msgs/PointField's datatype numbers.
 _DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 
@@ -28,6 +34,34 @@ def unpack_points(
     fields: name -> (offset, datatype). row: (points per row, bytes per row) where rows may be padded. Raises
     SensorError when x, y or z is missing, a field lies outside its point or the data are too short.
     """
+    points = _points(data, fields, point_step, count, big_endian, row)
+    return points if _all_finite(points) else points[np.isfinite(points).all(axis=1)]
+
+
+def mounted(points: npt.NDArray[np.float32], base_T_sensor: Matrix | None) -> npt.NDArray[np.float32]:
+    """Return points (N, 3) of a sensor's frame in base_link. base_T_sensor: (4, 4), None = the same frame."""
+    if base_T_sensor is None or not len(points) or np.array_equal(base_T_sensor, _IDENTITY):
+        return points
+    # OpenCV turns and shifts in one pass, three times as fast as a product and a sum of arrays with rows of three.
+    moved = cv2.transform(points[None], base_T_sensor[:3].astype(np.float32))
+    return np.asarray(moved, np.float32).reshape(-1, 3)
+
+
+def _all_finite(points: npt.NDArray[np.float32]) -> bool:
+    # A square that is not finite is rare and may be one of huge numbers; it is then looked at one by one.
+    flat = points.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(np.dot(flat, flat)) or bool(np.isfinite(flat).all())
+
+
+def _points(
+    data: bytes | bytearray | memoryview | npt.NDArray[np.uint8],
+    fields: Mapping[str, tuple[int, int]],
+    point_step: int,
+    count: int,
+    big_endian: bool,
+    row: tuple[int, int] | None,
+) -> npt.NDArray[np.float32]:
     missing = [name for name in "xyz" if name not in fields]
     if missing:
         raise SensorError(f"a point cloud has no field {', '.join(missing)}: it needs x, y and z, in metres")
@@ -51,6 +85,17 @@ def unpack_points(
             f"a point cloud of {count} points needs {count * point_step} bytes, the message has {flat.size}: "
             "the publisher is broken"
         )
+    x, y, z = (fields[name][0] for name in "xyz")
+    if count and formats == _NATIVE and y == x + 4 and z == x + 8:
+        if x + 16 <= point_step:
+            # Four numbers at a time, whatever the fourth is, and then three of four: both are quick, three at a time is not.
+            if point_step == 16:
+                four = np.frombuffer(flat, np.float32, 4 * count)
+            else:
+                four = np.ndarray((count,), "V16", flat, x, (point_step,)).copy().view(np.float32)  # type: ignore[call-overload]
+            return np.asarray(cv2.cvtColor(four.reshape(1, count, 4), cv2.COLOR_RGBA2RGB), np.float32).reshape(count, 3)
+        if point_step == 12:
+            return np.frombuffer(flat, np.float32, 3 * count).reshape(count, 3).copy()
     layout = np.dtype(
         {"names": list("xyz"), "formats": formats, "offsets": [fields[n][0] for n in "xyz"], "itemsize": point_step}
     )
@@ -58,8 +103,7 @@ def unpack_points(
     points = np.empty((count, 3), np.float32)
     for axis, name in enumerate("xyz"):
         points[:, axis] = packed[name]
-    finite = np.isfinite(points).all(axis=1)
-    return points if finite.all() else points[finite]
+    return points
 
 
 def planar_scan(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mm_nav.errors import SensorError
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.observation import CameraImage, LaserScan, Observation, Odometry, PointCloud
-from mm_nav.sensing.clouds import unpack_points
+from mm_nav.sensing.clouds import mounted, unpack_points
 from mm_nav.sensing.images import decode_compressed, decode_image
 
 Matrix = npt.NDArray[np.float64]
@@ -137,31 +137,47 @@ def scan_from(message: Any, base_T_sensor: Matrix | None = None, stamp: int | No
 
     Raises SensorError for a scan without beams or with a beam spacing of zero.
     """
-    ranges = np.asarray(message.ranges, np.float32)
-    increment, first = float(np.float32(message.angle_increment)), float(np.float32(message.angle_min))
-    if (
-        len(ranges) == 0
-        or not math.isfinite(increment)
-        or not math.isfinite(first)
-        or (increment == 0 and len(ranges) > 1)
-    ):
-        raise SensorError(
-            f"a scan of {len(ranges)} beams from {first} by {increment} rad is of no use: the publisher is broken"
-        )
-    mount = Pose2D()
-    if base_T_sensor is not None:
-        mount = planar(base_T_sensor)
-        if is_upside_down(base_T_sensor):
-            first, increment = -first, -increment
-    return LaserScan(
+    mount, flipped = (
+        (Pose2D(), False) if base_T_sensor is None else (planar(base_T_sensor), is_upside_down(base_T_sensor))
+    )
+    return scan_of(
         stamp_ns(message.header) if stamp is None else stamp,
-        ranges,
-        first,
-        increment,
+        np.asarray(message.ranges, np.float32),
+        float(np.float32(message.angle_min)),
+        float(np.float32(message.angle_increment)),
         float(np.float32(message.range_min)),
         float(np.float32(message.range_max)),
         mount,
+        flipped,
     )
+
+
+def scan_of(
+    stamp_ns: int,
+    ranges: npt.NDArray[np.float32],
+    angle_min: float,
+    angle_increment: float,
+    range_min: float,
+    range_max: float,
+    mount: Pose2D,
+    upside_down: bool = False,
+) -> LaserScan:
+    """Return a LaserScan of a LaserScan message's numbers; its beams count as sent all at once.
+
+    Raises SensorError for a scan without beams or with a beam spacing of zero.
+    """
+    if (
+        len(ranges) == 0
+        or not math.isfinite(angle_increment)
+        or not math.isfinite(angle_min)
+        or (angle_increment == 0 and len(ranges) > 1)
+    ):
+        raise SensorError(
+            f"a scan of {len(ranges)} beams from {angle_min} by {angle_increment} rad is of no use: the publisher is broken"
+        )
+    if upside_down:
+        angle_min, angle_increment = -angle_min, -angle_increment
+    return LaserScan(stamp_ns, ranges, angle_min, angle_increment, range_min, range_max, mount)
 
 
 def image_from(
@@ -190,9 +206,7 @@ def cloud_from(message: Any, base_T_sensor: Matrix | None = None, stamp: int | N
         bool(message.is_bigendian),
         row=(int(message.width), int(message.row_step)),
     )
-    if base_T_sensor is not None:
-        points = points @ base_T_sensor[:3, :3].T.astype(np.float32) + base_T_sensor[:3, 3].astype(np.float32)
-    return PointCloud(stamp_ns(message.header) if stamp is None else stamp, np.ascontiguousarray(points, np.float32))
+    return PointCloud(stamp_ns(message.header) if stamp is None else stamp, mounted(points, base_T_sensor))
 
 
 def as_carried(observation: Observation) -> Observation:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mm_nav.errors import SensorError
 from mm_nav.observation import PointCloud
-from mm_nav.sensing.clouds import planar_scan, unpack_points
+from mm_nav.sensing.clouds import mounted, planar_scan, unpack_points
 
 POINTS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 
@@ -46,6 +46,33 @@ def test_points_that_are_not_finite_are_left_out():
     fields = {n: (4 * i, 7) for i, n in enumerate("xyz")}
     out = unpack_points(points.tobytes(), fields, 12, 20)
     np.testing.assert_array_equal(out, np.delete(POINTS, [3, 7], axis=0))
+
+
+@pytest.mark.parametrize(("first", "step"), [(0, 12), (0, 16), (0, 22), (0, 32), (5, 30), (8, 24), (4, 16), (2, 14)])
+def test_layouts_of_real_lidars(first, step):
+    rng = np.random.default_rng(step)
+    raw = rng.integers(0, 256, (20, step), np.uint8)
+    raw[:, first : first + 12] = POINTS.view(np.uint8)
+    raw[3, first : first + 4] = np.array([np.nan], "<f4").view(np.uint8)
+    raw[4, first : first + 12] = np.array([3e38, -3e38, 3e38], "<f4").view(np.uint8)
+    expected = POINTS.copy()
+    expected[4] = 3e38, -3e38, 3e38
+    fields = {n: (first + 4 * i, 7) for i, n in enumerate("xyz")}
+    out = unpack_points(raw.tobytes(), fields, step, 20)
+    np.testing.assert_array_equal(out, np.delete(expected, 3, axis=0))
+    assert out.flags.c_contiguous
+
+
+def test_points_are_turned_and_shifted():
+    mount = np.eye(4)
+    np.testing.assert_array_equal(mounted(POINTS, mount), POINTS)
+    np.testing.assert_array_equal(mounted(POINTS, None), POINTS)
+    mount[:3, :3] = np.array([[0, -1, 0], [0.6, 0, -0.8], [0.8, 0, 0.6]])
+    mount[:3, 3] = 1, 2, 3
+    out = mounted(POINTS, mount)
+    np.testing.assert_allclose(out, POINTS @ mount[:3, :3].T + mount[:3, 3], rtol=1e-5, atol=1e-6)
+    assert out.dtype == np.float32 and out.flags.c_contiguous
+    assert mounted(np.empty((0, 3), np.float32), mount).shape == (0, 3)
 
 
 @pytest.mark.parametrize(
