@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
@@ -15,7 +16,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from mm_nav.errors import BagError
 from mm_nav.geometry import Pose2D, Twist2D
-from mm_nav.observation import CameraImage, LaserScan, Observation, PointCloud
+from mm_nav.observation import CameraImage, LaserScan, Observation, Odometry, PointCloud
 from mm_nav.sensing.messages import quaternion_from_matrix, quaternion_from_yaw
 
 Storage = Literal["mcap", "sqlite3", "ros1"]
@@ -27,8 +28,10 @@ ODOM, BASE, LASER, CAMERA = "odom", "base_link", "laser", "camera_optical"
 class ObservationWriter:
     """Writes observations and commands as the topics that a robot would publish. Use `open_writer`."""
 
-    def __init__(self, writer: Writer1 | Writer2, storage: Storage, start_ns: int) -> None:
-        self._writer, self._start = writer, start_ns
+    def __init__(
+        self, writer: Writer1 | Writer2, storage: Storage, start_ns: int, jpeg_quality: int | None = None
+    ) -> None:
+        self._writer, self._start, self._jpeg = writer, start_ns, jpeg_quality
         self._ros1 = storage == "ros1"
         self._store = get_typestore(Stores.ROS1_NOETIC if self._ros1 else Stores.ROS2_HUMBLE)
         if self._ros1:  # the library's Noetic types lack tf2
@@ -43,7 +46,20 @@ class ObservationWriter:
 
         Mounts go to /tf_static before the first message of their sensor.
         """
-        stamp, odometry = observation.stamp_ns, observation.odometry
+        stamp = observation.stamp_ns
+        self.add_odometry(observation.odometry, stamp)
+        if observation.scan is not None:
+            self.add_scan(observation.scan, stamp)
+        if observation.image is not None:
+            self.add_image(observation.image, stamp)
+        if observation.cloud is not None:
+            self.add_cloud(observation.cloud, stamp)
+        if command is not None:
+            stamped = "geometry_msgs/msg/TwistStamped"
+            self._write("/cmd_vel", stamped, stamp, stamp, header=self._header(stamp, BASE), twist=self._twist(command))
+
+    def add_odometry(self, odometry: Odometry, receive: int) -> None:
+        """Write odometry and the transform that goes with it. receive: when it is recorded, ns, but not before its stamp."""
         z, w = quaternion_from_yaw(odometry.pose.yaw)
         pose = self._make(
             "geometry_msgs/msg/Pose",
@@ -55,7 +71,7 @@ class ObservationWriter:
             "/odom",
             "nav_msgs/msg/Odometry",
             odometry.stamp_ns,
-            stamp,
+            receive,
             header=self._header(odometry.stamp_ns, ODOM),
             child_frame_id=BASE,
             pose=self._make("geometry_msgs/msg/PoseWithCovariance", pose=pose, covariance=no_covariance),
@@ -64,17 +80,9 @@ class ObservationWriter:
             ),
         )
         self._transform("/tf", ODOM, BASE, odometry.stamp_ns, (odometry.pose.x, odometry.pose.y, 0.0), (0.0, 0.0, z, w))
-        if observation.scan is not None:
-            self._scan(observation.scan, stamp)
-        if observation.image is not None:
-            self._image(observation.image, stamp)
-        if observation.cloud is not None:
-            self._cloud(observation.cloud, stamp)
-        if command is not None:
-            stamped = "geometry_msgs/msg/TwistStamped"
-            self._write("/cmd_vel", stamped, stamp, stamp, header=self._header(stamp, BASE), twist=self._twist(command))
 
-    def _scan(self, scan: LaserScan, receive: int) -> None:
+    def add_scan(self, scan: LaserScan, receive: int) -> None:
+        """Write a scan, and before the first one where its LiDAR is."""
         self._mount(LASER, scan.mount)
         self._write(
             "/scan",
@@ -85,7 +93,7 @@ class ObservationWriter:
             angle_min=scan.angle_min,
             angle_max=scan.angle_min + scan.angle_increment * (len(scan.ranges) - 1),
             angle_increment=scan.angle_increment,
-            time_increment=0.0,
+            time_increment=scan.time_increment_s,
             scan_time=0.1,
             range_min=scan.range_min,
             range_max=scan.range_max,
@@ -93,7 +101,8 @@ class ObservationWriter:
             intensities=np.zeros(0, np.float32),
         )
 
-    def _image(self, image: CameraImage, receive: int) -> None:
+    def add_image(self, image: CameraImage, receive: int) -> None:
+        """Write a picture and its camera's parameters, and before the first one where the camera is."""
         if CAMERA not in self._mounted:
             self._mounted.add(CAMERA)
             position = tuple(float(v) for v in image.base_T_camera[:3, 3])
@@ -118,12 +127,21 @@ class ObservationWriter:
             "/camera/camera_info", "sensor_msgs/msg/CameraInfo", image.stamp_ns, receive,
             distortion_model=image.distortion_model, binning_x=0, binning_y=0, roi=region, **shape, **values,
         )  # fmt: skip
+        if self._jpeg is not None:
+            options = [cv2.IMWRITE_JPEG_QUALITY, self._jpeg]
+            data = cv2.imencode(".jpg", cv2.cvtColor(image.rgb, cv2.COLOR_RGB2BGR), options)[1]
+            self._write(
+                "/camera/image_raw/compressed", "sensor_msgs/msg/CompressedImage", image.stamp_ns, receive,
+                header=header, format="rgb8; jpeg compressed bgr8", data=data.ravel(),
+            )  # fmt: skip
+            return
         self._write(
             "/camera/image_raw", "sensor_msgs/msg/Image", image.stamp_ns, receive,
             encoding="rgb8", is_bigendian=0, step=3 * width, data=np.ascontiguousarray(image.rgb).ravel(), **shape,
         )  # fmt: skip
 
-    def _cloud(self, cloud: PointCloud, receive: int) -> None:
+    def add_cloud(self, cloud: PointCloud, receive: int) -> None:
+        """Write a point cloud, in base_link."""
         fields = [
             self._make("sensor_msgs/msg/PointField", name=name, offset=4 * i, datatype=7, count=1)
             for i, name in enumerate("xyz")
@@ -193,12 +211,16 @@ class ObservationWriter:
 
 @contextmanager
 def open_writer(
-    path: Path, storage: Storage = "mcap", start_ns: int = 0, zstd: bool = False
+    path: Path,
+    storage: Storage = "mcap",
+    start_ns: int = 0,
+    zstd: bool = False,
+    jpeg_quality: int | None = None,
 ) -> Iterator[ObservationWriter]:
     """Open a new recording: a rosbag2 folder for "mcap" and "sqlite3", a file for "ros1".
 
-    start_ns: added to the recording times, not to the stamps. zstd: compress every message (rosbag2 only). Raises
-    BagError when the path exists.
+    start_ns: added to the recording times, not to the stamps. zstd: compress every message (rosbag2 only).
+    jpeg_quality: pictures are written as CompressedImage, 1 to 100; None = raw. Raises BagError when the path exists.
     """
     if path.exists():
         raise BagError(f"{path} exists already: give another path, or remove it")
@@ -212,4 +234,4 @@ def open_writer(
             mode = CompressionMode.STORAGE if storage == "mcap" else CompressionMode.MESSAGE
             writer.set_compression(mode, CompressionFormat.ZSTD)
     with writer:
-        yield ObservationWriter(writer, storage, start_ns)
+        yield ObservationWriter(writer, storage, start_ns, jpeg_quality)

@@ -116,10 +116,11 @@ class Event:
 @dataclass
 class ReplayLog:
     """Everything of a replay that a report needs. columns: LIVE_COLUMNS and LATER_COLUMNS, (steps,) each. map: at the end, odom
-    frame."""
+    frame. strange: why frames are unlike the training, and how many."""
 
     columns: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     film: list[FilmFrame] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     map: GridExport | None = None
+    strange: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)

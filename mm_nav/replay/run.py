@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from mm_nav.replay.records import AHEAD_S, STAGES, Event, ReplayLog, ReplayStep,
 from mm_nav.replay.source import Recorded, fingerprint, recorded
 from mm_nav.replay.summary import WINDOW_S, events_of, measures_of, remarks_on, windows_of
 from mm_nav.robot import RobotConfig
+from mm_nav.runtime.familiarity import Familiarity
 from mm_nav.runtime.policy import PolicySource
 from mm_nav.safety.guard import Guard, GuardConfig, Issued
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
@@ -36,6 +38,7 @@ from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
 _NOWHERE = np.full((len(AHEAD_S), 3), np.nan)
 # Python hands the interpreter from thread to thread so often: the network's thread must not wait for it.
 _SWITCH_S = 0.0005
+_REASONS = 8  # why frames are strange, that are kept
 _MODALITIES = ("scan", "image", "cloud")
 
 
@@ -86,6 +89,7 @@ class ReplayResult:
             **{f"{kind}_topic": topic for kind, topic in self.bag.used.items()},
             **{f"{kind}_messages": count for kind, count in self.bag.counts.items()},
             **measures_of(c),
+            "strange_reasons": self.log.strange,
             "ended": self.ended,
             "error_code": self.error_code,
             "realtime_factor": self.message_time_s / self.wall_s if self.wall_s > 0 else math.nan,
@@ -105,13 +109,15 @@ def replay(
     topics: Mapping[str, str] | None = None,
     sinks: Sequence[StepSink] = (),
     on_time: Callable[[float], None] | None = None,
+    familiarity: Familiarity | None = None,
 ) -> ReplayResult:
     """Run a recording through the stack, as fast as possible; the same recording gives the same commands.
 
     goals: one, or several that are taken up one after the other. After the last has ended the stack goes on sensing,
     with commands of zero. policy: None for goals that are poses; where it is given with such a goal, its waypoints are measured
-    although they are not driven. sinks: get each step. on_time: gets the share of the recording that is done, 0 to 1. Raises
-    BagError when the recording cannot be used, GoalError when the goal cannot be followed.
+    although they are not driven. sinks: get each step. on_time: gets the share of the recording that is done, 0 to 1.
+    familiarity: says of each frame how unlike the training it is. Raises BagError when the recording cannot be used, GoalError
+    when the goal cannot be followed.
     """
     config = config or ReplayConfig()
     waiting = [goals] if isinstance(goals, Goal) else list(goals)
@@ -121,7 +127,7 @@ def replay(
         result = ReplayResult(reader.report, described, fingerprint(path))
         run = _Run(config, waiting, ahead, result)
         sync = ObservationSynchronizer(config.sync)
-        source: Iterator[Recorded] = recorded(reader, sync)
+        source: Iterator[Recorded] = recorded(reader, sync, familiarity)
         if config.ahead:
             stack.enter_context(_switching())
             source = iter(stack.enter_context(Prefetched(source)))
@@ -160,6 +166,7 @@ class _Run:
         self._first_ns: int | None = None
         self._stage = ""
         self.columns = Columns()
+        self._reasons: Counter[str] = Counter()
         self._events: list[Event] = [Event(0.0, "goal", _describe(self._goal))]
 
     def step(self, item: Recorded) -> ReplayStep:
@@ -206,6 +213,7 @@ class _Run:
         log.columns = dict(self.columns.arrays())
         log.events = sorted([*self._events, *events_of(log.columns)], key=lambda event: event.time_s)
         log.map = self._navigator.grid.export()
+        log.strange = dict(self._reasons.most_common(_REASONS))
         log.film = [] if self._film is None else self._film.frames
 
     def _note(self, step: ReplayStep, item: Recorded, active: bool) -> float:
@@ -238,6 +246,10 @@ class _Run:
             latency_ms=step.latency_ms,
             **{f"has_{name}": getattr(observation, name) is not None for name in _MODALITIES},
         )
+        if item.strange is not None:
+            step.live.update(strange_image=item.strange.image, strange_scan=item.strange.scan)
+            if item.strange.why:
+                self._reasons[item.strange.why] += 1
         if item.told is not None:
             step.live.update(told_linear=item.told.linear, told_angular=item.told.angular)
         if scan is not None:

@@ -7,13 +7,14 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mm_nav.bags.reader import BagMessage, BagReader
 from mm_nav.errors import BagError
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal
 from mm_nav.observation import CameraImage, LaserScan, Observation, Odometry, PointCloud
+from mm_nav.runtime.familiarity import Familiarity, Strangeness
 from mm_nav.sensing.clouds import planar_scan
 from mm_nav.sensing.synchronizer import ObservationSynchronizer
 
@@ -22,27 +23,37 @@ _TOLD_S = 0.5
 
 
 class Recorded(NamedTuple):
-    """An observation, and what the recorded robot had been told to do by then; None = nobody knows."""
+    """An observation; what the recorded robot had been told to do by then, None = nobody knows; and how unlike the training it is,
+    None = nobody asked."""
 
     observation: Observation
     told: Twist2D | None
+    strange: Strangeness | None = None
 
 
-def recorded(reader: BagReader, sync: ObservationSynchronizer) -> Iterator[Recorded]:
+def recorded(
+    reader: BagReader, sync: ObservationSynchronizer, familiarity: Familiarity | None = None
+) -> Iterator[Recorded]:
     """Yield the observations that a live stack would have made of a recording's messages.
 
-    Where there is no planar LiDAR, a scan is made of the point clouds.
+    Where there is no planar LiDAR, a scan is made of the point clouds. familiarity: scores each of them.
     """
+
+    def scored(observation: Observation) -> Recorded:
+        strange = None if familiarity is None else familiarity.strangeness(observation)
+        return Recorded(observation, _told(told, observation.stamp_ns), strange)
+
     flatten = "cloud" in reader.report.used and "scan" not in reader.report.used
     told: deque[tuple[int, Twist2D]] = deque(maxlen=256)
     for message in reader.messages():
         if message.kind == "command":
-            told.append((message.item.stamp_ns, message.item.twist))
+            command: Any = message.item
+            told.append((command.stamp_ns, command.twist))
             continue
         for observation in _push(sync, message, flatten):
-            yield Recorded(observation, _told(told, observation.stamp_ns))
+            yield scored(observation)
     for observation in sync.flush():
-        yield Recorded(observation, _told(told, observation.stamp_ns))
+        yield scored(observation)
 
 
 def observations(reader: BagReader, sync: ObservationSynchronizer) -> Iterator[Observation]:
