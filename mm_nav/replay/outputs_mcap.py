@@ -79,8 +79,9 @@ class McapOutputs:
     ) -> None:
         try:
             self._writer.finish()
-        finally:
             self._file.close()
+        except OSError as failure:
+            raise BagError(f"{self.partial} cannot be written ({failure.strerror}): make room on the disk") from failure
         if kind is None:
             os.replace(self.partial, self.path)
 

@@ -39,8 +39,9 @@ _ABOVE_M = 0.02  # plans are drawn over the map's cells
 class RerunOutputs:
     """Logs each step on the timeline message_time: the observation's stamp, as the recording has it.
 
-    path: of the file, *.rrd. While it is written its name is *.partial.rrd; it gets its own name when the replay has ended. Nothing
-    is sent anywhere and no viewer is started. Raises ConfigError when rerun-sdk is not installed, BagError when the file cannot
+    path: of the file, *.rrd. While it is written its name is *.partial.rrd, which stays readable when the process dies, up to some
+    seconds before; it gets its own name when the replay has ended. Nothing is sent anywhere and no viewer is started. The library
+    does not tell when the disk is full. Raises ConfigError when rerun-sdk is not installed, BagError when the file cannot
     be written.
     """
 
