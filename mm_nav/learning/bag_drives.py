@@ -23,6 +23,8 @@ from mm_nav.observation import Odometry
 Frame = dict[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float64]
 
+MARKER = "bags"  # a folder with bags.json holds frames of recordings
+
 # Why a drive ended before its recording did.
 CUTS = {
     "backing": "the robot backed up",
@@ -35,7 +37,7 @@ _MOVED_RAD = 0.05  # that is no noise either
 # What a robot's speed may change by while nobody looks; beyond, its odometry jumped. Far above what ground robots do.
 _MOST_MPS2, _MOST_RADPS2 = 4.0, 10.0
 _SHORT_S = 0.02  # two poses this near in time tell no speed
-_STRAIGHT = 1 / 3  # a goal that is nearer than this share of the way driven to it was not what the robot was driving to
+STRAIGHT = 1 / 3  # a goal that is nearer than this share of the way driven to it was not what the robot was driving to
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class BagConfig:
     every_m, every_rad, every_s: two frames are this far apart: metres, or radians, or seconds of movement. goals_m: metres
     along the way to where the robot was later, each a goal. jump_m, jump_rad: odometry that differs by more from what its
     speed foretold has jumped (what a robot can do in the time between two observations is added). gap_s: without an
-    observation. back_m: that the robot backs up before its drive is cut. frames_per_shard: about as many; training holds the
-    last shards back.
+    observation. back_m: that the robot backs up before its drive is cut. frames_per_shard: half to one and a half times as many;
+    training holds the last shards back.
     """
 
     every_m: float = 0.25
@@ -57,7 +59,7 @@ class BagConfig:
     jump_rad: float = 0.35
     gap_s: float = 2.0
     back_m: float = 0.15
-    frames_per_shard: int = 100
+    frames_per_shard: int = 50
 
     def __post_init__(self) -> None:
         for name in ("every_m", "every_rad", "every_s", "jump_m", "jump_rad", "gap_s", "back_m"):
@@ -192,12 +194,14 @@ class DriveLabeller:
         forward = math.cos(heading) * (pose.x - self._at.x) + math.sin(heading) * (pose.y - self._at.y)
         self._at = pose
         if forward < -0.5 * step:
-            self.counts.backed_m += step
             if self._backing:
+                self.counts.backed_m += step
                 return []
             self._backed.append(pose)
-            if sum(b.distance_to(a) for a, b in zip(self._tail(), self._backed, strict=False)) < self._config.back_m:
+            backed_m = sum(b.distance_to(a) for a, b in zip(self._tail(), self._backed, strict=False))
+            if backed_m < self._config.back_m:
                 return []
+            self.counts.backed_m += backed_m
             done = self._end("backing")
             self._at, self._backing = pose, True
             return done
@@ -283,7 +287,7 @@ class DriveLabeller:
             if distance > left + 1e-9:
                 break
             place = inverse.transform(self._on_the_way(np.array([taken.along + distance])))[0]
-            if math.hypot(*place) < _STRAIGHT * distance:
+            if math.hypot(*place) < STRAIGHT * distance:
                 self.counts.roundabout += 1
                 continue
             goals[k], goal_m[k] = place, distance

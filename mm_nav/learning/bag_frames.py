@@ -5,7 +5,6 @@ There are no objects, no depth and no words in a recording, so these frames teac
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,38 +18,35 @@ import zarr
 
 from mm_nav.bags.reader import BagReader
 from mm_nav.errors import BagError
-from mm_nav.learning.bag_drives import CUTS, BagConfig, DriveLabeller, Frame
+from mm_nav.learning.bag_drives import CUTS, MARKER, BagConfig, DriveLabeller, Frame
 from mm_nav.learning.frames import claim_folder, write_shard
 from mm_nav.observation import Observation
 from mm_nav.policy.config import PolicyConfig
-from mm_nav.replay.run import observations
+from mm_nav.replay.source import fingerprint, observations
 from mm_nav.runtime.preprocess import Preprocessor, image_geometry, preprocessing_fingerprint
 from mm_nav.sensing.deskew import all_at_once
 from mm_nav.sensing.rectify import rectified
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
-
-MARKER = "bags"  # a folder with bags.json holds frames of recordings
-_ENDS_BYTES = 1 << 20  # of a recording's files, at either end, that tell it from others
 
 # Gets what of all recordings is read, and what there is, seconds.
 OnTime = Callable[[float, float], None]
 
 
 class Recording(NamedTuple):
-    """Which recording it is. sha256: see `recording_fingerprint`."""
+    """Which recording it is. fingerprint: see `mm_nav.replay.source.fingerprint`."""
 
     name: str
-    sha256: str
+    fingerprint: str
 
 
 @dataclass
 class RecordingSummary:
-    """What a recording gave. name, sha256: as in `Recording`. ahead: frames with a way ahead, the others are seen only as
+    """What a recording gave. name, fingerprint: as in `Recording`. ahead: frames with a way ahead, the others are seen only as
     memory and as goals. images, scans: frames with one. metres, minutes: of the drives. cuts: by key of
     `mm_nav.learning.bag_drives.CUTS`."""
 
     name: str
-    sha256: str
+    fingerprint: str
     shards: int = 0
     frames: int = 0
     ahead: int = 0
@@ -116,7 +112,7 @@ def collect_bags(
     source: str = "",
     on_time: OnTime = lambda done_s, of_s: None,
 ) -> list[RecordingSummary]:
-    """Write the frames of recordings as shards of at most about frames_per_shard; return what each gave.
+    """Write the frames of recordings as shards; return what each gave.
 
     topics: as in `BagReader`. source: where the recordings come from and their licence; kept in every shard. What an
     interrupted run has finished is not read again. Raises BagError when a recording cannot be read or none gives a frame,
@@ -126,7 +122,7 @@ def collect_bags(
     for path in bags:
         with BagReader(path, topics) as reader:
             lengths.append(reader.report.duration_s)
-    recordings = [Recording(path.name, recording_fingerprint(path)) for path in bags]
+    recordings = [Recording(path.name, fingerprint(path)) for path in bags]
     settings = {
         "bags": asdict(config),
         "policy": policy.to_dict(),
@@ -197,20 +193,6 @@ def recorded_frames(
     summary.minutes, summary.cuts = round(counts.seconds / 60.0, 3), dict(counts.cuts)
 
 
-def recording_fingerprint(path: Path) -> str:
-    """Return the SHA-256 of names, sizes, and the first and last MiB of a recording's files: enough to tell it from others,
-    and quick for one of many gigabytes."""
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-        size = file.stat().st_size
-        digest.update(f"{file.name}\0{size}\0".encode())
-        with file.open("rb") as stream:
-            digest.update(stream.read(_ENDS_BYTES))
-            stream.seek(max(0, size - _ENDS_BYTES))
-            digest.update(stream.read(_ENDS_BYTES))
-    return digest.hexdigest()
-
-
 class _ShardWriter:
     """Writes the shards of one recording as it is read. The last one says what all of them hold, so that a recording that was
     read to its end is known."""
@@ -248,14 +230,14 @@ class _ShardWriter:
         return None
 
     def add(self, frames: Sequence[Frame], summary: RecordingSummary) -> None:
-        """Take frames; write a shard when there are more than enough."""
+        """Take frames; write a shard when enough are left for another."""
         self._frames += frames
         summary.frames += len(frames)
         for frame in frames:
             summary.ahead += bool((frame["goal_m"] > 0).any())
             summary.images += int(frame["image_present"])
             summary.scans += bool(frame["ranges_valid"].any())
-        while len(self._frames) > self._most:
+        while len(self._frames) >= 1.5 * self._most:
             self._write(self._frames[: self._most], summary, {})
             del self._frames[: self._most]
 

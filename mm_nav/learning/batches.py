@@ -12,6 +12,7 @@ import torch
 from mm_nav.language.encoder import TextEncoder
 from mm_nav.learning.ahead import made_ahead
 from mm_nav.learning.dataset import Floats, FrameDataset
+from mm_nav.learning.hindsight import driven_goals, is_earlier
 from mm_nav.learning.labels import (
     COLOURS,
     KINDS,
@@ -67,6 +68,8 @@ class BatchSampler:
     """Draws batches of groups: frames of one world that lie near one another and remember one another.
 
     Each frame is paired with phrases for what is in view, near misses, things that are elsewhere, and pictures of things.
+    Frames of a recorded drive remember earlier ones, and are paired with where the robot was later, as poses and pictures; no
+    words and nothing that the camera shows are taught with them.
     batch: frames. phrases: per frame (G). seed: the whole order follows from it. augment: mirror, brightness, colour noise
     and modality dropout. part: (index, count), this worker's share of each batch when several train together.
     """
@@ -108,16 +111,19 @@ class BatchSampler:
 
     def _groups(self) -> npt.NDArray[np.int64]:
         """Return all frames in groups (count, group), shuffled; the frames of a group are neighbours in one world."""
-        rng, pose = self._order_rng, self.dataset.arrays["pose"]
+        rng, pose, along = self._order_rng, self.dataset.arrays["pose"], self.dataset.arrays["along"]
         order = np.argsort(self.dataset.arrays["world"], kind="stable")
         bounds = np.flatnonzero(np.diff(self.dataset.arrays["world"][order])) + 1
         groups: list[npt.NDArray[np.int64]] = []
         for frames in np.split(order, bounds):
             left = rng.permutation(frames)
             while len(left) >= self.group:
-                away = np.hypot(*(pose[left[1:], :2] - pose[left[0], :2]).T) + rng.uniform(
-                    0.0, _SCATTER_M, len(left) - 1
-                )
+                if left[0] < self.dataset.labelled:
+                    away = np.hypot(*(pose[left[1:], :2] - pose[left[0], :2]).T)
+                else:
+                    # Along the way: odometry drifts, so what it says of where the robot was long ago is not true any more.
+                    away = np.abs(along[left[1:]] - along[left[0]])
+                away = away + rng.uniform(0.0, _SCATTER_M, len(left) - 1)
                 near = 1 + np.argsort(away, kind="stable")[: self.group - 1]
                 groups.append(np.concatenate([left[:1], left[near]]))
                 left = np.delete(left, [0, *near])
@@ -201,12 +207,22 @@ class BatchSampler:
         pose, goal_frame = np.zeros((n, 3), np.float32), np.full(n, -1)
         phrases: list[str] = []
         ranges, valid = a["ranges"][frames].astype(np.float32), a["ranges_valid"][frames].astype(np.float32)
-        present = np.ones((len(frames), 1), np.float32)
+        present = a["image_present"][frames].astype(np.float32)[:, None]
+        of_world = frames < self.dataset.labelled
         if self.augment:
             self._drop_out(present, ranges, valid)
         strange = draw_strange(self.dataset, len(frames), _STRANGE if self.augment else 0.0, rng)
         goals = self._goals(frames, present[:, 0] * ~strange)
         for f, frame in enumerate(frames):
+            if not of_world[f]:
+                phrases += [""] * g
+                mates = range(f - f % self.group, f - f % self.group + self.group)
+                later = [(j, int(frames[j])) for j in mates if frames[j] > frame and present[j] > 0]
+                for k, driven in enumerate(driven_goals(self.dataset, int(frame), later, g, rng), f * g):
+                    waypoints[k], has_path[k], goal_frame[k] = driven.waypoints, 1.0, driven.picture
+                    if driven.place is not None:
+                        pose[k] = (1.0, *driven.place)
+                continue
             # Pixels of each object in each cell: every phrase's mask is a sum of these.
             shares = np.bincount((self._cell_of + numbers[f]).ravel(), minlength=self._cell_count)
             shares = shares.reshape(-1, NUMBERS)
@@ -258,7 +274,8 @@ class BatchSampler:
             pose[pairs, 2] *= -1
             memory_pose[flip, :, 1:] *= -1
         image, frozen = pictures(self.dataset, frames, mirrored, rng if self.augment else None, strange)
-        has_image = present[:, 0].copy()
+        # Labels of what the camera shows: of drives there are none.
+        has_image = present[:, 0] * of_world
         has_grounding *= np.repeat(has_image, g)
         kind[has_image == 0], colour[has_image == 0] = -1, -1
         language, mask = self._words(phrases)
@@ -299,8 +316,8 @@ class BatchSampler:
             relative += rng.standard_normal(relative.shape) * np.array([0.05, 0.05, 0.03])
         # Now and then nothing is remembered, as at the start of a drive, or only a part.
         share = rng.choice([0.0, 0.5, 1.0], len(frames), p=[0.3, 0.3, 0.4])
-        present = (rng.random(memory.shape) < share[:, None]).astype(np.float32)
-        return memory, relative.astype(np.float32), present
+        present = (rng.random(memory.shape) < share[:, None]) & is_earlier(frames, memory, self.dataset.labelled)
+        return memory, relative.astype(np.float32), present.astype(np.float32)
 
     @property
     def _cell_count(self) -> int:
@@ -311,6 +328,8 @@ class BatchSampler:
         rng, bins = self._rng, self.dataset.config.lidar_bins
         for f in range(len(present)):
             drop = rng.random()
+            if drop < 0.12 and not (present[f] > 0 and valid[f].any()):
+                continue  # one is missing already
             if drop < 0.04:
                 present[f] = 0.0
             elif drop < 0.12:

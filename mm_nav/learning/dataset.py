@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ import zarr
 from torch import Tensor
 
 from mm_nav.errors import ConfigError
-from mm_nav.learning.frames import ASKED
+from mm_nav.learning.frames import ASKED, MAX_OBJECTS, RANGE_STRIDE
 from mm_nav.policy.backbones import Features
 from mm_nav.policy.config import PolicyConfig
 
 ARRAYS = (
     "image", "numbers", "planar", "rays", "ranges", "ranges_valid", "surface", "cost", "paths", "pose", "world",
 )  # fmt: skip
+
+# What only frames of recordings have: see `mm_nav.learning.bag_drives.DriveLabeller.see`.
+_OF_DRIVES = ("image_present", "along", "driven", "driven_m", "goals", "goal_m")
 
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -34,10 +38,12 @@ def find_shards(directory: Path, made_by: str = "mm-nav collect") -> list[Path]:
 
 
 class FrameDataset:
-    """All frames of folders of shards.
+    """All frames of folders of shards: those of generated worlds, then those of recordings.
 
-    shards: written by `mm_nav.learning.collect` (see `find_shards`). features: see `cache_features`. Raises ConfigError when
-    there are none or their pictures have another size.
+    shards: written by `mm_nav.learning.collect` or `mm_nav.learning.bag_frames` (see `find_shards`). labelled: the first so many
+    frames are of worlds and know what stands there; of the others it is known where the robot went. arrays: by name, one row a
+    frame, those of a recording's drive (a "world" without objects) in the order of time.
+    features: see `cache_features`. Raises ConfigError when there are no shards or they do not fit the policy.
     """
 
     def __init__(self, shards: Sequence[Path], config: PolicyConfig) -> None:
@@ -46,17 +52,27 @@ class FrameDataset:
         self.config = config
         self.objects: list[list[dict[str, Any]]] = []
         self.features: list[Features] = []
-        parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in (*ARRAYS, "asked")}
-        for path in shards:
-            shard = zarr.open_group(str(path), mode="r")
+        self.labelled = 0
+        opened = [(path, zarr.open_group(str(path), mode="r")) for path in shards]
+        opened.sort(key=lambda shard: "driven" in shard[1])
+        parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in (*ARRAYS, "asked", *_OF_DRIVES)}
+        goals = max((shard["goals"].shape[1] for _, shard in opened if "driven" in shard), default=0)
+        for path, shard in opened:
             offset = len(self.objects)
             self.objects.extend(world["objects"] for world in shard.attrs["worlds"])
-            for name in ARRAYS:
-                parts[name].append(np.asarray(shard[name][:]) + (offset if name == "world" else 0))
-            count = len(parts["world"][-1])
+            count, of_drives = shard["world"].shape[0], "driven" in shard
+            self.labelled += 0 if of_drives else count
+            absent = _no_labels(count, config) if of_drives else _no_drive(count, config, goals)
             # What a driving policy was asked; nobody drove through frames that were only collected.
-            asked = np.asarray(shard["asked"][:]) if "asked" in shard else np.full((count, ASKED, 2), -1, np.int8)
-            parts["asked"].append(asked)
+            absent["asked"] = np.full((count, ASKED, 2), -1, np.int8)
+            for name, kept in parts.items():
+                array = absent[name] if name in absent and name not in shard else np.asarray(shard[name][:])
+                kept.append(array + (offset if name == "world" else 0))
+            if of_drives:
+                _require_fit(path, shard, config)
+                for name in ("goals", "goal_m"):  # recordings may have been collected with fewer
+                    missing = goals - parts[name][-1].shape[1]
+                    parts[name][-1] = np.pad(parts[name][-1], [(0, 0), (0, missing), (0, 0)][: parts[name][-1].ndim])
             height, width = parts["image"][-1].shape[1:3]
             if (height, width) != (config.image_height, config.image_width):
                 raise ConfigError(
@@ -67,6 +83,15 @@ class FrameDataset:
 
     def __len__(self) -> int:
         return len(self.arrays["image"])
+
+    def of_worlds(self) -> FrameDataset:
+        """Return the frames of generated worlds only, which share their memory with these."""
+        if self.labelled == len(self):
+            return self
+        part = copy(self)
+        part.arrays = {name: array[: self.labelled] for name, array in self.arrays.items()}
+        part.features = [Features(*(tensor[: self.labelled] for tensor in both)) for both in self.features]
+        return part
 
     def cache_features(
         self,
@@ -96,6 +121,38 @@ class FrameDataset:
                 done += len(image)
                 progress(done, count * len(sides))
             self.features.append(Features(*(torch.from_numpy(np.concatenate(part)) for part in kept)))
+
+
+def _no_labels(count: int, c: PolicyConfig) -> dict[str, npt.NDArray[Any]]:
+    """Return what frames of worlds are labelled with, for frames that are not: nothing is known, and no loss may read it."""
+    return {
+        "numbers": np.zeros((count, c.image_height, c.image_width), np.uint8),
+        "planar": np.ones((count, c.image_height // RANGE_STRIDE, c.image_width // RANGE_STRIDE), np.float16),
+        "surface": np.full((count, MAX_OBJECTS), np.inf, np.float16),
+        "cost": np.full((count, MAX_OBJECTS), np.inf, np.float16),
+        "paths": np.zeros((count, MAX_OBJECTS, c.steps, 2), np.float16),
+    }
+
+
+def _no_drive(count: int, c: PolicyConfig, goals: int) -> dict[str, npt.NDArray[Any]]:
+    return {
+        "image_present": np.ones(count, np.uint8),
+        "along": np.zeros(count, np.float32),
+        "driven": np.zeros((count, c.steps, 2), np.float32),
+        "driven_m": np.zeros(count, np.float32),
+        "goals": np.zeros((count, goals, 2), np.float32),
+        "goal_m": np.zeros((count, goals), np.float32),
+    }
+
+
+def _require_fit(path: Path, shard: zarr.Group, c: PolicyConfig) -> None:
+    """Raise ConfigError when the waypoints or the scans of a recording's shard are others than the policy's."""
+    made = (shard["driven"].shape[1], shard.attrs["waypoint_spacing_m"], shard["ranges"].shape[1])
+    if made != (c.steps, c.waypoint_spacing_m, c.lidar_bins):
+        raise ConfigError(
+            f"{path} has {made[0]} waypoints {made[1]} m apart and scans of {made[2]} sectors, the policy has {c.steps}, "
+            f"{c.waypoint_spacing_m} m and {c.lidar_bins}: collect again with the policy's config"
+        )
 
 
 def recolour(image: Floats, rng: np.random.Generator) -> Floats:

@@ -20,10 +20,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mm_nav.errors import ConfigError
 from mm_nav.language.encoder import TextEncoder
+from mm_nav.learning.bag_drives import MARKER
 from mm_nav.learning.batches import BatchSampler, channels_last
 from mm_nav.learning.dataset import FrameDataset, Progress, find_shards
+from mm_nav.learning.drive_validation import validate_drives
 from mm_nav.learning.looking import Looking, LookSampler
-from mm_nav.learning.validation import validate
+from mm_nav.learning.validation import Validation, validate
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.policy.losses import policy_losses
 from mm_nav.policy.model import LOOKS_WITH, CrossModalPolicy, Temperatures
@@ -41,11 +43,13 @@ _SAVE_S = 300.0
 class TrainConfig:
     """How to train.
 
-    data: folder written by `mm-nav collect`; more: further ones, of `mm-nav dagger`; one that is listed twice counts twice.
+    data: folder written by `mm-nav collect`, of worlds or of recordings; more: further ones, of `mm-nav dagger` too; one that is
+    listed twice counts twice.
     batch: frames; phrases: per frame. minutes: wall-clock budget, 0 = none; the learning rate falls to zero over epochs or
     minutes, whichever ends first.
     look_share: of the run, its first part, in which the camera alone learns what stands where, without words and paths;
-    look_batch: frames then. validation_shards: the last shards of `data` are not trained on. init: checkpoint of another
+    look_batch: frames then. validation_shards: the last shards of `data`, and of every further folder of
+    recordings that has more than these, are not trained on. init: checkpoint of another
     run whose weights are taken over as far as they fit ("" = none): a size with a backbone begins as the one without. seed:
     of weights and batches.
     """
@@ -104,7 +108,7 @@ def train(
     frozen backbone looks at all pictures, before the first.
     """
     torch.manual_seed(config.seed)
-    taught, kept_back = _split_shards(config)
+    taught, kept_back, kept_drives = _split_shards(config)
     rank, world = _join_group()
     out.mkdir(parents=True, exist_ok=True)
     encoder = TextEncoder(policy_config.language_tokens, remember=TRAINING_PHRASES, parts=policy_config.language_parts)
@@ -114,6 +118,10 @@ def train(
         saved = _load(Path(config.init))
         begun = TrainState(**saved["state"])
         take_over(model, saved["model"], only_looked=0 < begun.look_steps == begun.step)
+        if not kept_back:
+            # Recordings tell nothing of confidences.
+            model.temperatures = Temperatures(*saved.get("temperatures", ()))
+    at_start = validate_drives(model, kept_drives, encoder) if config.init and kept_drives and rank == 0 else {}
     if model.camera.backbone is not None:
         data.cache_features(model.camera.backbone, np.random.default_rng([config.seed, 12]), prepared)
     own_report, writer = (report, _tensorboard(out)) if rank == 0 else (None, None)
@@ -122,11 +130,13 @@ def train(
         trainer.resume()
     # A resumed run goes on with other batches than those it has seen.
     seed, part = config.seed + 1000 * trainer.state.step, (rank, world)
+    if config.look_share > 0.0 and not data.labelled:
+        raise ConfigError("recordings do not say what stands where: set look_share to 0, or add a folder of worlds")
     if _agreed(trainer.progress(), world) < config.look_share:
         looking: torch.nn.Module = Looking(model)
         if world > 1:
             looking = DistributedDataParallel(looking, find_unused_parameters=True)
-        for look in LookSampler(data, config.look_batch, seed, part).looks():
+        for look in LookSampler(data.of_worlds(), config.look_batch, seed, part).looks():
             progress = _agreed(trainer.progress(), world)
             if progress >= config.look_share:
                 break
@@ -155,8 +165,13 @@ def train(
         trainer.save()
     if rank > 0:
         return {}
-    found = validate(model, kept_back, config.batch, config.phrases, encoder)
-    metrics, model.temperatures = found.metrics, found.temperatures
+    found = Validation({}, model.temperatures, {})
+    if kept_back:
+        found = validate(model, kept_back, config.batch, config.phrases, encoder)
+    metrics, model.temperatures = dict(found.metrics), found.temperatures
+    if kept_drives:
+        metrics |= validate_drives(model, kept_drives, encoder)
+        metrics |= {f"{name}_at_start": value for name, value in at_start.items() if name == "waypoint_error_m"}
     trainer.save()
     if writer is not None:
         for name, number in metrics.items():
@@ -265,16 +280,28 @@ class _Trainer:
         part.replace(self.path)
 
 
-def _split_shards(config: TrainConfig) -> tuple[list[Path], list[Path]]:
-    """Return the shards to train on, and those to validate on: the last ones of the first folder."""
+def _split_shards(config: TrainConfig) -> tuple[list[Path], list[Path], list[Path]]:
+    """Return the shards to train on, and those of worlds and of recordings to validate on: the last ones of the first folder,
+    and of further ones of recordings."""
     shards = find_shards(Path(config.data))
     if len(shards) <= config.validation_shards:
         raise ConfigError(
             f"{config.data} has {len(shards)} shards and {config.validation_shards} of them are for validation: collect "
             "more worlds, or lower worlds_per_shard so that there are more, smaller shards"
         )
-    more = [shard for folder in config.more for shard in find_shards(Path(folder), "mm-nav dagger")]
-    return shards[: -config.validation_shards] + more, shards[-config.validation_shards :]
+    taught, kept_back = shards[: -config.validation_shards], shards[-config.validation_shards :]
+    recorded = kept_back if _of_recordings(config.data) else []
+    for folder in config.more:
+        shards = find_shards(Path(folder), "mm-nav dagger")
+        if _of_recordings(folder) and len(shards) > config.validation_shards:
+            recorded = recorded + [s for s in shards[-config.validation_shards :] if s not in recorded]
+            shards = shards[: -config.validation_shards]
+        taught = taught + shards
+    return taught, [shard for shard in kept_back if shard not in recorded], recorded
+
+
+def _of_recordings(folder: str) -> bool:
+    return (Path(folder) / f"{MARKER}.json").exists()
 
 
 def load_policy(checkpoint: Path) -> CrossModalPolicy:
