@@ -1,149 +1,225 @@
-"""Opening recordings: ROS 1 .bag, rosbag2 sqlite3 and MCAP, folders and split files."""
+"""Opening recordings: ROS 1 .bag, rosbag2 sqlite3 and MCAP, folders, split and compressed files, sound or damaged.
+
+What a file is, its first bytes say, and its name only where they are damaged. The files are read by this package's own
+readers (record_file.py, sqlite_file.py), which read a sound file by its index and a damaged one as far as its records make
+sense; messages become objects through the `rosbags` library's types.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+import heapq
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
-
-from mm_nav.bags.recording import Channel, MessageTypes, Raw, Recording, reason
+from mm_nav.bags import sqlite_pages
+from mm_nav.bags.blocks import ZSTD_MAGIC, Damage, Message, Part
+from mm_nav.bags.folders import find_recordings, storage_files
+from mm_nav.bags.mcap_file import McapFile
+from mm_nav.bags.recording import Channel, MessageTypes, Raw, Recording, reason, select
+from mm_nav.bags.ros1_file import Ros1File
+from mm_nav.bags.sqlite_file import SqliteFile
 from mm_nav.errors import BagError
+
+if sys.version_info >= (3, 14):  # pragma: no cover
+    from compression import zstd
+else:
+    from backports import zstd
 
 __all__ = ["Channel", "Recording", "find_recordings", "open_recording"]
 
-_PARTS = {".bag", ".mcap", ".db3"}
-_NUMBERED = re.compile(r"(.*?)_(\d+)$")
-# `rosbag record --split` writes each part's own start into its name.
-_DATED = re.compile(r"_?\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d$")
+_READERS: dict[str, Callable[[Path, Damage], Part]] = {".bag": Ros1File, ".mcap": McapFile, ".db3": SqliteFile}
+_MAGIC = {Ros1File.magic: ".bag", McapFile.magic: ".mcap", sqlite_pages.MAGIC: ".db3"}
+_MIN_FREE = 2**29
+_PIECE = 2**20
 
 
 def open_recording(path: Path | Sequence[Path]) -> Recording:
-    """Open a recording: a file, a folder, or the parts of a split one.
+    """Open a recording: a file, a folder that holds one, or the files of a split one.
 
     Raises BagError when it is missing, empty, no recording at all, or nothing in it can be read.
     """
-    parts = [path] if isinstance(path, Path) else list(path)
-    if not parts:
+    paths = [path] if isinstance(path, Path) else list(path)
+    if not paths:
         raise BagError("no recording given: give a .bag, .mcap or .db3 file, or a rosbag2 folder")
-    name = parts[0]
-    found = find_recordings(parts) if len(parts) == 1 else [parts]
-    if len(found) > 1:
-        names = ", ".join(str(f if isinstance(f, Path) else f[0]) for f in found[:5])
-        raise BagError(f"{name} holds {len(found)} recordings ({names}): give one of them")
-    files = found[0] if isinstance(found[0], list) else [found[0]]
-    for file in files:
-        if file.is_file() and file.stat().st_size == 0 and len(files) == 1:
-            raise BagError(f"{file} is empty (0 bytes): record it again")
-    try:
-        reader = AnyReader(files, default_typestore=get_typestore(Stores.ROS2_HUMBLE))
-        reader.open()
-    except Exception as error:
-        raise BagError(
-            f"{name} cannot be read ({reason(error)}): it is truncated, damaged or no recording; record it again"
-        ) from error
-    if reader.message_count == 0:
-        reader.close()
-        raise BagError(f"{name} has no messages: record it again")
-    return _Sound(name, reader)
+    damage = Damage()
+    files = paths
+    if len(paths) == 1:
+        found = find_recordings(paths)
+        if len(found) > 1:
+            names = ", ".join(str(f if isinstance(f, Path) else f[0]) for f in found[:5])
+            raise BagError(f"{paths[0]} holds {len(found)} recordings ({names}): give one of them")
+        files = found[0] if isinstance(found[0], list) else [found[0]]
+        if files[0].is_dir():
+            files = storage_files(files[0], damage)
+    return _Files(paths[0], files, damage)
 
 
-def find_recordings(paths: Sequence[Path]) -> list[list[Path] | Path]:
-    """Return what to open as one recording each: a file, a rosbag2 folder, or the list of a split recording's files.
+class _Files:
+    """A recording of one or more files."""
 
-    Folders are searched to their bottom; files given one by one are recordings of their own. Raises BagError when a path
-    does not exist or holds no recording.
-    """
-    found: list[list[Path] | Path] = []
-    for path in paths:
-        if not path.exists():
-            raise BagError(f"{path} does not exist: give a .bag, .mcap or .db3 file, or a rosbag2 folder")
-        here = _in_folder(path) if path.is_dir() else [path]
-        if not here:
-            raise BagError(f"{path} holds no recording: expected metadata.yaml, or .bag, .mcap or .db3 files")
-        found += here
-    return found
-
-
-def _in_folder(folder: Path) -> list[list[Path] | Path]:
-    if (folder / "metadata.yaml").exists():
-        return [folder]
-    files, folders = [], []
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir():
-            folders.append(entry)
-        elif entry.suffix in _PARTS:
-            files.append(entry)
-    found = _split_recordings(files)
-    for entry in folders:
-        found += _in_folder(entry)
-    return found
-
-
-def _split_recordings(files: Sequence[Path]) -> list[list[Path] | Path]:
-    """Group a folder's files: stem_0, stem_1, … are one recording."""
-    groups: dict[tuple[str, str, int], list[tuple[int, Path]]] = {}
-    rounds: dict[tuple[str, str], tuple[int, int]] = {}
-    for file in files:
-        match = _NUMBERED.match(file.stem)
-        if match is None:
-            groups[file.stem, file.suffix, -1] = [(0, file)]
-            continue
-        stem, number = _DATED.sub("", match[1]), int(match[2])
-        dated = stem != match[1]
-        turn, last = rounds.get((stem, file.suffix), (0, -1))
-        if dated and number <= last:  # sorted by date: the numbers start again with the next recording
-            turn += 1
-        rounds[stem, file.suffix] = (turn, number)
-        groups.setdefault((stem, file.suffix, turn), []).append((number, file))
-    found: list[list[Path] | Path] = []
-    for parts in groups.values():
-        ordered = [file for _, file in sorted(parts)]
-        found.append(ordered if len(ordered) > 1 else ordered[0])
-    return found
-
-
-class _Sound:
-    """A recording through the rosbags library."""
-
-    def __init__(self, path: Path, reader: AnyReader) -> None:
-        self.path, self._reader = path, reader
-        self.damage: list[str] = []
-        encoding: Any = "cdr" if reader.is2 else "ros1"
+    def __init__(self, path: Path, files: Sequence[Path], damage: Damage) -> None:
+        self.path, self.damage = path, damage.notes
+        self._unpacked: TemporaryDirectory[str] | None = None
         self._types = MessageTypes()
-        channels: dict[tuple[str, str], Channel] = {}
-        self._connections: dict[tuple[str, str], list[Any]] = {}
-        for c in reader.connections:
-            self._types.define(
-                c.msgtype, encoding, "ros2idl" if c.msgdef.format.name == "IDL" else "ros2msg", c.msgdef.data
-            )
-            key = (c.topic, c.msgtype)
-            self._connections.setdefault(key, []).append(c)
-            count = sum(x.msgcount for x in self._connections[key])
-            channels[key] = Channel(
-                len(channels) if key not in channels else channels[key].id, *key, encoding, count, c
-            )
-        self.channels = tuple(channels.values())
-        self._channels = channels
-        self.start_ns, self.end_ns = reader.start_time, reader.end_time - 1
-        self.message_count = reader.message_count
+        self._parts: list[Part] = []
+        self._closed = False
+        try:
+            for file in files:
+                part = self._open(file, damage)
+                if part is not None:
+                    self._parts.append(part)
+            self._join(damage)
+        except BaseException:
+            self.close()
+            raise
 
     def messages(
         self, channels: Sequence[Channel] | None = None, start_ns: int | None = None, stop_ns: int | None = None
     ) -> Iterator[tuple[Channel, int, Raw]]:
-        wanted = self.channels if channels is None else channels
-        connections = [c for channel in wanted for c in self._connections[channel.topic, channel.msgtype]]
-        if not connections:
-            return
-        of = self._channels
-        for connection, receive, raw in self._reader.messages(connections, start_ns, stop_ns):
-            yield of[connection.topic, connection.msgtype], receive, raw
+        """Yield (channel, receive time in ns, serialised message)."""
+        if self._closed:
+            raise BagError(f"{self.path} is closed: open it again")
+        names = select(channels)
+        start = -(2**63) if start_ns is None else start_ns
+        stop = 2**64 if stop_ns is None else stop_ns
+        streams: list[Iterator[Message]] = []
+        overlap, until = False, -(2**63)
+        for part, ids in self._wanted(names):
+            if ids and part.start_ns <= part.end_ns:
+                overlap |= part.start_ns < until
+                until = max(until, part.end_ns)
+                streams.append(_plain(part.messages(ids, start, stop)))
+        if overlap:
+            return heapq.merge(*streams, key=itemgetter(1))
+        return streams[0] if len(streams) == 1 else chain.from_iterable(streams)
 
     def deserialize(self, raw: Raw, msgtype: str, encoding: str) -> Any:
+        """Return the message as an object. Raises BagError when it cannot be decoded."""
         return self._types.deserialize(raw, msgtype, encoding)
 
     def close(self) -> None:
-        self._reader.close()
+        """Close the files."""
+        self._closed = True
+        for part in self._parts:
+            part.close()
+        if self._unpacked is not None:
+            self._unpacked.cleanup()
+            self._unpacked = None
+
+    def _wanted(self, names: set[tuple[str, str, str]] | None) -> Iterator[tuple[Part, dict[int, Channel]]]:
+        for part in self._parts:
+            ids: dict[int, Channel] = {}
+            for key, c in part.channels.items():
+                name = (c.topic, c.msgtype, c.encoding)
+                if name in self._channels and (names is None or name in names):
+                    ids[key] = self._channels[name]
+            yield part, ids
+
+    def _join(self, damage: Damage) -> None:
+        """Make one list of channels of those of the files, without those that nobody could decode."""
+        self._parts.sort(key=lambda part: part.start_ns)
+        self._channels: dict[tuple[str, str, str], Channel] = {}
+        for part in self._parts:
+            for c in part.channels.values():
+                self._types.define(c.msgtype, c.encoding, c.form, c.definition)
+        for part in self._parts:
+            for c in part.channels.values():
+                name = (c.topic, c.msgtype, c.encoding)
+                if not self._types.known(c.msgtype, c.encoding):
+                    damage.add(
+                        part.path, f"{c.topic} is not used: its type {c.msgtype} is not known, nor defined in the file"
+                    )
+                    continue
+                have = self._channels.get(name)
+                if have is None:
+                    self._channels[name] = Channel(len(self._channels), *name, c.count)  # type: ignore[arg-type]
+                else:
+                    self._channels[name] = replace(have, count=have.count + c.count)
+        self.channels = tuple(self._channels.values())
+        self.message_count = sum(c.count for c in self.channels)
+        full = [part for part in self._parts if part.start_ns <= part.end_ns]
+        if not self.message_count:
+            if damage.notes:
+                raise BagError(
+                    f"{self.path} cannot be read ({damage.notes[-1]}): it is truncated, damaged or no recording; "
+                    "record it again"
+                )
+            raise BagError(f"{self.path} has no messages: record it again")
+        self.start_ns = min(part.start_ns for part in full)
+        self.end_ns = max(part.end_ns for part in full)
+
+    def _open(self, file: Path, damage: Damage) -> Part | None:
+        """Return a file's reader, None when there is nothing in it to read."""
+        try:
+            with file.open("rb") as stream:
+                head = stream.read(16)
+            if not head:
+                damage.add(file, "is empty (0 bytes)")
+                return None
+            name = file.name
+            if head[:4] == ZSTD_MAGIC:
+                file = self._unpack(file, damage)
+                name = file.name
+                with file.open("rb") as stream:
+                    head = stream.read(16)
+            kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+            kind = kind or next((kind for kind in _READERS if kind in name), "")
+            if kind not in _READERS:
+                damage.add(file, "is no recording: a .bag, .mcap or .db3 file is expected")
+                return None
+            return _READERS[kind](file, damage)
+        except OSError as error:
+            damage.add(file, f"cannot be read: {error.strerror or reason(error)}")
+            return None
+        except MemoryError:
+            damage.add(file, "cannot be read: not enough memory")
+            return None
+
+    def _unpack(self, file: Path, damage: Damage) -> Path:
+        """Decompress a file as far as it goes, into a temporary folder. Raises OSError when the disk is full."""
+        if self._unpacked is None:
+            self._unpacked = TemporaryDirectory(prefix="mm_nav_")
+        folder = Path(self._unpacked.name)
+        target = folder / f"{len(list(folder.iterdir()))}_{file.stem}"
+        decoder = zstd.ZstdDecompressor()
+        with file.open("rb") as packed, target.open("wb") as unpacked:
+            while piece := packed.read(_PIECE):
+                try:
+                    while piece:
+                        unpacked.write(decoder.decompress(piece, max_length=_PIECE))
+                        while not decoder.eof and not decoder.needs_input:
+                            unpacked.write(decoder.decompress(b"", max_length=_PIECE))
+                            if shutil.disk_usage(folder).free < _MIN_FREE:
+                                raise OSError(28, f"no space in {folder.parent} to decompress it")
+                        piece = b""
+                        if decoder.eof:
+                            piece = decoder.unused_data
+                            decoder = zstd.ZstdDecompressor()
+                except zstd.ZstdError as error:
+                    damage.add(file, f"is compressed, and damaged in its last part ({reason(error)})", packed.tell())
+                    break
+        return target
+
+
+def _plain(messages: Iterator[Message]) -> Iterator[Message]:
+    """Decompress messages where they are compressed one by one, as rosbag2 does on request."""
+    first = next(messages, None)
+    if first is None:
+        return iter(())
+    if bytes(first[2][:4]) != ZSTD_MAGIC:
+        return chain((first,), messages)
+    return _decompressed(chain((first,), messages))
+
+
+def _decompressed(messages: Iterator[Message]) -> Iterator[Message]:
+    for channel, receive, raw in messages:
+        if bytes(raw[:4]) == ZSTD_MAGIC:
+            raw = zstd.decompress(raw)
+        yield channel, receive, raw
