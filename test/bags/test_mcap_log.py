@@ -96,6 +96,10 @@ def test_the_index_leads_to_the_messages(tmp_path):
         found = [m.log_time for _, _, m in reader.iter_messages(topics=["b"], start_time=200, end_time=300)]
         summary = reader.get_summary()
     assert found == [210, 230, 250, 270, 290]
+    data = path.read_bytes()
+    for index in summary.chunk_indexes:
+        assert data[index.chunk_start_offset] == 6 and len(index.message_index_offsets) == 2
+        assert all((data[at], data[at + 9]) == (7, channel) for channel, at in index.message_index_offsets.items())
     assert summary.statistics.channel_message_counts == {1: 25, 2: 25} and len(summary.chunk_indexes) > 3
     assert (summary.statistics.message_start_time, summary.statistics.message_end_time) == (0, 490)
 
