@@ -15,7 +15,7 @@ def shared_files() -> list[tuple[str, list[str]]]:
     marker.parent.mkdir(exist_ok=True)
     marker.touch()
     found = [("share/ament_index/resource_index/packages", [str(marker)]), (f"share/{PACKAGE}", ["package.xml"])]
-    for top in ("launch", "config", "worlds", "models"):
+    for top in ("launch", "config", "worlds", "models", "interfaces/mm_nav_interfaces/msg"):
         folders: dict[Path, list[str]] = {}
         for path in sorted(Path(top).rglob("*")):
             # Checkpoints and the networks of the ablation are for training, which is done in a checkout.
@@ -31,7 +31,7 @@ setup(
     version=ElementTree.parse("package.xml").getroot().findtext("version"),
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed", "evaluation/templates/*.j2"]},
+    package_data={PACKAGE: ["py.typed", "evaluation/templates/*.j2", "replay/templates/*"]},
     data_files=shared_files(),
     entry_points={
         "console_scripts": [

@@ -22,13 +22,16 @@ SUBCOMMANDS = {
     "go": "send a goal to a running stack",
     "evaluate": "measure the stack on held-out worlds",
     "replay": "run the stack over a recording and report what it would have done",
+    "replay-compare": "compare two replays of the same recordings; the same as `replay compare`",
+    "record": "record the stack's topics, or an episode of the simulator",
     "bench": "measure speeds on this machine",
     "profile": "count what a model costs, time it here, and estimate it for another device",
     "world": "check a world file, or generate one",
-    "collect": "collect training data in generated worlds",
+    "collect": "collect training data in generated worlds, or from recordings",
     "dagger": "collect more where the trained policy goes and errs",
     "train": "train the policy",
     "export": "export a trained policy to ONNX",
+    "familiarity": "learn and check what a model's training frames are like, for scores of how unlike them others are",
     "shapes": "learn the outlines of things in the LiDAR's map, for when the camera is lost",
     "quantize": "make an exported policy faster: int8, with ranges from real frames",
 }
@@ -52,7 +55,7 @@ class Subcommand(Protocol):
 
 def load(name: str) -> Subcommand:
     """Import a subcommand's module."""
-    return importlib.import_module(f"mm_nav.cli.{name}")
+    return importlib.import_module(f"mm_nav.cli.{name.replace('-', '_')}")
 
 
 def build_parser(wanted: str | None = None) -> argparse.ArgumentParser:
@@ -77,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `mm-nav` and return its exit status: 0 done, 1 the run ended without success, 2 wrong input, 130
     interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:2] == ["replay", "compare"]:
+        arguments[:2] = ["replay-compare"]
     wanted = next((a for a in arguments if not a.startswith("-")), "")
     try:
         args = build_parser(wanted).parse_args(arguments)

@@ -176,22 +176,27 @@ class _Replay:
         told = provenance(self.policy, self.config)
         with ExitStack() as stack, progress_bar() as bar:
             task = bar.add_task(name.name, total=100)
-            sinks = [stack.enter_context(sink) for sink in _outputs(self.args, self.config.robot, told)]
+            sinks = [stack.enter_context(sink) for sink in _outputs(self.args, recording, self.config.robot, told)]
             result = replay(
                 recording, self.goals(recording), self.policy, self.config, self.topics, sinks,
                 lambda share: bar.update(task, completed=round(100 * share)), self._familiarity,
             )  # fmt: skip
+            for sink in sinks:
+                sink.later(result.log.columns)
         result.log.provenance = told
         return result
 
 
-def _outputs(args: argparse.Namespace, robot: RobotConfig, told: dict[str, str]) -> list[Any]:
+def _outputs(
+    args: argparse.Namespace, recording: Path | Sequence[Path], robot: RobotConfig, told: dict[str, str]
+) -> list[Any]:
     """Return what else gets every step, as context managers that are sinks."""
     outputs: list[Any] = []
     if args.mcap:
         from mm_nav.replay.outputs_mcap import McapOutputs
+        from mm_nav.replay.source import has_transforms
 
-        outputs.append(McapOutputs(args.mcap, robot, provenance=told))
+        outputs.append(McapOutputs(args.mcap, robot, with_tf=not has_transforms(recording), provenance=told))
     if args.rerun:
         from mm_nav.replay.outputs_rerun import RerunOutputs
 

@@ -102,7 +102,7 @@ class ReplayResult:
 
 
 def replay(
-    path: Path,
+    path: Path | Sequence[Path],
     goals: Goal | Sequence[Goal],
     policy: PolicySource | None = None,
     config: ReplayConfig | None = None,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mm_nav.bags.containers import open_recording
 from mm_nav.bags.reader import BagMessage, BagReader
 from mm_nav.errors import BagError
 from mm_nav.geometry import Pose2D, Twist2D
@@ -61,7 +62,9 @@ def observations(reader: BagReader, sync: ObservationSynchronizer) -> Iterator[O
     return (item.observation for item in recorded(reader, sync))
 
 
-def driven_goals(path: Path, topics: Mapping[str, str] | None = None, timeout_s: float = 1e6) -> tuple[Goal, ...]:
+def driven_goals(
+    path: Path | Sequence[Path], topics: Mapping[str, str] | None = None, timeout_s: float = 1e6
+) -> tuple[Goal, ...]:
     """Return where the recorded drive went, as pose goals: its end or, when that is near its start, its farthest
     place first.
 
@@ -83,10 +86,21 @@ def driven_goals(path: Path, topics: Mapping[str, str] | None = None, timeout_s:
     return tuple(Goal(pose=place, timeout_s=timeout_s) for place in places)
 
 
-def fingerprint(path: Path) -> str:
+def has_transforms(path: Path | Sequence[Path]) -> bool:
+    """Return whether a recording says on /tf where its frames are. Raises BagError when it cannot be opened."""
+    recording = open_recording(path)
+    try:
+        return any(c.msgtype == "tf2_msgs/msg/TFMessage" and "static" not in c.topic for c in recording.channels)
+    finally:
+        recording.close()
+
+
+def fingerprint(path: Path | Sequence[Path]) -> str:
     """Return what tells a recording from others: a hash of its files' names, sizes, and first and last MiB."""
     total = hashlib.sha256()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    files: list[Path] = []
+    for part in [path] if isinstance(path, Path) else path:
+        files += sorted(p for p in part.rglob("*") if p.is_file()) if part.is_dir() else [part]
     for file in files:
         size = file.stat().st_size
         total.update(f"{file.name} {size}\n".encode())
