@@ -1,88 +1,213 @@
-"""A replay as a Markdown page with plots."""
+"""Replays as one self-contained HTML page: what was seen, what the stack would have done, how far that is from what was done."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
-import numpy as np
+import base64
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
 
 from mm_nav import __version__
-from mm_nav.evaluation import plots
-from mm_nav.replay.run import ReplayResult, ReplayStep
+from mm_nav.errors import ConfigError
+from mm_nav.replay.measures import DASH, grouped, text_of
+from mm_nav.replay.page import embed_json, page_data
+from mm_nav.replay.records import ReplayLog
+from mm_nav.robot import RobotConfig
 
-_ROWS = (
-    ("steps", "steps"),
-    ("recorded, s", "duration_s"),
-    ("sensors", "modalities"),
-    ("mean speed, m/s", "linear_mean_mps"),
-    ("top speed, m/s", "linear_max_mps"),
-    ("top turn rate, rad/s", "angular_max_abs_rps"),
-    ("guard stops", "guard_stops"),
-    ("guard slowed or stopped", "guard_limited"),
-    ("latency p50, ms", "latency_p50_ms"),
-    ("latency p99, ms", "latency_p99_ms"),
-    ("times real time", "realtime_factor"),
-    ("ended", "ended"),
+_TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPTS = ("chart.js", "view.js", "map.js", "timeline.js", "replay.js")
+_MAX_EVENT_ROWS = 400
+
+
+@dataclass(frozen=True)
+class RecordingReport:
+    """One recording of a report.
+
+    data: ReplayResult.as_dict(), and whatever else is to be in the table. log: its columns, pictures and events. topics: sensor
+    health, a mapping per topic (name, kind, type, messages, rate_hz, jitter_ms, gaps, longest_gap_s, delay_ms,
+    clock_offset_ms, out_of_order; missing ones are shown as a dash); data["topics"] where it is empty. footprint: the robot's
+    corners in base_link, metres.
+    """
+
+    data: Mapping[str, Any]
+    log: ReplayLog
+    topics: Sequence[Mapping[str, Any]] = ()
+    footprint: tuple[tuple[float, float], ...] = field(default_factory=lambda: RobotConfig().footprint)
+
+
+@dataclass(frozen=True)
+class _Card:
+    """A headline number: its title, the JSON's key, and what stands under it as (text, key)."""
+
+    title: str
+    key: str
+    below: tuple[tuple[str, str], ...] = ()
+
+
+_CARDS = (
+    _Card("mean error over 2 s", "ade_2s_m", (("straight on", "straight_ade_2s_m"), ("policy", "policy_ade_2s_m"))),
+    _Card("error after 2 s", "fde_2s_m", (("over 4 s", "ade_4s_m"),)),
+    _Card("heading error", "heading_error_deg", (("speed error", "speed_error_mps"),)),
+    _Card("guard stops", "guard_stops", (("recorded robot", "recorded_guard_stops"),)),
+    _Card("near collisions", "near_collisions", (("limited by the guard", "guard_limited"),)),
+    _Card("latency, p99", "latency_p99_ms", (("median", "latency_p50_ms"),)),
+    _Card("times real time", "realtime_factor", (("steps", "steps"),)),
 )
+# The table of all recordings: heading and key.
+_OVERVIEW = (
+    ("steps", "steps"), ("time", "message_time_s"), ("mean error over 2 s", "ade_2s_m"), ("straight on", "straight_ade_2s_m"),
+    ("heading error", "heading_error_deg"), ("guard stops", "guard_stops"), ("recorded robot", "recorded_guard_stops"),
+    ("near collisions", "near_collisions"), ("latency p99", "latency_p99_ms"), ("× real time", "realtime_factor"),
+)  # fmt: skip
+_HEALTH = (
+    ("topic", "name"), ("kind", "kind"), ("type", "type"), ("messages", "messages"), ("rate", "rate_hz"), ("jitter", "jitter_ms"),
+    ("gaps", "gaps"), ("longest gap", "longest_gap_s"), ("delay", "delay_ms"), ("clock offset", "clock_offset_ms"),
+    ("out of order", "out_of_order"),
+)  # fmt: skip
 
 
-def write_report(folder: Path, result: ReplayResult, steps: Sequence[ReplayStep]) -> Path:
-    """Write report.md and replay.png to a folder; return the page's path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    stamps = np.array([step.observation.stamp_ns for step in steps], np.int64)
-    times = 1e-9 * (stamps - stamps[0])
-    recorded = [step.observation.odometry.twist for step in steps]
-    commanded = [step.guarded.twist for step in steps]
-    plots.replay_plots(
-        folder / "replay.png",
-        times,
-        [step.observation.odometry.pose for step in steps],
-        {
-            "m/s": (
-                "forward speed",
-                {
-                    "recorded": np.array([twist.linear for twist in recorded]),
-                    "commanded": np.array([twist.linear for twist in commanded]),
-                },
-            ),
-            "rad/s": (
-                "turn rate",
-                {
-                    "recorded": np.array([twist.angular for twist in recorded]),
-                    "commanded": np.array([twist.angular for twist in commanded]),
-                },
-            ),
-            "ms": ("latency of one step", {"latency": np.array([step.latency_ms for step in steps])}),
-        },
+def write_report(folder: Path, results: Sequence[RecordingReport]) -> Path:
+    """Write report.html to a folder, a section per recording; return its path.
+
+    The page asks for nothing from elsewhere and may be mailed. Written whole or not at all. Raises ConfigError when there is
+    nothing to report, Jinja2 is not installed, or the folder cannot be written.
+    """
+    if not results:
+        raise ConfigError("a report needs at least one recording that was replayed")
+    recordings = [_recording(index, result) for index, result in enumerate(results)]
+    text = render(
+        "replay.html.j2", _SCRIPTS, recordings=recordings, overview=_overview(recordings), version=__version__,
+        title=recordings[0]["name"] if len(recordings) == 1 else f"{len(recordings)} recordings",
+    )  # fmt: skip
+    return write_page(folder / "report.html", text)
+
+
+def render(template: str, scripts: Sequence[str], **content: Any) -> str:
+    """Return a page of a template, with the style sheet and scripts in it. The page's policy allows these scripts only, by their
+    hash, and no request. Raises ConfigError when Jinja2 is not installed."""
+    try:
+        import jinja2
+        from markupsafe import Markup
+    except ImportError as error:
+        raise ConfigError("reports need Jinja2: run pip install 'mm_nav[view]', or leave --report out") from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    data = result.as_dict()
-    lines = [
-        f"# Replay of `{Path(data['bag']).name}`",
-        "",
-        f"Goal: {data['goal']}. mm_nav {__version__}. The recorded robot did not follow these commands: each step "
-        "shows what the stack would have commanded where the robot really was.",
-        "",
-        "| | |",
-        "|---|---|",
-        *(f"| {title} | {_text(data[key])} |" for title, key in _ROWS),
-        *(f"| {kind} topic | `{topic}` |" for kind, topic in result.bag.used.items()),
-        "",
-        "![drive, commands and latency](replay.png)",
-        "",
+    parts = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in scripts]
+    script = "(() => {\n'use strict';\n" + "\n".join(parts) + "})();\n"
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(
+        **content,
+        style=Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        policy=Markup(f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"),
+    )
+
+
+def write_page(path: Path, text: str) -> Path:
+    """Write a page whole or not at all; return its path. Raises ConfigError when it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror}): give a folder you may write") from error
+    try:
+        # Names of topics are any bytes at all: what UTF-8 cannot hold is written as a question mark.
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except OSError as error:
+        Path(part).unlink(missing_ok=True)
+        raise ConfigError(
+            f"{path} cannot be written ({error.strerror}): make room there, or give another folder"
+        ) from error
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _recording(index: int, result: RecordingReport) -> dict[str, Any]:
+    """Return what the template prints of one recording."""
+    from markupsafe import Markup
+
+    data, log = result.data, result.log
+    path = str(data.get("bag") or "recording")
+    drawn = page_data(log, result.footprint)
+    return {
+        "index": index,
+        "name": PurePath(path).name or path,
+        "path": path,
+        "goal": str(data.get("goal") or ""),
+        "ended": str(data.get("ended") or ""),
+        "summary": _summary(data),
+        "overview": [text_of(key, data.get(key)) for _, key in _OVERVIEW],
+        "cards": [
+            {
+                "title": card.title,
+                "value": text_of(card.key, data.get(card.key)),
+                "below": [(name, text_of(key, data.get(key))) for name, key in card.below],
+            }
+            for card in _CARDS
+        ],
+        "pictures": any(frame.jpeg is not None for frame in log.film),
+        "hypotheses": any(frame["waypoints"] for frame in drawn["film"]),
+        "heat": any(frame["heat"] for frame in drawn["film"]),
+        "frames": len(log.film),
+        "plots": drawn["plots"],
+        "histogram": drawn["histogram"],
+        "groups": grouped(data),
+        "health": _health(result.topics or data.get("topics") or ()),
+        "warnings": [str(warning) for warning in data.get("warnings") or ()],
+        "events": drawn["events"][:_MAX_EVENT_ROWS],
+        "more_events": len(log.events) - min(len(drawn["events"]), _MAX_EVENT_ROWS),
+        "provenance": [(str(key), str(value)) for key, value in log.provenance.items()],
+        "json": Markup(embed_json(drawn)),
+    }
+
+
+def _summary(data: Mapping[str, Any]) -> str:
+    parts = [
+        text_of("message_time_s", data.get("message_time_s", data.get("duration_s"))),
+        f"{text_of('steps', data.get('steps'))} steps",
     ]
-    if data["warnings"]:
-        lines += ["## Warnings", "", *(f"- {warning}" for warning in data["warnings"]), ""]
-    page = folder / "report.md"
-    part = page.with_suffix(".part")
-    part.write_text("\n".join(lines), encoding="utf-8")
-    part.replace(page)
-    return page
+    modalities = data.get("modalities")
+    if modalities is not None:
+        shares = [(name, data.get(f"{name}_share")) for name in modalities]
+        parts.append(
+            "with " + ", ".join(name if share is None else f"{name} {text_of('_share', share)}" for name, share in shares)
+            if modalities else "without a sensor that the stack can use"
+        )  # fmt: skip
+    return ", ".join(parts)
 
 
-def _text(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.2f}"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return str(value) or "no goal was reached"
+def _overview(recordings: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    if len(recordings) < 2:
+        return None
+    return {"head": [title for title, _ in _OVERVIEW], "rows": recordings}
+
+
+def _health(topics: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> dict[str, Any]:
+    """Return heading and rows of the topics' table; columns that no topic has are left out, further ones are added."""
+    if isinstance(topics, Mapping):
+        topics = [{"kind": kind, **values} for kind, values in topics.items() if isinstance(values, Mapping)]
+    known = {key for _, key in _HEALTH}
+    more = {key: None for topic in topics for key, value in topic.items() if key not in known and _is_plain(value)}
+    columns = [*_HEALTH, *((key.replace("_", " "), key) for key in more)]
+    columns = [(title, key) for title, key in columns if any(topic.get(key) is not None for topic in topics)]
+    rows = [[text_of(key, topic.get(key)) for _, key in columns] for topic in topics]
+    texts = [any(isinstance(topic.get(key), str) for topic in topics) for _, key in columns]
+    return {"head": [title for title, _ in columns], "rows": rows, "texts": texts, "dash": DASH}
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (str, int, float))
