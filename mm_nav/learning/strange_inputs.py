@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mm_nav.learning.familiarity_fit import look_forward_only
+
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 ImageChange = Callable[[Bytes, np.random.Generator], Bytes]
@@ -46,7 +48,7 @@ def scan_changes() -> Mapping[str, ScanChange]:
     familiar: they are trained with. Turned round is hardly anything else."""
     return {
         "mirrored": lambda r, v, rng: (r[::-1].copy(), v[::-1].copy()),
-        "looks forward only": _forward_only,
+        "looks forward only": look_forward_only,
         "every second beam dead": lambda r, v, rng: _without(r, v, np.arange(len(r)) % 2 == 0),
         "half of the beams dead": lambda r, v, rng: _without(r, v, rng.random(len(r)) < 0.5),
         "one side dead": lambda r, v, rng: _without(r, v, _turned(np.arange(len(r)) < len(r) // 2, rng)),
@@ -127,11 +129,6 @@ def _without(ranges: Floats, valid: Floats, dead: npt.NDArray[np.bool_]) -> tupl
 def _turned(flags: npt.NDArray[np.bool_], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
     """A side, left or right; never the front alone, which many LiDARs have."""
     return np.roll(flags, int(rng.choice([0, len(flags) // 2])))
-
-
-def _forward_only(ranges: Floats, valid: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    bins = len(ranges)
-    return _without(ranges, valid, np.abs(np.arange(bins) - bins / 2) > rng.uniform(0.25, 0.4) * bins)
 
 
 def _salted(ranges: Floats, share: float, rng: np.random.Generator) -> Floats:

@@ -27,7 +27,7 @@ class Descriptor(NamedTuple):
     high: str
 
 
-_THIRDS = ("top", "middle", "bottom")
+_THIRDS = {"top": "above", "middle": "in the middle", "bottom": "below"}
 _HUES = ("red", "yellow", "green", "cyan", "blue", "purple")
 _DARK, _BRIGHT, _DULL, _VIVID = "darker", "brighter", "less contrast", "more contrast"
 _SMOOTH, _SHARP = "less texture", "sharper texture"
@@ -43,8 +43,8 @@ IMAGE = (
     Descriptor("clipped_dark", 0.3, "nothing black", "large parts black"),
     Descriptor("clipped_bright", 0.3, "nothing white", "large parts overexposed"),
     *(
-        Descriptor(f"luminance_{third}", 0.02, f"{third} darker than the rest", f"{third} brighter than the rest")
-        for third in _THIRDS
+        Descriptor(f"luminance_{third}", 0.02, f"darker {where}", f"brighter {where}")
+        for third, where in _THIRDS.items()
     ),
     Descriptor("saturation", 0.02, "paler colours", "stronger colours"),
     Descriptor("saturation_high", 0.03, "paler colours", "stronger colours"),
@@ -52,14 +52,21 @@ IMAGE = (
     Descriptor("blue_yellow", 0.01, "a blue cast", "a yellow cast"),
     Descriptor("green_red_spread", 0.01, "less variety of colours", "more variety of colours"),
     Descriptor("blue_yellow_spread", 0.01, "less variety of colours", "more variety of colours"),
-    Descriptor("sky", 0.01, "bluer above than below", "yellower above than below"),
+    *(
+        Descriptor(f"{colour}_{part}", 0.01, f"a {low} cast {where}", f"a {high} cast {where}")
+        for colour, low, high in (("green_red", "green", "red"), ("blue_yellow", "blue", "yellow"))
+        for part, where in (("top", "above"), ("bottom", "below"))
+    ),
     *(Descriptor(f"hue_{hue}", 0.05, f"less {hue}", f"much {hue}") for hue in _HUES),
     *(
-        Descriptor(f"edges_{scale}_{third}", 0.2, f"{_SMOOTH} in the {third}", f"{_SHARP} in the {third}")
+        Descriptor(f"edges_{scale}_{third}", 0.2, f"{_SMOOTH} {where}", f"{_SHARP} {where}")
         for scale in (1, 2, 4)
-        for third in _THIRDS
+        for third, where in _THIRDS.items()
     ),
     *(Descriptor(f"upright_{scale}", 0.1, "more level edges", "more upright edges") for scale in (1, 2, 4)),
+    Descriptor("sharpest_across", 0.2, "blurred sideways", "hard upright edges"),
+    Descriptor("sharpest_down", 0.2, "blurred up and down", "hard level edges"),
+    Descriptor("sharpest_row", 0.2, "no level edge at all", "a level edge through the whole picture"),
     Descriptor("flat", 0.05, "hardly any plain surface", "almost nothing but plain surface"),
     Descriptor("residual", 0.3, "blurred", "noise"),
     Descriptor("residual_median", 0.4, "blurred", "noise"),
@@ -105,6 +112,7 @@ SCAN = (
 
 _LEVELS = np.arange(256) / 255.0
 _TOUCHING_M = 0.22
+_ENOUGH = 0.8  # of a part of the surroundings must be measured to say anything of it
 
 
 def image_descriptors(rgb: Bytes) -> Floats:
@@ -118,15 +126,17 @@ def image_descriptors(rgb: Bytes) -> Floats:
     thirds = [cv2.mean(part)[0] / 255.0 - mean for part in np.array_split(grey, 3)]
     saturation = _shares(hsv[..., 1])
     means, spreads = cv2.meanStdDev(lab)
+    # OpenCV's eight-bit Lab has its grey axis at 128.
     a, b = (float(v) / 255.0 - 128 / 255.0 for v in means[1:, 0])
-    half = len(lab) // 2
-    sky = (cv2.mean(lab[:half])[2] - cv2.mean(lab[half:])[2]) / 255.0
+    third = len(lab) // 3
+    above, below = cv2.mean(lab[:third]), cv2.mean(lab[-third:])
+    casts = [(part[k] - float(means[k, 0])) / 255.0 for k in (1, 2) for part in (above, below)]
     return np.array(
         [
             mean, contrast, *_quantiles(share, (0.01, 0.25, 0.75, 0.99)), entropy,
             _log(share[:5].sum(), 1e-3), _log(share[251:].sum(), 1e-3),
             *thirds, float(saturation @ _LEVELS), *_quantiles(saturation, (0.95,)),
-            a, b, *(float(v) / 255.0 for v in spreads[1:, 0]), sky,
+            a, b, *(float(v) / 255.0 for v in spreads[1:, 0]), *casts,
             *_hues(hsv), *_edges(grey), *_residuals(grey, lab), *_patches(grey),
         ],
         np.float64,
@@ -150,7 +160,7 @@ def view_descriptors(rays: Float32, columns: int) -> Floats:
 
 def scan_descriptors(ranges: Float32, valid: Float32, max_range: float) -> Floats:
     """Return the numbers of SCAN (len(SCAN),) for ranges (bins,), metres around base_link from behind on, and where they are
-    measured (bins,). What cannot be told, since nothing is measured, is nan."""
+    measured (bins,). What cannot be told, since too little is measured, is nan."""
     seen = valid > 0.5
     count, bins = int(seen.sum()), len(ranges)
     if count == 0:
@@ -167,17 +177,18 @@ def scan_descriptors(ranges: Float32, valid: Float32, max_range: float) -> Float
     bends = np.abs(before + after - 2.0 * whole)[inside & near_end]
     step = np.abs(after - whole)[seen & np.roll(seen, -1)]
     spikes = ((whole - before) * (whole - after) > 0.15**2)[inside]
-    spread = np.abs(np.fft.rfft(whole - whole.mean())[1:5]) / bins
-    ahead = np.abs(np.arange(bins) + 0.5 - bins / 2) < bins / 8
-    left, right = whole[5 * bins // 8 : 7 * bins // 8], whole[bins // 8 : 3 * bins // 8]
+    lobes = np.abs(np.fft.rfft(whole - whole.mean())[1:5]) / bins if count > _ENOUGH * bins else [np.nan] * 4
+    behind, right, ahead, left = (
+        float(whole[quarter].mean()) if seen[quarter].mean() > _ENOUGH else np.nan
+        for quarter in np.roll(np.arange(bins), bins // 8).reshape(4, -1)
+    )
     return np.array(
         [
             count / bins, _longest_run(~seen) / bins, float((seen != np.roll(seen, 1)).sum()) / 2.0,
             float((measured >= 0.98 * max_range).mean()), *quantiles,
             *_sorted_quantiles(bends, (0.5, 0.75, 0.9, 0.98)), _mean(step > 0.25), _mean(spikes),
             _straight(ranges.astype(np.float64), inside & near_end), _mean(step < 1e-4), _mean(measured < _TOUCHING_M),
-            float(whole[ahead].mean() - np.roll(whole, bins // 2)[ahead].mean()), abs(float(left.mean() - right.mean())),
-            *spread,
+            ahead - behind, abs(left - right), *lobes,
         ],
         np.float64,
     )  # fmt: skip
@@ -216,20 +227,27 @@ def _hues(hsv: Bytes) -> list[float]:
 
 
 def _edges(grey: Bytes) -> list[float]:
-    """Return the log of the mean gradient in each third at three scales, then how upright the edges of each scale are."""
-    strengths, upright = [], []
+    """Return the log of the mean gradient in each third at three scales, then how upright the edges of each scale
+    are, then of the finest the 99th percentile across and down, and the strongest row."""
+    strengths: list[float] = []
+    upright: list[float] = []
+    sharpest: list[float] = []
     for level in range(3):
         picture = (
             grey if level == 0 else cv2.resize(grey, None, fx=0.5**level, fy=0.5**level, interpolation=cv2.INTER_AREA)
         )
         across = cv2.absdiff(picture[:-1, 1:], picture[:-1, :-1])
         down = cv2.absdiff(picture[1:, :-1], picture[:-1, :-1])
+        if level == 0:
+            peaks = [_quantiles(_shares(part), (0.99,))[0] * 255.0 for part in (across, down)]
+            rows = cv2.reduce(down, 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F)
+            sharpest = [_log(peak, 1.0) for peak in peaks] + [_log(float(rows.max()), 0.5)]
         third = len(across) // 3
         parts = (slice(0, third), slice(third, 2 * third), slice(2 * third, None))
         sums = [(cv2.mean(across[part])[0], cv2.mean(down[part])[0]) for part in parts]
         strengths += [_log(x + y, 0.3) for x, y in sums]
         upright.append(_log(sum(x for x, _ in sums), 0.5) - _log(sum(y for _, y in sums), 0.5))
-    return strengths + upright
+    return strengths + upright + sharpest
 
 
 def _residuals(grey: Bytes, lab: Bytes) -> list[float]:
