@@ -33,6 +33,7 @@ CUTS = {
     "clock": "the clock went back",
 }
 _POINT_M = 0.05  # between two points of a path: less is noise of a robot that stands
+_ROUNDING = 1e-6  # of places far from the origin
 _MOVED_RAD = 0.05  # that is no noise either
 # What a robot's speed may change by while nobody looks; beyond, its odometry jumped. Far above what ground robots do.
 _MOST_MPS2, _MOST_RADPS2 = 4.0, 10.0
@@ -188,7 +189,7 @@ class DriveLabeller:
             self._start(pose)
             return []
         step = pose.distance_to(self._at)
-        if step < _POINT_M:
+        if step < _POINT_M - _ROUNDING:
             return []
         heading = self._at.yaw + 0.5 * wrap_angle(pose.yaw - self._at.yaw)
         forward = math.cos(heading) * (pose.x - self._at.x) + math.sin(heading) * (pose.y - self._at.y)
@@ -235,7 +236,7 @@ class DriveLabeller:
             return True
         moved, turned = pose.distance_to(last.pose), abs(wrap_angle(pose.yaw - last.pose.yaw))
         late = stamp_ns - last.stamp_ns >= 1e9 * c.every_s and (moved >= _POINT_M or turned >= _MOVED_RAD)
-        if not (moved >= c.every_m or turned >= c.every_rad or late):
+        if not (moved >= c.every_m - _ROUNDING or turned >= c.every_rad - _ROUNDING or late):
             return False
         # Once around on the spot shows all there is.
         self._spun = 0.0 if moved >= _POINT_M else self._spun + turned

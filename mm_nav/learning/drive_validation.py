@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+import zarr
 from torch import Tensor
 
 from mm_nav.language.encoder import TextEncoder
@@ -14,6 +16,11 @@ from mm_nav.learning.dataset import FrameDataset
 from mm_nav.policy.model import CrossModalPolicy
 
 _PHRASES = 8
+
+
+def can_be_judged(shard: Path) -> bool:
+    """Return whether a recording's shard holds any frame with a way ahead."""
+    return bool((np.asarray(zarr.open_group(str(shard), mode="r")["goal_m"][:]) > 0.0).any())
 
 
 def validate_drives(model: CrossModalPolicy, shards: Sequence[Path], encoder: TextEncoder) -> dict[str, float]:

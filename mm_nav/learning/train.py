@@ -23,7 +23,7 @@ from mm_nav.language.encoder import TextEncoder
 from mm_nav.learning.bag_drives import MARKER
 from mm_nav.learning.batches import BatchSampler, channels_last
 from mm_nav.learning.dataset import FrameDataset, Progress, find_shards
-from mm_nav.learning.drive_validation import validate_drives
+from mm_nav.learning.drive_validation import can_be_judged, validate_drives
 from mm_nav.learning.looking import Looking, LookSampler
 from mm_nav.learning.validation import Validation, validate
 from mm_nav.policy.config import PolicyConfig
@@ -283,25 +283,23 @@ class _Trainer:
 def _split_shards(config: TrainConfig) -> tuple[list[Path], list[Path], list[Path]]:
     """Return the shards to train on, and those of worlds and of recordings to validate on: the last ones of the first folder,
     and of further ones of recordings."""
-    shards = find_shards(Path(config.data))
-    if len(shards) <= config.validation_shards:
-        raise ConfigError(
-            f"{config.data} has {len(shards)} shards and {config.validation_shards} of them are for validation: collect "
-            "more worlds, or lower worlds_per_shard so that there are more, smaller shards"
-        )
-    taught, kept_back = shards[: -config.validation_shards], shards[-config.validation_shards :]
-    recorded = kept_back if _of_recordings(config.data) else []
-    for folder in config.more:
-        shards = find_shards(Path(folder), "mm-nav dagger")
-        if _of_recordings(folder) and len(shards) > config.validation_shards:
-            recorded = recorded + [s for s in shards[-config.validation_shards :] if s not in recorded]
-            shards = shards[: -config.validation_shards]
-        taught = taught + shards
-    return taught, [shard for shard in kept_back if shard not in recorded], recorded
-
-
-def _of_recordings(folder: str) -> bool:
-    return (Path(folder) / f"{MARKER}.json").exists()
+    taught: list[Path] = []
+    kept_back: dict[bool, list[Path]] = {False: [], True: []}
+    for index, folder in enumerate(map(Path, (config.data, *config.more))):
+        shards = find_shards(folder, "mm-nav dagger" if index else "mm-nav collect")
+        recorded = (folder / f"{MARKER}.json").exists()
+        last = [shard for shard in shards if not recorded or can_be_judged(shard)]
+        enough = len(last) > config.validation_shards
+        if index == 0 and not enough:
+            more = "worlds, or lower worlds_per_shard so that there are more, smaller shards"
+            raise ConfigError(
+                f"{folder} has {len(last)} shards and {config.validation_shards} of them are for validation: collect "
+                f"more {'recordings' if recorded else more}"
+            )
+        last = last[-config.validation_shards :] if enough and (recorded or index == 0) else []
+        kept_back[recorded] += [shard for shard in last if shard not in kept_back[recorded]]
+        taught += [shard for shard in shards if shard not in last]
+    return taught, kept_back[False], kept_back[True]
 
 
 def load_policy(checkpoint: Path) -> CrossModalPolicy:
