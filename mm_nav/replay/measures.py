@@ -20,22 +20,26 @@ _LABELS = {
     "guard_stops": "guard stopped the stack (steps)", "guard_limited": "guard limited the stack (steps)",
     "recorded_guard_stops": "guard would have stopped the recorded robot (steps)",
     "recorded_guard_limited": "guard would have limited the recorded robot (steps)",
-    "near_collisions": "near collisions of the foreseen drive", "heading_error_deg": "heading error over 2 s",
-    "speed_error_mps": "speed error", "messages_skipped": "messages skipped", "window_s": "window of the comparison",
+    "near_collisions": "near collisions, foreseen", "recorded_near_collisions": "near collisions of the recorded robot",
+    "heading_error_deg": "heading error over 2 s",
+    "speed_error_mps": "speed error", "turn_error_rps": "turn rate error",
+    "ade_2s_p90_m": "mean displacement error over 2 s, 90th percentile", "active_share": "steps with a goal",
+    "visible_share": "steps with the target in view", "strange_image_share": "pictures unlike the training",
+    "strange_scan_share": "scans unlike the training", "strange_reasons": "why they are", "messages_skipped": "messages skipped", "window_s": "window of the comparison",
     "bag_fingerprint": "fingerprint of the recording",
     "heading_error": "heading error over 2 s", "visible": "target in view", "latency_ms": "latency, p99",
 }  # fmt: skip
 _WHO = {"policy_": "policy's waypoints, ", "straight_": "straight on, "}
 _WHAT = {"ade": "mean displacement error over", "fde": "displacement error after"}
-_WORDS = {"p50": "median", "p99": "p99", "max": "max", "mean": "mean", "abs": "absolute"}
+_WORDS = {"p50": "median", "p05": "5th percentile", "max": "max", "mean": "mean", "abs": "absolute"}
 _OWN_UNITS = {"heading_error": "rad"}
 
 # Groups of the table of all measures: title and how its keys begin; the first that fits.
 _GROUPS = (
     ("Open loop: what would have been driven against what was driven",
-     ("ade_", "fde_", "policy_ade", "policy_fde", "straight_", "heading_error", "speed_error", "open_loop")),
-    ("Safety", ("guard", "recorded_guard", "near", "clearance", "foreseen")),
-    ("Commands", ("linear", "angular", "moving", "recorded_", "wanted_")),
+     ("ade_", "fde_", "policy_ade", "policy_fde", "straight_", "heading_error", "speed_error", "turn_error", "open_loop")),
+    ("Safety", ("guard", "recorded_guard", "recorded_near", "near", "clearance", "foreseen")),
+    ("Commands", ("active", "linear", "angular", "moving", "recorded_", "wanted_")),
     ("Perception", ("strange", "visible", "target", "confidence", "policy_", "inference")),
     ("Goal", ("goal", "ended", "error_code", "stages")),
     ("Speed of the stack", ("latency", "realtime", "wall", "deadline")),
@@ -60,7 +64,7 @@ def unit_of(key: str) -> str:
     if key in _OWN_UNITS:
         return _OWN_UNITS[key]
     parts = key.split("_")
-    if parts[-1] in ("p50", "p99", "p95", "max", "mean", "min"):
+    if parts[-1] in ("p05", "p50", "p90", "p95", "p99", "max", "mean", "min"):
         key = "_".join(parts[:-1])
     return next((unit for ending, unit in _UNITS.items() if key.endswith(ending)), "")
 

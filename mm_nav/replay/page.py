@@ -25,7 +25,7 @@ MAX_TEXT = 400
 _MAX_SCAN_POINTS = 720
 _MAX_PLAN_POINTS = 200
 _MAX_MAP_CELLS = 1400  # a side
-_HISTOGRAM_BINS = 60
+_MOST_BINS = 60
 _CM = 100.0
 _NOWHERE = -32768  # int16 for a pixel that is not in view
 
@@ -130,7 +130,8 @@ def histogram(values: Floats) -> dict[str, Any] | None:
     if len(values) == 0:
         return None
     top = max(float(np.percentile(values, 99.5)), 1e-6)
-    counts, _ = np.histogram(values[values <= top], bins=_HISTOGRAM_BINS, range=(0.0, top))
+    bins = min(_MOST_BINS, max(8, round(1.5 * math.sqrt(len(values)))))
+    counts, _ = np.histogram(values[values <= top], bins=bins, range=(0.0, top))
     return {
         "top": _number(top),
         "counts": counts.tolist(),
@@ -236,7 +237,7 @@ def _frame(frame: FilmFrame) -> dict[str, Any]:
         "foreseen": _int16(_CM * (_spread(frame.foreseen, _MAX_PLAN_POINTS) - place)),
         "target": None if frame.target is None else [_number(v) for v in frame.target],
         "confidence": _number(frame.confidence),
-        "visible": _number(frame.visible),
+        "visible": _number(frame.visible) if len(frame.waypoint_probs) else math.nan,
         "stage": frame.stage,
         "step": frame.step_text[:MAX_TEXT],
         "twists": [[_number(v) for v in twist] for twist in (frame.recorded, frame.wanted, frame.driven)],

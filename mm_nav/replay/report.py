@@ -15,7 +15,7 @@ from mm_nav import __version__
 from mm_nav.errors import ConfigError
 from mm_nav.replay.measures import DASH, grouped, text_of
 from mm_nav.replay.page import embed_json, page_data
-from mm_nav.replay.records import ReplayLog
+from mm_nav.replay.records import HORIZONS_S, ReplayLog
 from mm_nav.robot import RobotConfig
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -49,17 +49,18 @@ class _Card:
 
 
 _CARDS = (
-    _Card("mean error over 2 s", "ade_2s_m", (("straight on", "straight_ade_2s_m"), ("policy", "policy_ade_2s_m"))),
-    _Card("error after 2 s", "fde_2s_m", (("over 4 s", "ade_4s_m"),)),
+    _Card("error over 2 s", "ade_2s_m", (("straight on", "straight_ade_2s_m"), ("policy", "policy_ade_2s_m"))),
+    _Card("error at 2 s", "fde_2s_m", (("over 4 s", "ade_4s_m"),)),
     _Card("heading error", "heading_error_deg", (("speed error", "speed_error_mps"),)),
-    _Card("guard stops", "guard_stops", (("recorded robot", "recorded_guard_stops"),)),
-    _Card("near collisions", "near_collisions", (("limited by the guard", "guard_limited"),)),
-    _Card("latency, p99", "latency_p99_ms", (("median", "latency_p50_ms"),)),
-    _Card("times real time", "realtime_factor", (("steps", "steps"),)),
+    _Card("guard stops", "guard_stops", (("limited", "guard_limited"), ("recorded robot", "recorded_guard_stops"))),
+    _Card("near collisions", "near_collisions", (("recorded robot", "recorded_near_collisions"),)),
+    _Card("target in view", "visible_share", (("greatest belief", "confidence_max"),)),
+    _Card("strange pictures", "strange_image_share", (("strange scans", "strange_scan_share"),)),
+    _Card("latency, p99", "latency_p99_ms", (("median", "latency_p50_ms"), ("× real time", "realtime_factor"))),
 )
 # The table of all recordings: heading and key.
 _OVERVIEW = (
-    ("steps", "steps"), ("time", "message_time_s"), ("mean error over 2 s", "ade_2s_m"), ("straight on", "straight_ade_2s_m"),
+    ("steps", "steps"), ("time", "message_time_s"), ("error over 2 s", "ade_2s_m"), ("straight on", "straight_ade_2s_m"),
     ("heading error", "heading_error_deg"), ("guard stops", "guard_stops"), ("recorded robot", "recorded_guard_stops"),
     ("near collisions", "near_collisions"), ("latency p99", "latency_p99_ms"), ("× real time", "realtime_factor"),
 )  # fmt: skip
@@ -162,9 +163,11 @@ def _recording(index: int, result: RecordingReport) -> dict[str, Any]:
         "pictures": any(frame.jpeg is not None for frame in log.film),
         "hypotheses": any(frame["waypoints"] for frame in drawn["film"]),
         "heat": any(frame["heat"] for frame in drawn["film"]),
+        "aspect": _aspect(log),
         "frames": len(log.film),
         "plots": drawn["plots"],
         "histogram": drawn["histogram"],
+        "errors": _errors(data),
         "groups": grouped(data),
         "health": _health(result.topics or data.get("topics") or ()),
         "warnings": [str(warning) for warning in data.get("warnings") or ()],
@@ -173,6 +176,26 @@ def _recording(index: int, result: RecordingReport) -> dict[str, Any]:
         "provenance": [(str(key), str(value)) for key, value in log.provenance.items()],
         "json": Markup(embed_json(drawn)),
     }
+
+
+def _errors(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of displacement errors: who, and how far off over and after each horizon."""
+    columns = [
+        (f"{text} {h} s", f"{what}_{h}s_m") for what, text in (("ade", "over"), ("fde", "at")) for h in HORIZONS_S
+    ]
+    rows = [
+        (name, role, [text_of(start + key, data.get(start + key), unit=False) for _, key in columns])
+        for name, role, start in (
+            ("stack", "stack", ""), ("policy's waypoints", "policy", "policy_"), ("straight on", "baseline", "straight_")
+        )
+    ]  # fmt: skip
+    return {"head": [title for title, _ in columns], "rows": rows}
+
+
+def _aspect(log: ReplayLog) -> float:
+    """Width over height of the views: as the pictures are, within what a page has room for."""
+    sizes = [frame.size for frame in log.film if frame.jpeg is not None and min(frame.size) > 0]
+    return round(min(1.9, max(1.2, sizes[0][0] / sizes[0][1])), 3) if sizes else 1.4
 
 
 def _summary(data: Mapping[str, Any]) -> str:

@@ -112,7 +112,8 @@ class Chart {
     if (this.spec.unit === 'probability') { low = 0; high = 1; }
     const room = 0.06 * (high - low) || 0.5;
     this.low = low === 0 ? 0 : low - room;
-    this.high = high + room;
+    // The text of a line above everything needs room.
+    this.high = high + (high === this.spec.line ? 3 : 1) * room;
   }
 
   time(x) {
@@ -142,7 +143,7 @@ class Chart {
   }
 
   axes(context, width, height) {
-    const { step, values } = ticks(this.low, this.high, Math.max(2, height / 45));
+    const { step, values } = ticks(this.low, this.high, Math.max(2, height / 36));
     context.lineWidth = 1;
     context.textBaseline = 'middle';
     context.textAlign = 'right';
@@ -227,7 +228,7 @@ class Chart {
 }
 
 function timeTicks(context, chart, width, textY, top, bottom) {
-  const { step, values } = ticks(chart.range[0], chart.range[1], Math.max(2, width / 90));
+  const { step, values } = ticks(chart.range[0], chart.range[1], Math.max(2, width / 70));
   context.textBaseline = 'top';
   context.lineWidth = 1;
   for (const value of values) {
@@ -245,7 +246,7 @@ function drawHistogram(panel, spec) {
   const canvas = panel.querySelector('canvas'), { context, width, height } = sharp(canvas);
   const most = Math.max(1, ...spec.counts), inner = width - MARGIN.left - MARGIN.right, tall = height - MARGIN.top - MARGIN.bottom;
   context.font = FONT;
-  const vertical = ticks(0, most, Math.max(2, height / 45)), horizontal = ticks(0, spec.top, Math.max(2, width / 90));
+  const vertical = ticks(0, most, Math.max(2, height / 36)), horizontal = ticks(0, spec.top, Math.max(2, width / 70));
   context.textAlign = 'right';
   context.textBaseline = 'middle';
   for (const value of vertical.values.filter((v) => Number.isInteger(v))) {

@@ -1,7 +1,7 @@
 // The map around the robot: what is known, scanned, driven, planned and foreseen, in the odom frame.
 
 const LAYERS = [
-  ['path', 'recorded', 'recorded'], ['foreseen', 'would have gone', 'stack'], ['plan', 'plan', 'baseline'], ['scan', 'scan', 'scan'],
+  ['path', 'recorded', 'recorded'], ['foreseen', 'stack', 'stack'], ['plan', 'plan', 'baseline'], ['scan', 'scan', 'scan'],
   ['target', 'target', 'target'],
 ];
 
@@ -32,14 +32,14 @@ class MapView {
     };
     const followed = button('follow', 'Follow the robot', () => {
       this.follow = !this.follow;
-      if (this.follow) this.zoom = Math.max(this.zoom, this.fitZoom() * 1, 45); else this.whole();
+      if (this.follow) this.zoom = Math.max(this.zoom, this.fitZoom(), 45); else this.whole();
       followed.setAttribute('aria-pressed', this.follow);
     });
     followed.classList.add('push');
     followed.setAttribute('aria-pressed', 'false');
     button('−', 'Zoom out', () => { this.scale(1 / 1.4); });
     button('+', 'Zoom in', () => { this.scale(1.4); });
-    button('whole', 'Show the whole map', () => { this.follow = false; followed.setAttribute('aria-pressed', 'false'); this.whole(); });
+    button('fit', 'Show the whole map', () => { this.follow = false; followed.setAttribute('aria-pressed', 'false'); this.whole(); });
     this.listen();
   }
 
@@ -194,7 +194,7 @@ class MapView {
     const c = Math.cos(yaw), s = Math.sin(yaw), corners = this.data.footprint.map(([x, y]) => to([px + c * x - s * y, py + s * x + c * y]));
     // A robot of a few pixels is drawn as large as can be seen.
     const middle = to([px, py]), size = Math.max(...corners.map(([x, y]) => Math.hypot(x - middle[0], y - middle[1])), 0.1);
-    const grow = Math.max(1, 7 / size);
+    const grow = Math.max(1, 9 / size);
     context.beginPath();
     corners.forEach(([x, y], i) => {
       const at = [middle[0] + grow * (x - middle[0]), middle[1] + grow * (y - middle[1])];
@@ -206,7 +206,7 @@ class MapView {
     context.lineWidth = 2;
     context.fill();
     context.stroke();
-    const tip = Math.max(0.28 * zoom, 11);
+    const tip = Math.max(0.28 * zoom, 14);
     line(context, [middle, [middle[0] + tip * c, middle[1] - tip * s]], palette.text, 2, []);
   }
 
