@@ -68,8 +68,12 @@ def test_what_was_written_is_read(tmp_path, storage, options):
     made = write(path, storage, **options)
     messages, report = read(path)
     assert report.warnings == [] and report.skipped == {}
-    assert report.counts == {"odometry": 10, "scan": 10, "image": 10, "cloud": 10}
-    assert report.used == {"odometry": "/odom", "scan": "/scan", "image": "/camera/image_raw", "cloud": "/points"}
+    assert report.counts == {"odometry": 10, "scan": 10, "image": 10, "cloud": 10, "command": 10}
+    assert report.used == {
+        "odometry": "/odom", "scan": "/scan", "image": "/camera/image_raw", "cloud": "/points", "command": "/cmd_vel",
+    }  # fmt: skip
+    assert [c.twist for c in of_kind(messages, "command")] == [Twist2D(0.2, 0.1)] * 10
+    assert [c.stamp_ns for c in of_kind(messages, "command")] == [o.stamp_ns for o in made]
     assert report.duration_s == pytest.approx(0.9, abs=0.2) or report.duration_s > 0.9
     assert of_kind(messages, "odometry") == [o.odometry for o in made]
     for was, now in zip((o.scan for o in made), of_kind(messages, "scan"), strict=True):
@@ -262,7 +266,7 @@ def test_truncated_file_is_read_in_part_or_refused(tmp_path, storage, share):
     except BagError as error:
         assert str(path) in str(error)
     else:
-        assert len(messages) == 160 or report.warnings
+        assert len(messages) == 200 or report.warnings
 
 
 @pytest.mark.parametrize("storage", ["mcap", "ros1"])
