@@ -25,7 +25,9 @@ _LABELS = {
     "speed_error_mps": "speed error", "turn_error_rps": "turn rate error",
     "ade_2s_p90_m": "mean displacement error over 2 s, 90th percentile", "active_share": "steps with a goal",
     "visible_share": "steps with the target in view", "strange_image_share": "pictures unlike the training",
-    "strange_scan_share": "scans unlike the training", "strange_reasons": "why they are", "messages_skipped": "messages skipped", "window_s": "window of the comparison",
+    "strange_scan_share": "scans unlike the training",
+    "strange_reasons": "why they are",
+    "messages_skipped": "messages skipped", "window_s": "window of the comparison",
     "bag_fingerprint": "fingerprint of the recording",
     "heading_error": "heading error over 2 s", "visible": "target in view", "latency_ms": "latency, p99",
 }  # fmt: skip
