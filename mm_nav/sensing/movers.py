@@ -244,7 +244,10 @@ class MoverTracker:
 
     def _references(self, now: float) -> tuple[list[_Past], list[_Past]]:
         kept = [*self._older, *self._past]
-        chosen = [min(kept, key=lambda past: abs(now - past.stamp_s - age)) for age in _AGES_S] if kept else []
+        if not kept:
+            return [], []
+        ages = now - np.array([past.stamp_s for past in kept])
+        chosen = [kept[k] for k in np.abs(ages - np.array(_AGES_S)[:, None]).argmin(axis=1)]
         return chosen[:_RECENT], chosen[_RECENT:]
 
     def _keep(self, newest: _Past) -> None:
