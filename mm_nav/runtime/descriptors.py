@@ -74,8 +74,8 @@ IMAGE = (
     Descriptor("patch_plain", 0.3, "plainer patches", "texture everywhere"),
     Descriptor("patch_median", 0.3, _SMOOTH, _SHARP),
     Descriptor("patch_rich", 0.3, _SMOOTH, _SHARP),
-    Descriptor("patch_darkest", 0.02, "a dark patch", "no dark patch"),
-    Descriptor("patch_brightest", 0.02, "no bright patch", "a bright patch"),
+    Descriptor("patch_darkest", 0.02, "a dark patch", "nothing dark in view"),
+    Descriptor("patch_brightest", 0.02, "nothing bright in view", "a bright patch"),
 )  # fmt: skip
 
 VIEW = (
@@ -85,14 +85,19 @@ VIEW = (
     Descriptor("view_aside", 0.1, "", "camera looks aside"),
 )
 
-_QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
+_CLOSEST, _MOST, _FARTHEST = (
+    ("something closer to the robot", "nothing close"),
+    ("everything nearer", "everything farther"),
+    ("nothing far away", "farther views"),
+)
+_QUANTILES = {0.02: _CLOSEST, 0.1: _CLOSEST, 0.25: _MOST, 0.5: _MOST, 0.75: _MOST, 0.9: _FARTHEST, 0.98: _FARTHEST}
 
 SCAN = (
     Descriptor("measured", 0.05, "LiDAR looks at a smaller part of the surroundings", "LiDAR sees more"),
     Descriptor("longest_gap", 0.05, "smaller blind sector", "larger blind sector"),
     Descriptor("gaps", 3.0, "", "beams missing here and there"),
     Descriptor("free", 0.05, "no beam goes far", "most beams see nothing"),
-    *(Descriptor(f"range_{round(100 * q)}", 0.1, "everything nearer", "everything farther") for q in _QUANTILES),
+    *(Descriptor(f"range_{round(100 * q)}", 0.1, low, high) for q, (low, high) in _QUANTILES.items()),
     Descriptor("bend_median", 0.01, "smoother ranges", "noisier ranges"),
     Descriptor("bend_75", 0.01, "smoother ranges", "noisier ranges"),
     Descriptor("bend_90", 0.05, "smoother ranges", "rougher outlines"),
@@ -105,7 +110,7 @@ SCAN = (
     Descriptor("ahead_behind", 0.2, "less room ahead than behind", "more room ahead than behind"),
     Descriptor("left_right", 0.2, "", "much more room on one side"),
     *(
-        Descriptor(f"lobes_{k}", 0.05, "surroundings too round", f"surroundings of an unusual shape ({k} lobes)")
+        Descriptor(f"lobes_{k}", 0.05, "surroundings too round", "surroundings of an unusual shape")
         for k in (1, 2, 3, 4)
     ),
 )  # fmt: skip
@@ -168,7 +173,7 @@ def scan_descriptors(ranges: Float32, valid: Float32, max_range: float) -> Float
     measured = ranges[seen].astype(np.float64)
     log = np.log(np.maximum(measured, 0.05))
     ordered = np.sort(log)
-    quantiles = ordered[np.minimum((np.array(_QUANTILES) * count).astype(int), count - 1)]
+    quantiles = ordered[np.minimum((np.array(list(_QUANTILES)) * count).astype(int), count - 1)]
     whole = np.full(bins, float(np.median(log)))
     whole[seen] = log
     before, after = np.roll(whole, 1), np.roll(whole, -1)
