@@ -47,6 +47,7 @@ class Wire:
     rows: struct.Struct = field(init=False)
     steps: struct.Struct = field(init=False)
     points: struct.Struct = field(init=False)
+    float32: npt.DTypeLike = field(init=False)
 
     def __post_init__(self) -> None:
         gap = "3x" if self.nul else ""
@@ -59,6 +60,7 @@ class Wire:
         }  # fmt: skip
         for name, code in formats.items():
             object.__setattr__(self, name, struct.Struct(self.order + code))
+        object.__setattr__(self, "float32", np.dtype(self.order + "f4"))
 
 
 # CDR aligns from its fifth byte on. In both formats a header's stamp begins at byte 4, in ROS 1 after its sequence number.
@@ -150,7 +152,7 @@ def read_scan(raw: Raw, wire: Wire) -> Scan:
         at = (at + wire.pad4) & wire.mask4
         first, last, step, beam_s, sweep_s, near, far, count = wire.scan.unpack_from(raw, at)
         at += 32
-        ranges = np.frombuffer(raw, wire.order + "f4", count, at)
+        ranges = np.frombuffer(raw, wire.float32, count, at)
         at += 4 * count
         (count,) = wire.number.unpack_from(raw, at)
         if at + 4 + 4 * count > len(raw):

@@ -96,7 +96,7 @@ def quantile(values: npt.NDArray[np.float64], counts: Ints, share: float) -> flo
 
 
 class TopicMonitor:
-    """Watches one topic while it is read.
+    """Watches one topic while it is read: `note` gets the stamp and the time of recording of each message, ns.
 
     start_ns: when the recording starts, for the times of gaps. on_jump: gets the first jump of the stamps: its time, s after the
     start, and by how much they jumped, s.
@@ -105,21 +105,26 @@ class TopicMonitor:
     def __init__(self, topic: str, start_ns: int = 0, on_jump: Callable[[float, float], None] | None = None) -> None:
         self.topic, self._start_ns, self._on_jump = topic, start_ns, on_jump
         self._stamps, self._receives = array("q"), array("q")
-        # Bound once: these are called for every message.
-        self._add_stamp, self._add_receive = self._stamps.append, self._receives.append
         self._intervals, self._late, self._early = LogHistogram(), LogHistogram(), LogHistogram()
         self._last: tuple[int, int] | None = None
         self._base_ns = 0
         self._messages = self._out_of_order = self._duplicates = self._jumps = 0
         self._longest_ns = 0
         self._gaps: list[tuple[int, int]] = []
+        self.note = self._note()
 
-    def note(self, stamp_ns: int, receive_ns: int) -> None:
-        """Note a message."""
-        self._add_stamp(stamp_ns)
-        self._add_receive(receive_ns)
-        if len(self._stamps) >= _BLOCK:
-            self._flush()
+    def _note(self) -> Callable[[int, int], None]:
+        stamps, flush = self._stamps, self._flush
+        # Bound once: they are called for every message.
+        add_stamp, add_receive = stamps.append, self._receives.append
+
+        def note(stamp_ns: int, receive_ns: int) -> None:
+            add_stamp(stamp_ns)
+            add_receive(receive_ns)
+            if len(stamps) >= _BLOCK:
+                flush()
+
+        return note
 
     def health(self, reference: TopicHealth | None = None, missing_mounts: tuple[str, ...] = ()) -> TopicHealth:
         """Return what there is to say so far. reference: whose clock others are compared with."""

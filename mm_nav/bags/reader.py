@@ -14,7 +14,6 @@ from mm_nav.bags.decode import Raw, header_stamp_ns, read_image, read_odometry, 
 from mm_nav.bags.health import TopicHealth, TopicMonitor
 from mm_nav.bags.items import Item, ItemMakers, Maker, RecordedCommand, lens_from, planar_pose
 from mm_nav.bags.mapping import FRAMES, SENSORS, TF, TYPES, camera_info, check_keys, choose, load_mapping
-from mm_nav.bags.mcap_chunks import read_in_chunks
 from mm_nav.bags.mounts import Mounts, best_odometry_edge, name_of
 from mm_nav.bags.pose_sources import PoseDifferentiator
 from mm_nav.bags.recording import reason
@@ -97,7 +96,6 @@ class BagReader:
         except Exception as error:
             raise BagError(f"{path} cannot be read ({reason(error)}): record it again") from error
         try:
-            read_in_chunks(c.handle for c in self._recording.channels if c.handle is not None)
             self._mounts = Mounts(self.report.warn)
             self._makers = ItemMakers(self._mounts, self.report.warn)
             self._transforms = [c for c in self._recording.channels if c.msgtype in TF and c.count != 0]
