@@ -78,16 +78,14 @@ def _thresholds(pairs: Sequence[str]) -> dict[str, float]:
 
 
 def _print(console: Console, comparison: Comparison) -> None:
-    from rich import box
     from rich.markup import escape
     from rich.table import Table
 
     from mm_nav.replay.compare_report import interval, named, shown, signed
     from mm_nav.replay.measures import text_of
 
-    table = Table(
-        title=escape(f"B against A: {', '.join(comparison.recordings)}"), title_justify="left", box=box.SIMPLE_HEAD
-    )
+    title = escape(f"B against A: {', '.join(comparison.recordings)}")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     # Keys, not names: they are what --threshold takes, and fit a terminal.
     table.add_column("measure", no_wrap=True)
     for title in ("A", "B", "change", "95 % interval", "n"):

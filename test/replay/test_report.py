@@ -122,12 +122,9 @@ def test_sensor_health_shows_what_there_is(tmp_path):
     assert "9.98\u202fHz" in page and ">odd<" in page and "jitter" not in page
 
 
-def test_nothing_to_report(tmp_path):
+def test_what_cannot_be_written(tmp_path):
     with pytest.raises(ConfigError, match="at least one"):
         write_report(tmp_path, [])
-
-
-def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="cannot be written"):
         write_report(tmp_path / "file" / "report", [a_report()])
