@@ -6,7 +6,8 @@ They are computed on the network's own input arrays, never on the camera's pictu
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -129,7 +130,7 @@ def image_descriptors(rgb: Bytes) -> Floats:
     contrast = float(share @ (_LEVELS - mean) ** 2) ** 0.5
     entropy = float(-(share[share > 0] * np.log2(share[share > 0])).sum())
     thirds = [cv2.mean(part)[0] / 255.0 - mean for part in np.array_split(grey, 3)]
-    saturation = _shares(hsv[..., 1])
+    saturation = _shares(hsv, 1)
     means, spreads = cv2.meanStdDev(lab)
     # OpenCV's eight-bit Lab has its grey axis at 128.
     a, b = (float(v) / 255.0 - 128 / 255.0 for v in means[1:, 0])
@@ -176,20 +177,21 @@ def scan_descriptors(ranges: Float32, valid: Float32, max_range: float) -> Float
     quantiles = ordered[np.minimum((np.array(list(_QUANTILES)) * count).astype(int), count - 1)]
     whole = np.full(bins, float(np.median(log)))
     whole[seen] = log
-    before, after = np.roll(whole, 1), np.roll(whole, -1)
-    inside = seen & np.roll(seen, 1) & np.roll(seen, -1)
+    before, after = _beside(whole, 1)
+    seen_before, seen_after = _beside(seen, 1)
+    both = seen & seen_after
+    inside = both & seen_before
     near_end = whole < np.log(0.98 * max_range)
     bends = np.abs(before + after - 2.0 * whole)[inside & near_end]
-    step = np.abs(after - whole)[seen & np.roll(seen, -1)]
+    step = np.abs(after - whole)[both]
     spikes = ((whole - before) * (whole - after) > 0.15**2)[inside]
     lobes = np.abs(np.fft.rfft(whole - whole.mean())[1:5]) / bins if count > _ENOUGH * bins else [np.nan] * 4
     behind, right, ahead, left = (
-        float(whole[quarter].mean()) if seen[quarter].mean() > _ENOUGH else np.nan
-        for quarter in np.roll(np.arange(bins), bins // 8).reshape(4, -1)
+        float(whole[quarter].mean()) if seen[quarter].mean() > _ENOUGH else np.nan for quarter in _quarters(bins)
     )
     return np.array(
         [
-            count / bins, _longest_run(~seen) / bins, float((seen != np.roll(seen, 1)).sum()) / 2.0,
+            count / bins, _longest_run(~seen) / bins, float((seen != seen_before).sum()) / 2.0,
             float((measured >= 0.98 * max_range).mean()), *quantiles,
             *_sorted_quantiles(bends, (0.5, 0.75, 0.9, 0.98)), _mean(step > 0.25), _mean(spikes),
             _straight(ranges.astype(np.float64), inside & near_end), _mean(step < 1e-4), _mean(measured < _TOUCHING_M),
@@ -199,9 +201,9 @@ def scan_descriptors(ranges: Float32, valid: Float32, max_range: float) -> Float
     )  # fmt: skip
 
 
-def _shares(channel: Bytes) -> Floats:
-    counts = cv2.calcHist([np.ascontiguousarray(channel)], [0], None, [256], [0, 256]).ravel()
-    return np.asarray(counts / counts.sum(), np.float64)
+def _shares(picture: Bytes, channel: int = 0) -> Floats:
+    counts = cv2.calcHist([picture], [channel], None, [256], [0, 256]).ravel()
+    return np.asarray(counts / (picture.shape[0] * picture.shape[1]), np.float64)
 
 
 def _quantiles(shares: Floats, levels: tuple[float, ...]) -> list[float]:
@@ -295,12 +297,30 @@ def _longest_run(flags: npt.NDArray[np.bool_]) -> int:
     return int(np.diff(clear, append=clear[0] + len(flags)).max()) - 1
 
 
+def _beside(values: npt.NDArray[Any], distance: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return what lies so many beams before and after each, around a ring."""
+    around = np.concatenate([values[-distance:], values, values[:distance]])
+    return around[: len(values)], around[2 * distance :]
+
+
+@cache
+def _directions(bins: int) -> tuple[Floats, Floats]:
+    bearings = (np.arange(bins) + 0.5) * 2.0 * np.pi / bins
+    return np.cos(bearings), np.sin(bearings)
+
+
+@cache
+def _quarters(bins: int) -> npt.NDArray[np.intp]:
+    """Return the beams (4, bins / 4) that look behind, right, ahead and left."""
+    whole = 4 * (bins // 4)
+    return np.asarray(np.roll(np.arange(whole), whole // 8).reshape(4, -1), np.intp)
+
+
 def _straight(ranges: Floats, inside: npt.NDArray[np.bool_]) -> float:
     """Return the share of beams whose end lies within 3 cm of the line through the ends of the beams two on either side."""
-    bins = len(ranges)
-    bearings = (np.arange(bins) + 0.5) * 2.0 * np.pi / bins
-    x, y = ranges * np.cos(bearings), ranges * np.sin(bearings)
-    ux, uy = np.roll(x, -2) - np.roll(x, 2), np.roll(y, -2) - np.roll(y, 2)
-    vx, vy = x - np.roll(x, 2), y - np.roll(y, 2)
-    off = np.abs(ux * vy - uy * vx) / np.maximum(np.hypot(ux, uy), 1e-6)
+    cos, sin = _directions(len(ranges))
+    x, y = ranges * cos, ranges * sin
+    (x0, x2), (y0, y2) = _beside(x, 2), _beside(y, 2)
+    ux, uy, vx, vy = x2 - x0, y2 - y0, x - x0, y - y0
+    off = np.abs(ux * vy - uy * vx) / np.maximum(np.sqrt(ux * ux + uy * uy), 1e-6)
     return _mean((off < 0.03)[inside])

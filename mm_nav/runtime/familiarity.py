@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -204,9 +205,7 @@ class Familiarity:
         (1, bins). None for image or ranges = that sensor is not there."""
         c, z = self.config, {}
         if image is not None:
-            rgb = np.ascontiguousarray(
-                (image[0] * np.float32(255.0) + np.float32(0.5)).astype(np.uint8).transpose(1, 2, 0)
-            )
+            rgb = np.asarray(cv2.merge([cv2.convertScaleAbs(channel, alpha=255.0) for channel in image[0]]), np.uint8)
             z["image"] = self.image.normal(image_values(rgb, rays, c))
         if ranges is not None:
             z["scan"] = self.scan.normal(scan_descriptors(ranges[0], ranges_valid[0], c.max_range_m))
