@@ -15,6 +15,8 @@ from mm_nav.learning.batches import BatchSampler, channels_last
 from mm_nav.learning.dataset import FrameDataset
 from mm_nav.policy.model import CrossModalPolicy
 
+# What says how well a policy has learned to drive as was driven.
+LEARNED = ("waypoint_error_m", "waypoint_error_best_m", "waypoint_error_pose_m", "waypoint_error_picture_m")
 _PHRASES = 8
 
 

@@ -66,8 +66,7 @@ def pictures(
 def semantics(dataset: FrameDataset, frames: Ints) -> tuple[Ints, Ints]:
     """Return the kind and the colour of what stands at the middle of each grounding cell, (B, rows, columns) each.
 
-    Kinds are 0 where nothing stands, else 1 + the index in KINDS; colours are indices of COLOURS, -1 where there is none. Of a
-    recording's frames nothing is known: -1 both.
+    Kinds are 0 where nothing stands, else 1 + the index in KINDS; colours are indices of COLOURS, -1 where there is none.
     """
     c = dataset.config
     down, across = c.image_height // c.grid_rows, c.image_width // c.grid_columns
@@ -78,7 +77,6 @@ def semantics(dataset: FrameDataset, frames: Ints) -> tuple[Ints, Ints]:
         kinds = np.array([0, *(KIND_INDEX[item["category"]] for item in objects)])
         colours = np.array([-1, *(COLOUR_INDEX.get(item["colour"], -1) for item in objects)])
         kind[f], colour[f] = kinds[middle[f]], colours[middle[f]]
-    kind[frames >= dataset.labelled] = -1
     return kind, colour
 
 

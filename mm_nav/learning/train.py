@@ -23,7 +23,7 @@ from mm_nav.language.encoder import TextEncoder
 from mm_nav.learning.bag_drives import MARKER
 from mm_nav.learning.batches import BatchSampler, channels_last
 from mm_nav.learning.dataset import FrameDataset, Progress, find_shards
-from mm_nav.learning.drive_validation import can_be_judged, validate_drives
+from mm_nav.learning.drive_validation import LEARNED, can_be_judged, validate_drives
 from mm_nav.learning.looking import Looking, LookSampler
 from mm_nav.learning.validation import Validation, validate
 from mm_nav.policy.config import PolicyConfig
@@ -171,7 +171,7 @@ def train(
     metrics, model.temperatures = dict(found.metrics), found.temperatures
     if kept_drives:
         metrics |= validate_drives(model, kept_drives, encoder)
-        metrics |= {f"{name}_at_start": value for name, value in at_start.items() if name == "waypoint_error_m"}
+        metrics |= {f"{name}_at_start": at_start[name] for name in LEARNED if name in at_start}
     trainer.save()
     if writer is not None:
         for name, number in metrics.items():

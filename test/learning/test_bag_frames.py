@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from mm_nav.observation import CameraImage, Observation, Odometry
 from mm_nav.policy.config import PolicyConfig
 from mm_nav.replay.source import observations
 from mm_nav.runtime.preprocess import Preprocessor
+from mm_nav.sensing.deskew import all_at_once
 from mm_nav.sensing.synchronizer import ObservationSynchronizer
 from mm_nav.sim.simulator import CameraConfig, SimConfig, Simulator
 from mm_nav.sim.world import parse_world
@@ -228,6 +230,16 @@ def test_frames_are_what_the_robot_would_feed_the_network(bags, drives):
             compared += 1
     assert compared >= 15
     assert np.abs(shard["image"][0].astype(float) - shard["image"][-1]).mean() > 0.5, "it saw something"
+
+
+def test_a_sweep_is_taken_as_if_all_at_once():
+    observation = Simulator(corridor(), SimConfig(camera=None), seed=3).observe()
+    sweep = replace(observation.scan, time_increment_s=0.1 / len(observation.scan.ranges))
+    turning = replace(observation, scan=sweep, odometry=replace(observation.odometry, twist=Twist2D(0.3, 1.5)))
+    frame = bag_frames.ObservationFrames(SMALL).frame(turning)
+    ranges, _ = Preprocessor(SMALL).scan(all_at_once(turning).scan)
+    np.testing.assert_array_equal(frame["ranges"], ranges[0].astype(np.float16))
+    assert np.abs(frame["ranges"] - Preprocessor(SMALL).scan(sweep)[0][0]).max() > 0.1
 
 
 def test_without_a_camera_it_says_so(drives):
@@ -448,7 +460,5 @@ def test_worlds_and_drives_are_trained_on_together(drives, tmp_path):
 
 
 def test_waypoints_that_do_not_fit_the_policy_are_refused(drives):
-    from dataclasses import replace
-
     with pytest.raises(ConfigError, match="collect again with the policy's config"):
         sampler_of(sorted(drives.glob("*.zarr")), replace(SMALL, steps=6))
