@@ -35,7 +35,7 @@ def bench_decode(seconds: float = 2.0, progress: Callable[[str], None] = lambda 
     PointCloud and LaserScan in base_link, the others give message objects. Types are image (640x480 rgb8), cloud (30 000 points of
     22 bytes, as a Velodyne's), cloud_16 and cloud_32 (of 16 and 32 bytes), and scan (360 beams). For each: TYPE_messages_per_s,
     TYPE_mb_per_s, TYPE_rosbags_…, TYPE_mcap_ros2_…, ratio_vs_rosbags_TYPE, ratio_vs_mcap_ros2_TYPE; above 1 ours is
-    faster. mcap_ros2_missing: why mcap-ros2-support was left out. Opening is measured for that one only; it takes a millisecond or two.
+    faster. mcap_ros2_missing: why mcap-ros2-support was left out; its time includes opening the file, a millisecond or two.
     """
     report: dict[str, Any] = {}
     readers: dict[str, Callable[[Path, str], float]] = {"rosbags": _rosbags, "mcap_ros2": _mcap_ros2, "": _ours}

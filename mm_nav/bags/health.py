@@ -114,7 +114,7 @@ class TopicMonitor:
         self.note = self._note()
 
     def _note(self) -> Callable[[int, int], None]:
-        stamps, flush = self._stamps, self._flush
+        stamps, flush = self._stamps, self.flush
         # Bound once: they are called for every message.
         add_stamp, add_receive = stamps.append, self._receives.append
 
@@ -128,7 +128,7 @@ class TopicMonitor:
 
     def health(self, reference: TopicHealth | None = None, missing_mounts: tuple[str, ...] = ()) -> TopicHealth:
         """Return what there is to say so far. reference: whose clock others are compared with."""
-        self._flush()
+        self.flush()
         values, counts = self._intervals.spread()
         median = quantile(values, counts, 0.5)
         is_gap = values > _GAP * median
@@ -157,7 +157,8 @@ class TopicMonitor:
         values = np.concatenate([late[0], -early[0]])
         return 1e-9 * (self._base_ns + quantile(values, np.concatenate([late[1], early[1]]), share))
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Look at what has been noted; happens by itself now and then."""
         if not self._stamps:
             return
         stamps, receives = np.array(self._stamps, np.int64), np.array(self._receives, np.int64)

@@ -176,6 +176,8 @@ class BagReader:
                 f"{self.path} is damaged {at:.1f} s after its start ({reason(error)}): the rest is not used"
             )
         finally:
+            for monitor in self.report.monitors.values():
+                monitor.flush()
             for text in self._recording.damage:
                 self.report.warn(text)
 
