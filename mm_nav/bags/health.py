@@ -114,13 +114,16 @@ class TopicMonitor:
         self.note = self._note()
 
     def _note(self) -> Callable[[int, int], None]:
-        stamps, flush = self._stamps, self.flush
+        stamps, receives, flush = self._stamps, self._receives, self.flush
         # Bound once: they are called for every message.
-        add_stamp, add_receive = stamps.append, self._receives.append
+        add_stamp, add_receive = stamps.append, receives.append
 
         def note(stamp_ns: int, receive_ns: int) -> None:
-            add_stamp(stamp_ns)
-            add_receive(receive_ns)
+            try:
+                add_stamp(stamp_ns)
+                add_receive(receive_ns)
+            except OverflowError:  # a damaged time, beyond the year 2262
+                del stamps[len(receives) :]
             if len(stamps) >= _BLOCK:
                 flush()
 

@@ -102,6 +102,14 @@ def test_any_stamps_are_survived(pairs):
     assert monitor.health().messages == len(pairs)
 
 
+def test_times_beyond_all_calendars_are_left_out():
+    monitor = TopicMonitor("/a")
+    for k in range(5):
+        monitor.note(100 * MS * k, 2**64 - 1 if k == 2 else 100 * MS * k)
+        monitor.note(100 * MS * k + 2**63 if k == 3 else 100 * MS * k, 100 * MS * k)
+    assert monitor.health().messages == 8
+
+
 def test_memory_does_not_grow():
     monitor, sizes = TopicMonitor("/a"), set()
     for k in range(5000):
