@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="where the drive ended; for a round trip its farthest place, then its end (default)",
     )
+    goal.add_argument(
+        "--goal-every",
+        type=float,
+        metavar="M",
+        help="the places that the drive came through, so many metres apart: the stack is asked for what the robot did",
+    )
     parser.add_argument(
         "--topic",
         action="append",
@@ -159,8 +165,10 @@ class _Replay:
         args = self.args
         if args.goal is not None:
             return (Goal(args.goal, timeout_s=1e6),)
+        if args.goal_every is not None and not 0.5 <= args.goal_every <= 1000:
+            raise ConfigError(f"--goal-every is {args.goal_every}: give 0.5 to 1000 metres")
         if args.goal_pose is None:
-            return driven_goals(recording, self.topics)
+            return driven_goals(recording, self.topics, every_m=args.goal_every)
         try:
             x, y = (float(part) for part in args.goal_pose.split(","))
         except ValueError as error:

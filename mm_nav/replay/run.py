@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from mm_nav.bags.reader import BagReader, BagReport
-from mm_nav.command import PolicyOutput
+from mm_nav.command import PolicyOutput, Stage
 from mm_nav.errors import BagError
-from mm_nav.geometry import Twist2D
+from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.navigator import Navigator
 from mm_nav.navigator_config import NavigatorConfig
@@ -27,6 +27,7 @@ from mm_nav.replay.film import FilmMaker
 from mm_nav.replay.foresight import foresee
 from mm_nav.replay.open_loop import OpenLoop, clearance, scan_points
 from mm_nav.replay.records import AHEAD_S, STAGES, Event, ReplayLog, ReplayStep, StepSink
+from mm_nav.replay.sensors import gaps_of, topics_of
 from mm_nav.replay.source import Recorded, fingerprint, recorded
 from mm_nav.replay.summary import WINDOW_S, events_of, measures_of, remarks_on, windows_of
 from mm_nav.robot import RobotConfig
@@ -38,7 +39,10 @@ from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
 _NOWHERE = np.full((len(AHEAD_S), 3), np.nan)
 # Python hands the interpreter from thread to thread so often: the network's thread must not wait for it.
 _SWITCH_S = 0.0005
+_NAMED = 4  # goals that are named
 _REASONS = 8  # why frames are strange, that are kept
+# Where a place is driven to there is nothing to believe in.
+_NO_TARGET = (Stage.FOLLOWING, Stage.IDLE, Stage.MOVING)
 _MODALITIES = ("scan", "image", "cloud")
 
 
@@ -77,6 +81,7 @@ class ReplayResult:
         """Return the JSON of `mm-nav replay` for one recording: flat, but for windows and topics."""
         c = self.log.columns
         share = {name: float(np.nanmean(c[f"has_{name}"])) for name in _MODALITIES}
+        topics = topics_of(self.bag)
         return {
             "bag": self.bag.path,
             "bag_fingerprint": self.fingerprint,
@@ -88,6 +93,8 @@ class ReplayResult:
             **{f"{name}_share": round(value, 4) for name, value in share.items()},
             **{f"{kind}_topic": topic for kind, topic in self.bag.used.items()},
             **{f"{kind}_messages": count for kind, count in self.bag.counts.items()},
+            **{f"{topic['kind']}_rate_hz": topic["rate_hz"] for topic in topics},
+            **{f"{topic['kind']}_gaps": topic["gaps"] for topic in topics},
             **measures_of(c),
             "strange_reasons": self.log.strange,
             "ended": self.ended,
@@ -98,6 +105,7 @@ class ReplayResult:
             "warnings": self.bag.warnings,
             "window_s": WINDOW_S,
             "windows": windows_of(c),
+            "topics": topics,
         }
 
 
@@ -121,7 +129,9 @@ def replay(
     """
     config = config or ReplayConfig()
     waiting = [goals] if isinstance(goals, Goal) else list(goals)
-    described = ", then ".join(_describe(goal) for goal in waiting)
+    described = ", then ".join(_describe(goal) for goal in waiting[:_NAMED])
+    if len(waiting) > _NAMED:
+        described += f" and {len(waiting) - _NAMED} more"
     with BagReader(path, topics) as reader, ExitStack() as stack:
         ahead = None if policy is None else stack.enter_context(PolicyAhead(policy))
         result = ReplayResult(reader.report, described, fingerprint(path))
@@ -145,6 +155,7 @@ def replay(
             reasons = "; ".join(reader.report.warnings) or "scans and odometry never overlap in time"
             raise BagError(f"{path} gave no observation ({reasons}): check its topics and stamps")
         run.finish()
+        result.log.events = sorted([*result.log.events, *gaps_of(reader.report)], key=lambda event: event.time_s)
         _warn(result, sync)
     return result
 
@@ -202,7 +213,7 @@ class _Run:
             navigator.grid,
         )  # fmt: skip
         time_s = self._note(step, item, active)
-        self._follow_goals(command.message, int(command.error), time_s)
+        self._follow_goals(command.message, int(command.error), time_s, pose)
         return step
 
     def finish(self) -> None:
@@ -241,7 +252,7 @@ class _Run:
             recorded_stopped=_moves(item.told or twist) and step.recorded.twist == Twist2D(),
             active=active,
             stage=STAGES.index(command.stage),
-            confidence=progress.confidence,
+            confidence=math.nan if command.stage in _NO_TARGET else progress.confidence,
             distance_m=progress.distance_m,
             latency_ms=step.latency_ms,
             **{f"has_{name}": getattr(observation, name) is not None for name in _MODALITIES},
@@ -255,11 +266,11 @@ class _Run:
         if scan is not None:
             step.live["clearance_m"] = clearance(self._config.robot, scan_points(scan))
         if output is not None:
-            step.live.update(
-                visible=output.visible,
-                bearing=float(output.bearings[int(output.bearing_probs.argmax())]),
-                inference_ms=output.inference_ms,
-            )
+            step.live.update(inference_ms=output.inference_ms)
+            if self._navigator.policy_goal is not None and self._navigator.policy_goal.pose is None:
+                step.live.update(
+                    visible=output.visible, bearing=float(output.bearings[int(output.bearing_probs.argmax())])
+                )
         index = self.columns.add(step.live)
         for earlier, values in self._open_loop.add(index, time_s, step):
             self.columns.set(earlier, values)
@@ -270,11 +281,14 @@ class _Run:
             self._events.append(Event(time_s, "stage", self._stage))
         return time_s
 
-    def _follow_goals(self, message: str, error: int, time_s: float) -> None:
+    def _follow_goals(self, message: str, error: int, time_s: float, pose: Pose2D) -> None:
         if message:
             self._result.ended, self._result.error_code = message, error
             self._events.append(Event(time_s, "goal", message))
-        if self._waiting and not self._navigator.active:
+        place = self._goal.pose
+        # The recorded robot does not stop for the stack, which would take its time at a place.
+        passed = place is not None and pose.distance_to(place) <= self._config.navigator.pose_tolerance_m
+        if self._waiting and (passed or not self._navigator.active):
             self._goal = self._waiting.pop(0)
             self._navigator.set_goal(self._goal)
             self._events.append(Event(time_s, "goal", _describe(self._goal)))

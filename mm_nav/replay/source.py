@@ -63,26 +63,38 @@ def observations(reader: BagReader, sync: ObservationSynchronizer) -> Iterator[O
 
 
 def driven_goals(
-    path: Path | Sequence[Path], topics: Mapping[str, str] | None = None, timeout_s: float = 1e6
+    path: Path | Sequence[Path],
+    topics: Mapping[str, str] | None = None,
+    timeout_s: float = 1e6,
+    every_m: float | None = None,
 ) -> tuple[Goal, ...]:
     """Return where the recorded drive went, as pose goals: its end or, when that is near its start, its farthest
     place first.
 
-    Raises BagError when there is no usable odometry.
+    every_m: the places it came through, so far apart along its way, and its end. Raises BagError when there is no usable odometry.
     """
     with BagReader(path, topics) as reader:
         items = (message.item for message in reader.messages(kinds=("odometry",)))
-        first = end = farthest = None
-        for item in items:
-            if isinstance(item, Odometry) and _finite(item.pose):
-                end = item.pose
-                first = first or end
-                if farthest is None or first.distance_to(end) > first.distance_to(farthest):
-                    farthest = end
-    if first is None or end is None or farthest is None:
-        raise BagError(f"{path} has no usable odometry: give a goal with --goal or --goal-pose")
-    round_trip = end.distance_to(first) < 0.5 * farthest.distance_to(first)
-    places = (farthest, end) if round_trip else (end,)
+        poses = (item.pose for item in items if isinstance(item, Odometry) and _finite(item.pose))
+        first = end = farthest = next(poses, None)
+        if first is None or end is None or farthest is None:
+            raise BagError(f"{path} has no usable odometry: give a goal with --goal or --goal-pose")
+        passed: list[Pose2D] = []
+        gone, due = 0.0, every_m
+        for pose in poses:
+            gone += end.distance_to(pose)
+            end = pose
+            if first.distance_to(end) > first.distance_to(farthest):
+                farthest = end
+            if due is not None and every_m is not None and gone >= due:
+                passed.append(end)
+                due = gone + every_m
+    if every_m is not None:
+        near = bool(passed) and passed[-1].distance_to(end) < 0.5 * every_m
+        places = (*(passed[:-1] if near else passed), end)
+    else:
+        round_trip = end.distance_to(first) < 0.5 * farthest.distance_to(first)
+        places = (farthest, end) if round_trip else (end,)
     return tuple(Goal(pose=place, timeout_s=timeout_s) for place in places)
 
 
