@@ -129,7 +129,7 @@ class TopicMonitor:
 
         return note
 
-    def health(self, reference: TopicHealth | None = None, missing_mounts: tuple[str, ...] = ()) -> TopicHealth:
+    def health(self, reference: TopicHealth | None = None) -> TopicHealth:
         """Return what there is to say so far. reference: whose clock others are compared with."""
         self.flush()
         values, counts = self._intervals.spread()
@@ -152,7 +152,6 @@ class TopicMonitor:
             delay,
             self._delay(0.99),
             math.nan if reference is None else delay - reference.delay_median_s,
-            missing_mounts,
         )
 
     def _delay(self, share: float) -> float:

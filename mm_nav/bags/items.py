@@ -13,14 +13,14 @@ from mm_nav.bags import decode
 from mm_nav.bags.decode import Raw, wire_of
 from mm_nav.bags.mapping import POSE_COVARIANCE, TRANSFORM, TWIST_STAMPED
 from mm_nav.bags.mounts import Mounts
-from mm_nav.bags.pose_sources import PoseDifferentiator
+from mm_nav.bags.pose_sources import PoseDifferentiator, planar_pose
 from mm_nav.bags.recording import Channel
 from mm_nav.errors import SensorError
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.observation import CameraImage, LaserScan, Odometry, PointCloud
 from mm_nav.sensing.clouds import mounted, unpack_points
 from mm_nav.sensing.images import decode_compressed, decode_image
-from mm_nav.sensing.messages import is_upside_down, planar, scan_of, yaw_from_quaternion
+from mm_nav.sensing.messages import is_upside_down, planar, scan_of
 from mm_nav.sensing.rectify import distortion_from
 
 Matrix = npt.NDArray[np.float64]
@@ -232,10 +232,8 @@ class ItemMakers:
 
         def odometry(raw: Raw, receive: int) -> Odometry:
             found = decode.read_odometry(raw, wire_of(raw, encoding))
-            x, y, _, qx, qy, qz, qw = found.pose
             ahead, aside, _, _, _, turn = found.twist
-            pose = Pose2D(x, y, yaw_from_quaternion(qx, qy, qz, qw))
-            return Odometry(taken(found.stamp_ns, receive), pose, Twist2D(ahead, turn, aside))
+            return Odometry(taken(found.stamp_ns, receive), planar_pose(found.pose), Twist2D(ahead, turn, aside))
 
         def pose(raw: Raw, receive: int) -> Odometry:
             wire = wire_of(raw, encoding)
@@ -258,9 +256,3 @@ class ItemMakers:
             return RecordedCommand(taken(stamp, receive) if stamped else receive, Twist2D(ahead, turn, aside))
 
         return make
-
-
-def planar_pose(pose: tuple[float, ...]) -> Pose2D:
-    """Return x, y, z, quaternion x, y, z, w seen from above."""
-    x, y, _, qx, qy, qz, qw = pose
-    return Pose2D(x, y, yaw_from_quaternion(qx, qy, qz, qw))

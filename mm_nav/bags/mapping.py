@@ -122,12 +122,14 @@ def camera_info(channels: Iterable[Channel], image: str, wanted: str | None, pat
 
 
 def preference(kind: str, topic: str) -> tuple[int, int]:
-    """Return how much a topic's name says that it is what is looked for, and that it looks ahead; below (0, …) it is not."""
+    """Return how much a topic's name says that it is what is looked for, below 0 = it is not, and how good it is of its kind."""
     name = topic.lower()
     words = _PREFERRED[kind]
     score = next((len(words) - i for i, word in enumerate(words) if word in name), 0)
+    if kind == "command":  # of several the one at the wheels, which has no qualifying name
+        return score, 100 * name.endswith("/cmd_vel") - name.count("/")
     side = sum(value for word, value in _SIDES.items() if word in name)
-    return score - 10 * any(word in name for word in _UNWANTED), side
+    return score - 10 * any(word in name for word in _UNWANTED), 2 * side - name.endswith("/compressed")
 
 
 def _pose_sources(candidates: list[Channel], odom_transforms: bool) -> list[Channel]:

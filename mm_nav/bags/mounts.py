@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from mm_nav.bags.decode import Pose
+from mm_nav.bags.pose_sources import last_name, name_of
 from mm_nav.bags.transforms import TransformTree
 from mm_nav.errors import SensorError
 from mm_nav.sensing.messages import rotation_matrix
@@ -21,23 +22,6 @@ OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 # A picture's frame whose z axis points up this much is the camera's body: nobody drives by pictures of the ceiling.
 _UP = 0.7
 _BASES = ("base_link", "base_footprint", "base")
-_ODOMS = ("odom", "map", "world")
-
-
-def name_of(frame: bytes) -> str:
-    """Return a frame's name without slashes around it."""
-    return frame.decode("utf-8", "replace").strip("/")
-
-
-def is_odometry_edge(parent: bytes, child: bytes) -> bool:
-    """Return whether a transform tells where a robot's base is, whatever namespace it is in."""
-    return _last(name_of(parent)) in _ODOMS and _last(name_of(child)).startswith("base")
-
-
-def best_odometry_edge(edges: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bytes] | None:
-    """Return which of the transforms (parent, child) to take the robot's pose from: from its odom frame rather than from a map."""
-    found = [edge for edge in edges if is_odometry_edge(*edge)]
-    return min(found, key=lambda edge: (_ODOMS.index(_last(name_of(edge[0]))), edge), default=None)
 
 
 class Mounts:
@@ -95,7 +79,7 @@ class Mounts:
         self._apply()
         base, name = self._base, name_of(frame)
         space, _, short = base.rpartition("/")
-        frames = [name, f"{space}/{name}" if space else name, _last(name)]
+        frames = [name, f"{space}/{name}" if space else name, last_name(name)]
         bases = [base]
         if not self._knows(base):
             bases += [short, *(f"{space}/{b}" if space else b for b in _BASES), *_BASES]
@@ -167,7 +151,3 @@ class Mounts:
     def _forget(self) -> None:
         self.version += 1
         self._involved.clear()
-
-
-def _last(name: str) -> str:
-    return name.rsplit("/", 1)[-1]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
 
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.observation import Odometry
 from mm_nav.sensing.messages import yaw_from_quaternion
 
+# A transform's parent and child, as messages name them.
+Edge = tuple[bytes, bytes]
+
+# The better ones first.
 ODOM_FRAMES = ("odom", "map", "world")
 # Over a longer gap a difference of poses says nothing about the present velocity.
 _LONGEST_GAP_S = 1.0
@@ -35,12 +39,28 @@ class PoseDifferentiator:
         return self._last
 
 
-def planar_pose(position: Any, orientation: Any) -> Pose2D:
-    """Return a position and a quaternion, as messages carry them, seen from above."""
-    yaw = yaw_from_quaternion(orientation.x, orientation.y, orientation.z, orientation.w)
-    return Pose2D(float(position.x), float(position.y), yaw)
+def planar_pose(pose: tuple[float, ...]) -> Pose2D:
+    """Return x, y, z (m) and a quaternion x, y, z, w seen from above."""
+    x, y, _, qx, qy, qz, qw = pose
+    return Pose2D(x, y, yaw_from_quaternion(qx, qy, qz, qw))
 
 
-def is_odometry_transform(parent: str, child: str) -> bool:
-    """Return whether a transform tells where the robot is: from an odometry or map frame to its base."""
-    return parent.strip("/") in ODOM_FRAMES and child.strip("/").startswith("base")
+def name_of(frame: bytes) -> str:
+    """Return a frame's name without slashes around it."""
+    return frame.decode("utf-8", "replace").strip("/")
+
+
+def last_name(name: str) -> str:
+    """Return a frame's name without its namespace."""
+    return name.rsplit("/", 1)[-1]
+
+
+def best_odometry_edge(edges: Iterable[Edge]) -> Edge | None:
+    """Return which of the transforms to take the robot's pose from: from its odom frame rather than from a map; None = from none."""
+    found = [edge for edge in edges if is_odometry_transform(*edge)]
+    return min(found, key=lambda edge: (ODOM_FRAMES.index(last_name(name_of(edge[0]))), edge), default=None)
+
+
+def is_odometry_transform(parent: bytes, child: bytes) -> bool:
+    """Return whether a transform tells where the robot is, in whatever namespace: from an odometry or map frame to its base."""
+    return last_name(name_of(parent)) in ODOM_FRAMES and last_name(name_of(child)).startswith("base")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -12,10 +12,10 @@ from types import TracebackType
 from mm_nav.bags.containers import Channel, open_recording
 from mm_nav.bags.decode import Raw, header_stamp_ns, read_image, read_odometry, read_transform, read_transforms, wire_of
 from mm_nav.bags.health import TopicHealth, TopicMonitor
-from mm_nav.bags.items import Item, ItemMakers, Maker, RecordedCommand, lens_from, planar_pose
+from mm_nav.bags.items import Item, ItemMakers, Maker, RecordedCommand, lens_from
 from mm_nav.bags.mapping import FRAMES, SENSORS, TF, TYPES, camera_info, check_keys, choose, load_mapping
-from mm_nav.bags.mounts import Mounts, best_odometry_edge, name_of
-from mm_nav.bags.pose_sources import PoseDifferentiator
+from mm_nav.bags.mounts import Mounts
+from mm_nav.bags.pose_sources import Edge, PoseDifferentiator, best_odometry_edge, name_of, planar_pose
 from mm_nav.bags.recording import reason
 from mm_nav.errors import BagError, SensorError
 from mm_nav.observation import Odometry
@@ -68,11 +68,11 @@ class BagReport:
         """How healthy what was read so far is, by kind; "tf" are the transforms from the odom frame to the robot's base."""
         pose = self.monitors.get("odometry", self.monitors.get(_TF_KIND))
         reference = None if pose is None else pose.health()
-        missing = tuple(self.missing_mounts)
-        return {
-            kind: monitor.health(reference, missing if kind == _TF_KIND else ())
-            for kind, monitor in self.monitors.items()
-        }
+        found = {kind: monitor.health(reference) for kind, monitor in self.monitors.items()}
+        if self.missing_mounts:
+            transforms = found.get(_TF_KIND, TopicHealth("/tf"))
+            found[_TF_KIND] = replace(transforms, missing_mounts=tuple(self.missing_mounts))
+        return found
 
 
 class BagReader:
@@ -100,7 +100,7 @@ class BagReader:
             self._makers = ItemMakers(self._mounts, self.report.warn)
             self._transforms = [c for c in self._recording.channels if c.msgtype in TF and c.count != 0]
             self._start_ns = self._begin()
-            self._edge: tuple[bytes, bytes] | None = None
+            self._edge: Edge | None = None
             self._pose_from_tf = False
             self._look_at_transforms()
             self._chosen = self._choose()
@@ -243,7 +243,7 @@ class BagReader:
 
     def _look_at_transforms(self) -> None:
         """Take note of the mounts, and of which transform tells where the robot is."""
-        edges: set[tuple[bytes, bytes]] = set()
+        edges: set[Edge] = set()
         for channel in self._transforms:
             fixed = channel.topic.endswith("static") and 0 <= channel.count <= _MAX_STATIC
             stop = None if fixed else self._start_ns + _PROBE_NS
@@ -260,7 +260,7 @@ class BagReader:
                 self.report.warn(f"transforms on {channel.topic} cannot all be read ({reason(error)})")
         self._take_edge(edges)
 
-    def _take_edge(self, edges: Collection[tuple[bytes, bytes]]) -> bool:
+    def _take_edge(self, edges: Collection[Edge]) -> bool:
         """Take one of these transforms (parent, child) for the robot's pose, if any tells it; return whether."""
         odom, base = (self._wanted.get(key, "").strip("/") for key in FRAMES[::-1])
         if odom or base:

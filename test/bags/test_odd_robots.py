@@ -294,7 +294,7 @@ def test_health_of_what_was_read(tmp_path):
     compose(tmp_path / "bag", odom=every(odometry, 100), scan=gap)
     _, report = read(tmp_path / "bag")
     health = report.health
-    assert set(health) == {"odometry", "scan"}
+    assert set(health) == {"odometry", "scan", "tf"} and health["tf"].missing_mounts == ("laser",)
     assert health["scan"].rate_hz == pytest.approx(10.0) and health["scan"].gaps == 1
     assert health["scan"].first_gaps[0].time_s == pytest.approx(1.93, abs=0.11)
     assert health["scan"].delay_median_s == health["scan"].clock_offset_s == pytest.approx(0.03)
@@ -349,3 +349,7 @@ def test_frames_of_a_mapping_choose_between_robots(tmp_path):
 def test_names():
     assert preference("image", "/front_camera/color/image_raw") > preference("image", "/rear_camera/color/image_raw")
     assert preference("image", "/camera/depth/image_raw")[0] < 0
+    assert preference("image", "/camera/image_raw") > preference("image", "/camera/image_raw/compressed")
+    assert preference("image", "/camera/color/image_raw/compressed") > preference("image", "/camera/image_raw")
+    commands = ("/cmd_vel_nav", "/joy_teleop/cmd_vel", "/cmd_vel")
+    assert max(commands, key=lambda topic: preference("command", topic)) == "/cmd_vel"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_nav.bags.pose_sources import PoseDifferentiator, is_odometry_transform
+from mm_nav.bags.pose_sources import PoseDifferentiator, best_odometry_edge, is_odometry_transform
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.sim.simulator import advance
 
@@ -33,11 +33,19 @@ def test_first_pose_gaps_and_jumps_back_have_no_velocity():
 @pytest.mark.parametrize(
     ("parent", "child", "expected"),
     [
-        ("odom", "base_link", True),
-        ("/odom", "/base_footprint", True),
-        ("map", "odom", False),
-        ("base_link", "laser", False),
+        (b"odom", b"base_link", True),
+        (b"/odom", b"/base_footprint", True),
+        (b"tb3_0/odom", b"tb3_0/base_link", True),
+        (b"map", b"odom", False),
+        (b"base_link", b"laser", False),
     ],
 )
 def test_which_transforms_tell_the_pose(parent, child, expected):
     assert is_odometry_transform(parent, child) is expected
+
+
+def test_the_odom_frame_is_smoother_than_a_map():
+    edges = [(b"map", b"base_link"), (b"map", b"odom"), (b"/odom", b"base_link"), (b"base_link", b"laser")]
+    assert best_odometry_edge(edges) == (b"/odom", b"base_link")
+    assert best_odometry_edge(edges[:2]) == (b"map", b"base_link")
+    assert best_odometry_edge(edges[3:]) is None
