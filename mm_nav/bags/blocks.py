@@ -37,6 +37,7 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _MAX_WAITING_BYTES = 2**28
 _MAX_WAITING = 2**17
 _MAX_NOTES = 200
+_PIECE = 2**14
 
 
 @dataclass
@@ -87,11 +88,13 @@ class Damage:
     """Warnings of one recording, each once, and not without bound."""
 
     notes: list[str] = field(default_factory=list)
+    # What a temporary file was unpacked from.
+    origins: dict[Path, Path] = field(default_factory=dict)
 
     def add(self, path: Path, text: str, offset: int | None = None) -> None:
         """Note what is wrong with a file, and at which byte."""
         where = "" if offset is None else f" at byte {offset}"
-        note = f"{path}{where}: {text}"
+        note = f"{self.origins.get(path, path)}{where}: {text}"
         if len(self.notes) < _MAX_NOTES and note not in self.notes:
             self.notes.append(note)
             if len(self.notes) == _MAX_NOTES:
@@ -181,17 +184,32 @@ def _bz2(data: bytes, size: int, partial: bool) -> bytes:
 
 
 def _stream(make: Callable[[], Any], data: bytes, size: int, partial: bool) -> bytes:
+    if partial:
+        return _beginning(make(), data, size)
     content = b""
     while data and len(content) < size:  # what follows the content is not looked at
         decoder = make()
         piece = decoder.decompress(data, max_length=size - len(content) + 1)
         content = content + piece if content else piece
         if not decoder.eof:
-            if not partial and len(content) < size:
-                raise BagError("its data end early")
             break
         data = decoder.unused_data or b""
     return content
+
+
+def _beginning(decoder: Any, data: bytes, size: int) -> bytes:
+    """Return what comes out before the data end or make no sense."""
+    pieces: list[bytes] = []
+    left = size
+    for at in range(0, len(data), _PIECE):
+        try:
+            pieces.append(decoder.decompress(data[at : at + _PIECE], max_length=left))
+        except Exception:
+            break
+        left -= len(pieces[-1])
+        if decoder.eof or left <= 0:
+            break
+    return b"".join(pieces)
 
 
 _DECOMPRESSORS: dict[str, Callable[[bytes, int, bool], bytes]] = {"zstd": _zstd, "lz4": _lz4, "bz2": _bz2}

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mm_nav.bags import sqlite_pages
-from mm_nav.bags.blocks import ZSTD_MAGIC, Damage, Message, Part
+from mm_nav.bags.blocks import MAX_CHUNK, MAX_RATIO, ZSTD_MAGIC, Damage, Message, Part
 from mm_nav.bags.folders import find_recordings, storage_files
 from mm_nav.bags.mcap_file import McapFile
 from mm_nav.bags.recording import Channel, MessageTypes, Raw, Recording, reason, select
@@ -66,6 +66,7 @@ class _Files:
 
     def __init__(self, path: Path, files: Sequence[Path], damage: Damage) -> None:
         self.path, self.damage = path, damage.notes
+        self._damage = damage
         self._unpacked: TemporaryDirectory[str] | None = None
         self._types = MessageTypes()
         self._parts: list[Part] = []
@@ -95,7 +96,7 @@ class _Files:
             if ids and part.start_ns <= part.end_ns:
                 overlap |= part.start_ns < until
                 until = max(until, part.end_ns)
-                streams.append(_plain(part.messages(ids, start, stop)))
+                streams.append(_plain(part.messages(ids, start, stop), part.path, self._damage))
         if overlap:
             return heapq.merge(*streams, key=itemgetter(1))
         return streams[0] if len(streams) == 1 else chain.from_iterable(streams)
@@ -147,9 +148,9 @@ class _Files:
         full = [part for part in self._parts if part.start_ns <= part.end_ns]
         if not self.message_count:
             if damage.notes:
+                notes = "; ".join(dict.fromkeys((damage.notes[0], damage.notes[-1])))
                 raise BagError(
-                    f"{self.path} cannot be read ({damage.notes[-1]}): it is truncated, damaged or no recording; "
-                    "record it again"
+                    f"{self.path} cannot be read ({notes}): it is truncated, damaged or no recording; record it again"
                 )
             raise BagError(f"{self.path} has no messages: record it again")
         self.start_ns = min(part.start_ns for part in full)
@@ -188,6 +189,7 @@ class _Files:
             self._unpacked = TemporaryDirectory(prefix="mm_nav_")
         folder = Path(self._unpacked.name)
         target = folder / f"{len(list(folder.iterdir()))}_{file.stem}"
+        damage.origins[target] = file
         decoder = zstd.ZstdDecompressor()
         with file.open("rb") as packed, target.open("wb") as unpacked:
             while piece := packed.read(_PIECE):
@@ -208,18 +210,35 @@ class _Files:
         return target
 
 
-def _plain(messages: Iterator[Message]) -> Iterator[Message]:
+def _plain(messages: Iterator[Message], path: Path, damage: Damage) -> Iterator[Message]:
     """Decompress messages where they are compressed one by one, as rosbag2 does on request."""
     first = next(messages, None)
     if first is None:
         return iter(())
     if bytes(first[2][:4]) != ZSTD_MAGIC:
         return chain((first,), messages)
-    return _decompressed(chain((first,), messages))
+    return _decompressed(chain((first,), messages), path, damage)
 
 
-def _decompressed(messages: Iterator[Message]) -> Iterator[Message]:
+def _decompressed(messages: Iterator[Message], path: Path, damage: Damage) -> Iterator[Message]:
     for channel, receive, raw in messages:
         if bytes(raw[:4]) == ZSTD_MAGIC:
-            raw = zstd.decompress(raw)
+            try:
+                raw = _whole(raw)
+            except (zstd.ZstdError, BagError, MemoryError) as error:
+                text = f"a message on {channel.topic} at {receive} ns cannot be decompressed ({reason(error)})"
+                damage.add(path, f"{text}: it is skipped")
+                continue
         yield channel, receive, raw
+
+
+def _whole(raw: Raw) -> bytes:
+    size = zstd.get_frame_info(raw).decompressed_size
+    limit = min(MAX_CHUNK, MAX_RATIO * len(raw))
+    if size is not None and size > limit:
+        raise BagError(f"{len(raw)} bytes claim to be {size}")
+    decoder = zstd.ZstdDecompressor()
+    content = decoder.decompress(raw, max_length=limit if size is None else size)
+    if not decoder.eof:
+        raise BagError("it is cut")
+    return bytes(content)

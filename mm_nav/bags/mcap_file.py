@@ -111,14 +111,14 @@ class McapFile(RecordFile):
         if self._file.peek(self._file.size - 8, 8) != self.magic:
             self._damage.add(self.path, "it has no end: the recorder was stopped, or the file is cut", self._file.size)
 
-    def _content(self, block: Block) -> bytes:
+    def _content(self, block: Block, unchecked: bool = False) -> bytes:
         found = self._chunk(self._file, block.offset, self._file.size)
         if found is None:
             raise BagError("there is no chunk where the index says")
         record, size, compression, crc, cut = found
         data = self._file.read(record.begin, record.end - record.begin)
-        content = decompress(data, compression, size, cut)
-        if crc and not cut and crc32(content) != crc:
+        content = decompress(data, compression, size, cut or unchecked)
+        if crc and not cut and not unchecked and crc32(content) != crc:
             raise BagError("a chunk's checksum is wrong")
         return content
 
@@ -138,7 +138,10 @@ class McapFile(RecordFile):
                 if length < 22:
                     return found, False
                 channel = get(key)
-                if channel is not None and start <= stamp < stop:
+                if channel is None:
+                    if key not in self._seen():
+                        self._undefined(key)
+                elif start <= stamp < stop:
                     found.append((stamp, channel, view[at + _MESSAGE_OVERHEAD : following]))
             elif op in (_SCHEMA, _CHANNEL):
                 self._note(op, data[at + 9 : following])

@@ -109,8 +109,8 @@ class RecordFile(ABC):
         """Return the record at `at`, None when it makes no sense there. A chunk that is cut ends at `end`."""
 
     @abstractmethod
-    def _content(self, block: Block) -> bytes:
-        """Return a chunk's content. Raises BagError when it is damaged."""
+    def _content(self, block: Block, unchecked: bool = False) -> bytes:
+        """Return a chunk's content. unchecked: as much as there is. Raises BagError when it is damaged."""
 
     @abstractmethod
     def _strict(self, data: bytes, get: Callable[[int], Any], start: int, stop: int) -> tuple[list[Stamped], bool]:
@@ -152,6 +152,7 @@ class RecordFile(ABC):
         except (BagError, OSError, MemoryError) as error:
             text = str(error) or "not enough memory"
             self._damage.add(self.path, f"{text}: {block.length} bytes are skipped", block.offset)
+            self._define_all(block)
             return []
         found, whole = self._strict(data, get, start, stop)
         if whole:
@@ -160,6 +161,15 @@ class RecordFile(ABC):
         runs = [b for b in self._walk(Content(data), 0, len(data)) if not b.chunk]
         pieces = [data[b.offset : b.offset + b.length] for b in runs]
         return [message for piece in pieces for message in self._strict(piece, get, start, stop)[0]]
+
+    def _define_all(self, block: Block) -> None:
+        """Note what a damaged chunk defines: other chunks may need it, and a definition that is wrong shows."""
+        try:
+            content = Content(self._content(block, unchecked=True))
+            for _ in self._walk(content, 0, content.size):
+                pass
+        except (BagError, OSError, MemoryError):
+            pass
 
     def _scan(self, whole: bool) -> None:
         """Fill in blocks, channels, counts and times by reading everything."""
@@ -183,17 +193,19 @@ class RecordFile(ABC):
         for key, channel in self.channels.items():
             channel.count = self._counts.get(key, 0)
         for key in sorted(set(self._counts) - self._seen()):
-            text = f"{self._counts[key]} messages of channel {key}, whose definition is missing, are skipped"
-            self._damage.add(self.path, text)
+            self._undefined(key)
+
+    def _undefined(self, key: int) -> None:
+        self._damage.add(self.path, f"messages of channel {key}, whose definition is missing, are skipped")
 
     # The walk ---------------------------------------------------------------------------------------------------------
 
     def _walk(self, source: Source, at: int, end: int) -> Iterator[Block]:
         """Yield the blocks between two offsets, past whatever is damaged."""
         start = -1  # of the run of records that is being collected
-        previous = -1  # the message that ends where the next record begins
-        last: Record | None = None  # that message
-        lengths: dict[int, int] = {}  # by channel: of the message before it
+        previous = -1  # the record that ends where the next one begins
+        last: Record | None = None  # that record
+        lengths: dict[int, int] = {}  # by channel: of its last message but one
         while at < end:
             skipped = self._skip(source, at)
             if skipped:
@@ -205,15 +217,11 @@ class RecordFile(ABC):
             if record is None:
                 found = self._resync(source, previous + 1 if previous >= 0 else at, end)
                 stop = at
-                if (
-                    previous >= 0
-                    and last is not None
-                    and not (
-                        (found is None or found >= at)  # else it claimed more than it had
-                        and (self._nearly(source, at, found) or lengths.get(last.key) == last.end - last.begin)
-                    )
-                ):
-                    stop = previous
+                if previous >= 0 and last is not None:
+                    too_long = found is not None and found < at
+                    usual = last.kind != "message" or lengths.get(last.key) == last.end - last.begin
+                    if too_long or not (usual or self._nearly(source, at, found)):
+                        stop = previous
                 if start >= 0 and stop > start:
                     yield Block(start, stop - start, False)
                 if source is self._file:
@@ -238,18 +246,17 @@ class RecordFile(ABC):
                 yield Block(at, following - at, True)
                 at = following
                 continue
+            if previous >= 0 and last is not None and last.kind == "message":
+                lengths[last.key] = last.end - last.begin
             if record.kind == "message":
                 if start >= 0 and at - start >= _RUN:
                     yield Block(start, at - start, False)
                     start = -1
                 start = at if start < 0 else start
-                if previous >= 0 and last is not None:
-                    lengths[last.key] = last.end - last.begin
-                previous, last, self._near = at, record, record.stamp
-            else:
-                previous = -1
-                if record.kind == "definition":
-                    self._define(source, at, record)
+                self._near = record.stamp
+            elif record.kind == "definition":
+                self._define(source, at, record)
+            previous, last = at, record
             at = record.end
         if start >= 0:
             yield Block(start, end - start, False)

@@ -105,7 +105,7 @@ class Ros1File(RecordFile):
         self._damage.add(self.path, "it has no index, or one that is damaged: all of it is read", 0)
         super()._scan(whole)
 
-    def _content(self, block: Block) -> bytes:
+    def _content(self, block: Block, unchecked: bool = False) -> bytes:
         found = self._parse(self._file, block.offset, self._file.size)
         if found is None or found[0][b"op"] != bytes([_CHUNK]):
             raise BagError("there is no chunk where the index says")
@@ -117,7 +117,7 @@ class Ros1File(RecordFile):
         return (
             data
             if compression == "none"
-            else decompress(data, compression, _number(fields, b"size"), end > self._file.size)
+            else decompress(data, compression, _number(fields, b"size"), unchecked or end > self._file.size)
         )
 
     def _strict(self, data: bytes, get: Callable[[int], Any], start: int, stop: int) -> tuple[list[Stamped], bool]:
@@ -137,7 +137,10 @@ class Ros1File(RecordFile):
                         return found, False
                     channel = get(key)
                     stamp = seconds * 1_000_000_000 + nanoseconds
-                    if channel is not None and start <= stamp < stop:
+                    if channel is None:
+                        if key not in self.channels:
+                            self._undefined(key)
+                    elif start <= stamp < stop:
                         found.append((stamp, channel, view[begin:at]))
                     continue
             parsed = self._parse(Content(data), at, end)

@@ -211,18 +211,16 @@ class Pages:
         self._logged.update({n: o for n, o in pending.items() if n not in self._logged})
 
     def _guessed_size(self) -> int:
-        """Return the page size at which most pages look like table leaf pages."""
-        best, most = _SIZES[0], 0
-        for size in _SIZES:
-            leaves = 0
+        """Return the largest page size at which about as many pages look like table leaf pages as at any."""
+        leaves = dict.fromkeys(sorted(_SIZES), 0)
+        for size in leaves:
             for at in range(0, min(self._file.size, 2**24), size):
                 head = self._file.peek(at, 8)
                 if len(head) == 8 and head[0] == _LEAF:
                     count, content = struct.unpack_from(">HH", head, 3)
-                    leaves += 0 < count < size // 4 and 8 + 2 * count <= (content or 65536) <= size
-            if leaves * size > most:
-                best, most = size, leaves * size
-        return best
+                    leaves[size] += 0 < count < size // 4 and 8 + 2 * count <= (content or 65536) <= size
+        most = max(leaves.values())
+        return max((size for size in leaves if leaves[size] >= 0.75 * most), default=_SIZES[0]) if most else _SIZES[0]
 
 
 def _length(serial: int) -> int:
