@@ -52,7 +52,7 @@ def shown(comparison: Comparison) -> list[Difference]:
 
 def signed(value: float) -> str:
     """Return a change with its sign, a dash where it is unknown."""
-    return DASH if not math.isfinite(value) else ("+" if value > 0 else "−" if value < 0 else "±") + number(abs(value))
+    return DASH if not math.isfinite(value) else ("+" if value > 0 else "−" if value < 0 else "") + number(abs(value))
 
 
 def interval(difference: Difference) -> str:

@@ -23,7 +23,7 @@ _LABELS = {
     "near_collisions": "near collisions, foreseen", "recorded_near_collisions": "near collisions of the recorded robot",
     "heading_error_deg": "heading error over 2 s",
     "speed_error_mps": "speed error", "turn_error_rps": "turn rate error",
-    "ade_2s_p90_m": "mean displacement error over 2 s, 90th percentile", "active_share": "steps with a goal",
+    "ade_2s_p90_m": "error over 2 s, 90th percentile", "active_share": "steps with a goal",
     "visible_share": "steps with the target in view", "strange_image_share": "pictures unlike the training",
     "strange_scan_share": "scans unlike the training",
     "strange_reasons": "why they are",
@@ -32,7 +32,7 @@ _LABELS = {
     "heading_error": "heading error over 2 s", "visible": "target in view", "latency_ms": "latency, p99",
 }  # fmt: skip
 _WHO = {"policy_": "policy's waypoints, ", "straight_": "straight on, "}
-_WHAT = {"ade": "mean displacement error over", "fde": "displacement error after"}
+_WHAT = {"ade": "error over", "fde": "error at"}
 _WORDS = {"p50": "median", "p05": "5th percentile", "max": "max", "mean": "mean", "abs": "absolute"}
 _OWN_UNITS = {"heading_error": "rad"}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from mm_nav import __version__
 from mm_nav.errors import ConfigError
-from mm_nav.replay.measures import DASH, grouped, text_of
+from mm_nav.replay.measures import DASH, grouped, label_of, text_of
 from mm_nav.replay.page import embed_json, page_data
 from mm_nav.replay.records import HORIZONS_S, ReplayLog
 from mm_nav.robot import RobotConfig
@@ -21,6 +21,8 @@ from mm_nav.robot import RobotConfig
 _TEMPLATES = Path(__file__).parent / "templates"
 _SCRIPTS = ("chart.js", "view.js", "map.js", "timeline.js", "replay.js")
 _MAX_EVENT_ROWS = 400
+# Stretches that plots of long recordings can be made to show.
+_SPANS_S = (10, 30, 60, 180)
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ def _recording(index: int, result: RecordingReport) -> dict[str, Any]:
         "heat": any(frame["heat"] for frame in drawn["film"]),
         "aspect": _aspect(log),
         "frames": len(log.film),
+        "spans": [s for s in _SPANS_S if 2 * s <= drawn["range"][1] - drawn["range"][0]],
         "plots": drawn["plots"],
         "histogram": drawn["histogram"],
         "errors": _errors(data),
@@ -225,8 +228,8 @@ def _health(topics: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> dict[str
         topics = [{"kind": kind, **values} for kind, values in topics.items() if isinstance(values, Mapping)]
     known = {key for _, key in _HEALTH}
     more = {key: None for topic in topics for key, value in topic.items() if key not in known and _is_plain(value)}
-    columns = [*_HEALTH, *((key.replace("_", " "), key) for key in more)]
-    columns = [(title, key) for title, key in columns if any(topic.get(key) is not None for topic in topics)]
+    columns = [*_HEALTH, *((label_of(key), key) for key in more)]
+    columns = [(title, key) for title, key in columns if any(topic.get(key) not in (None, "") for topic in topics)]
     rows = [[text_of(key, topic.get(key)) for _, key in columns] for topic in topics]
     texts = [any(isinstance(topic.get(key), str) for topic in topics) for _, key in columns]
     return {"head": [title for title, _ in columns], "rows": rows, "texts": texts, "dash": DASH}

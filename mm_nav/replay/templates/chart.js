@@ -171,6 +171,8 @@ class Chart {
   // Draws one series; returns how many points. A point without neighbours is a dot.
   stroke(context, series, width, height) {
     let points = 0, open = false;
+    context.save();
+    context.beginPath(); context.rect(MARGIN.left - 1, 0, width - MARGIN.left - MARGIN.right + 2, height); context.clip();
     context.strokeStyle = context.fillStyle = palette[series.role];
     context.lineWidth = series.role === 'wanted' ? 1.3 : 1.7;
     context.lineJoin = 'round';
@@ -189,6 +191,7 @@ class Chart {
     context.stroke();
     context.setLineDash([]);
     for (const [x, y] of dots) { context.beginPath(); context.arc(x, y, 2.2, 0, 2 * Math.PI); context.fill(); }
+    context.restore();
     return points;
   }
 

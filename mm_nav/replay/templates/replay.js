@@ -31,6 +31,8 @@ class Recording {
     this.picture = picture && new PictureView(picture, this.data.film);
     this.map = new MapView(find('canvas.map'), find('.layers'), this.data);
     this.timeline = new Timeline(find('canvas.timeline'), this.data, seek);
+    this.span = find('.span');
+    if (this.span) this.span.addEventListener('change', () => { this.view(this.times[this.index], true); });
     this.slider.addEventListener('input', () => { this.stop(); this.set(Number(this.slider.value)); });
     this.playButton.addEventListener('click', () => this.toggle());
     for (const button of this.section.querySelectorAll('[data-toggle]')) {
@@ -69,8 +71,20 @@ class Recording {
     this.map.set(this.index);
     this.timeline.cursor = frame.t;
     this.timeline.draw();
+    if (this.span) this.view(frame.t);
     for (const chart of this.charts) { chart.cursor = frame.t; chart.paint(); }
     this.read(frame);
+  }
+
+  // Has the plots show the stretch around a time, if they do not show it already; of its length says the choice of the reader.
+  view(time, anew = false) {
+    const [first, last] = this.data.range, length = Number(this.span.value), shown = this.shown || [first, last];
+    if (!anew && time >= shown[0] && time <= shown[1]) return;
+    const from = Math.max(first, Math.min(last - length, time - length / 2));
+    this.shown = length ? [from, from + length] : [first, last];
+    this.timeline.shown = length ? this.shown : null;
+    this.timeline.draw();
+    for (const chart of this.charts) { chart.range = this.shown; chart.draw(); }
   }
 
   read(frame) {

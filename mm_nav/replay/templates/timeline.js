@@ -67,6 +67,10 @@ class Timeline {
     const { context, width, height } = sharp(this.canvas);
     context.font = FONT;
     timeTicks(context, this, width, ROW * this.rows.length + 8, 4, ROW * this.rows.length + 4);
+    if (this.shown) {
+      context.fillStyle = palette.grid;
+      context.fillRect(this.x(this.shown[0], width), 0, this.x(this.shown[1], width) - this.x(this.shown[0], width), height - 18);
+    }
     this.rows.forEach((row, k) => {
       const y = 4 + ROW * k;
       context.fillStyle = palette.soft;
