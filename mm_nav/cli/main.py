@@ -31,7 +31,7 @@ SUBCOMMANDS = {
     "dagger": "collect more where the trained policy goes and errs",
     "train": "train the policy",
     "export": "export a trained policy to ONNX",
-    "familiarity": "learn and check what a model's training frames are like, for scores of how unlike them others are",
+    "familiarity": "learn what a model's training frames are like, and how well strange ones are told from them",
     "shapes": "learn the outlines of things in the LiDAR's map, for when the camera is lost",
     "quantize": "make an exported policy faster: int8, with ranges from real frames",
 }

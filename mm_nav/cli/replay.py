@@ -288,13 +288,13 @@ def _print_measures(console: Console, data: dict[str, Any]) -> None:
             f"which came as near as {data['clearance_min_m']:.2f} m"
         )
     strange = [
-        f"{name} {100 * data[f'strange_{key}_share']:.0f} %"
+        f"{name} {100 * data[f'strange_{key}_share']:.0f} % (median score {data[f'strange_{key}_p50']:.2f})"
         for name, key in (("pictures", "image"), ("scans", "scan"))
         if math.isfinite(data[f"strange_{key}_share"])
     ]
     if strange:
         why = next(iter(data["strange_reasons"]), "")
-        console.print(f"  unlike the training: {', '.join(strange)}" + (f" (mostly {_escaped(why)})" if why else ""))
+        console.print(f"  unlike the training: {', '.join(strange)}" + (f"; mostly {_escaped(why)}" if why else ""))
     console.print(f"  latency: p50 {data['latency_p50_ms']:.2f} ms, p99 {data['latency_p99_ms']:.2f} ms")
 
 

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
     from mm_nav.replay.compare import Comparison
 
+NAME = "replay-compare"
+HELP = "compare two replays of the same recordings; the same as `replay compare`"
+
 _WORDS = {
     "regression": "worse", "improvement": "better", "changed": "changed", "no difference shown": "", "too few windows": "few",
 }  # fmt: skip
 _STYLES = {"regression": "bold red", "improvement": "green", "changed": "cyan"}
 
 
-def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = (
         "Compare two replays of the same recordings with the same goals: B against A, window by window, with 95 % paired\n"
@@ -45,7 +48,7 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     add_json_option(parser)
 
 
-def run_compare(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Compare the replays; return 1 when something became worse."""
     from rich.console import Console
 

@@ -21,6 +21,7 @@ WINDOW_S = 5.0
 NEAR_M = 0.05
 # Where more of the scans have points inside the body than this, it is another robot's.
 _OWN_BODY_SHARE = 0.2
+_STRANGE_FRAMES = 4
 _MEANS = tuple(
     f"{what}_{h}s_m" for h in HORIZONS_S for what in ("ade", "fde", "policy_ade", "policy_fde", "straight_ade")
 )
@@ -115,6 +116,9 @@ def events_of(c: Columns) -> list[Event]:
     found = []
     for kind, mask, text in kinds:
         for first, last in spans(c["time_s"], mask):
+            # One frame in a hundred is strange even in training.
+            if kind == "strange" and last - first < _STRANGE_FRAMES:
+                continue
             found.append(Event(float(c["time_s"][first]), kind, text, float(c["time_s"][last])))
     return sorted(found, key=lambda event: event.time_s)
 

@@ -12,7 +12,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from mm_nav.cli.replay_compare import add_compare_arguments, run_compare
+from mm_nav.cli.replay_compare import add_arguments, run
 from mm_nav.errors import ConfigError
 from mm_nav.replay.compare import LEAST_WINDOWS, compare, read_replay
 from mm_nav.replay.compare_report import write_compare_report
@@ -173,8 +173,8 @@ def command(tmp_path, *options, after=0.1):
         files.append(tmp_path / f"{name}.json")
         files[-1].write_text(json.dumps(a_replay({"ade_2s_m": values}, provenance={"model": name})))
     parser = argparse.ArgumentParser()
-    add_compare_arguments(parser)
-    return run_compare(parser.parse_args([*map(str, files), *options]))
+    add_arguments(parser)
+    return run(parser.parse_args([*map(str, files), *options]))
 
 
 def test_command_says_what_became_worse(tmp_path, capsys):

@@ -96,7 +96,9 @@ def test_waypoints_are_held_against_where_the_robot_had_gone_as_far():
 def test_the_foreseen_drive_is_held_against_the_scans_of_its_time():
     found = driven(6.0, speed=0.0, foresee=lambda pose: straight_on(pose, Twist2D(0.5)), scan=wall_ahead(1.0))
     front = max(x for x, _ in ROBOT.footprint)
-    assert found[0]["foreseen_clearance_m"] == pytest.approx(1.0 - 1.0 - front, abs=0.02)  # 2 s at 0.5 m/s: into the wall
+    assert found[0]["foreseen_clearance_m"] == pytest.approx(
+        1.0 - 1.0 - front, abs=0.02
+    )  # 2 s at 0.5 m/s: into the wall
 
 
 def test_clearance_of_the_body():
