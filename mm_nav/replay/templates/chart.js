@@ -41,7 +41,7 @@ function decimals(step) { return Math.max(0, Math.min(4, -Math.floor(Math.log10(
 function figure(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return '–';
   const size = Math.abs(value);
-  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
+  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2).replace(/^-(?=[0.]*$)/, '');
 }
 
 function seconds(value) {
@@ -138,6 +138,7 @@ class Chart {
     this.axes(context, width, height);
     let points = 0;
     for (const series of this.spec.series) points += this.stroke(context, series, width, height);
+    this.nameLine(context, width, height);
     this.canvas.dataset.drawnPoints = points;
     this.paint();
   }
@@ -161,11 +162,15 @@ class Chart {
       context.setLineDash([3, 3]);
       context.beginPath(); context.moveTo(MARGIN.left, y); context.lineTo(width - MARGIN.right, y); context.stroke();
       context.setLineDash([]);
-      context.fillStyle = palette.bad;
-      context.textAlign = 'right';
-      context.textBaseline = y > MARGIN.top + 14 ? 'bottom' : 'top';
-      context.fillText(this.spec.line_text, width - MARGIN.right - 2, y - 1);
     }
+  }
+
+  nameLine(context, width, height) {
+    if (!this.spec.line_text) return;
+    const y = this.y(this.spec.line, height);
+    context.textAlign = 'right';
+    context.textBaseline = y > MARGIN.top + 14 ? 'bottom' : 'top';
+    haloed(context, this.spec.line_text, width - MARGIN.right - 2, y - 1, palette.bad);
   }
 
   // Draws one series; returns how many points. A point without neighbours is a dot.
@@ -228,6 +233,16 @@ class Chart {
     context.lineWidth = 1;
     context.beginPath(); context.moveTo(x, MARGIN.top); context.lineTo(x, height - MARGIN.bottom); context.stroke();
   }
+}
+
+// Writes a text that reads on whatever is under it.
+function haloed(context, text, x, y, colour) {
+  context.lineWidth = 4;
+  context.lineJoin = 'round';
+  context.strokeStyle = palette.panel;
+  context.strokeText(text, x, y);
+  context.fillStyle = colour;
+  context.fillText(text, x, y);
 }
 
 function timeTicks(context, chart, width, textY, top, bottom) {

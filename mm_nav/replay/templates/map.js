@@ -187,7 +187,7 @@ class MapView {
     context.font = '600 12px system-ui, sans-serif';
     context.textAlign = 'left';
     context.textBaseline = 'bottom';
-    if (confidence !== null) context.fillText(`${Math.round(100 * confidence)} %`, x + 11, y - 5);
+    if (confidence !== null) haloed(context, `${Math.round(100 * confidence)} %`, x + 11, y - 5, palette.target);
   }
 
   drawRobot(context, to, [px, py, yaw], zoom) {

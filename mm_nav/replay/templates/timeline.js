@@ -83,10 +83,8 @@ class Timeline {
         context.fillRect(this.x(span.from, width), y + 3, Math.max(1, this.x(span.until, width) - this.x(span.from, width)), ROW - 6);
         context.globalAlpha = 1;
         const room = this.x(span.until, width) - this.x(span.from, width);
-        if (room > context.measureText(span.text).width + 10) {
-          context.fillStyle = palette.page;
-          context.fillText(span.text, this.x(span.from, width) + 5, y + ROW / 2 + 0.5);
-        }
+        const fits = room > context.measureText(span.text).width + 14;
+        if (fits) haloed(context, span.text, this.x(span.from, width) + 7, y + ROW / 2 + 0.5, palette.text);
       }
       context.fillStyle = palette['e-' + row.kind] || palette.axis;
       for (const tick of row.ticks) {
