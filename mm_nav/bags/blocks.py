@@ -147,24 +147,30 @@ class FileBytes:
         self._fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
 
 
-def decompress(data: bytes, compression: str, size: int, partial: bool = False) -> bytes:
-    """Return a chunk's content. partial: as much as a chunk that was cut off holds.
+def decompress(data: bytes, compression: str, size: int, partial: bool = False, checked: bool = False) -> bytes:
+    """Return a chunk's content. partial: as much as a chunk that was cut off holds. checked: a checksum tells whether it is
+    right, so a claimed size that is not is taken to be damaged itself.
 
     Raises BagError when the content is damaged, of another size than claimed, or claims more than MAX_CHUNK or MAX_RATIO
     times its data.
     """
     if compression in ("", "none"):
-        content = data[:size]
-    elif size > min(MAX_CHUNK, MAX_RATIO * max(len(data), 1)):
-        raise BagError(f"a chunk of {len(data)} bytes claims {size} bytes of content")
-    else:
-        try:
-            content = _DECOMPRESSORS[compression](data, size, partial)
-        except KeyError:
-            raise BagError(f"compression '{compression}' is not known") from None
-        except Exception as error:
-            raise BagError(f"a chunk cannot be decompressed ({reason(error)})") from error
-    if len(content) != size and not partial:
+        return data[:size]
+    limit = min(MAX_CHUNK, MAX_RATIO * max(len(data), 1))
+    if size > limit or (size == 0 and checked):
+        if not (partial or checked):
+            raise BagError(f"a chunk of {len(data)} bytes claims {size} bytes of content")
+        size = limit
+    decoder = _DECOMPRESSORS.get(compression)
+    if decoder is None:
+        raise BagError(f"compression '{compression}' is not known")
+    try:
+        content = decoder(data, size, partial)
+        if len(content) > size and checked:
+            content = decoder(data, limit, partial)
+    except Exception as error:
+        raise BagError(f"a chunk cannot be decompressed ({reason(error)})") from error
+    if len(content) > limit or (len(content) != size and not (partial or checked)):
         raise BagError(f"a chunk claims {size} bytes of content and has {len(content)}")
     return content
 

@@ -93,7 +93,7 @@ class _Files:
         streams: list[Iterator[Message]] = []
         overlap, until = False, -(2**63)
         for part, ids in self._wanted(names):
-            if ids and part.start_ns <= part.end_ns:
+            if ids:
                 overlap |= part.start_ns < until
                 until = max(until, part.end_ns)
                 streams.append(_plain(part.messages(ids, start, stop), part.path, self._damage))
@@ -145,7 +145,7 @@ class _Files:
                     self._channels[name] = replace(have, count=have.count + c.count)
         self.channels = tuple(self._channels.values())
         self.message_count = sum(c.count for c in self.channels)
-        full = [part for part in self._parts if part.start_ns <= part.end_ns]
+        full = [part for part in self._parts if part.start_ns <= part.end_ns] or self._parts
         if not self.message_count:
             if damage.notes:
                 notes = "; ".join(dict.fromkeys((damage.notes[0], damage.notes[-1])))

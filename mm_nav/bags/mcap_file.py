@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mm_nav.bags.blocks import MAX_CHUNK, MAX_RATIO, ZSTD_MAGIC, Block, Damage, PartChannel, Stamped, decompress
+from mm_nav.bags.blocks import MAX_CHUNK, ZSTD_MAGIC, Block, Damage, PartChannel, Stamped, decompress
 from mm_nav.bags.record_file import Record, RecordFile, Source
 from mm_nav.bags.recording import Encoding, ros2_name
 from mm_nav.errors import BagError
@@ -73,8 +73,7 @@ class McapFile(RecordFile):
                     statistics = struct.unpack_from("<QHIIIIQQI", record)
                     self._counts = dict(struct.iter_unpack("<HQ", record[46 : 46 + statistics[8]]))
             if statistics and self._agrees(blocks, statistics, start):
-                # Chunks without messages may claim any times.
-                self._blocks = sorted((b for b in blocks if b.start_ns <= b.end_ns), key=lambda b: b.start_ns)
+                self._blocks = sorted(blocks, key=lambda b: b.start_ns)
                 if statistics[0]:
                     self.start_ns, self.end_ns = statistics[6], statistics[7]
                 return True
@@ -88,7 +87,9 @@ class McapFile(RecordFile):
         total, _, _, _, _, chunks = statistics[:6]
         if chunks != len(blocks) or (total and not blocks) or total != sum(self._counts.values()):
             return False
-        if not set(self._counts) <= self._channels_seen:
+        if not set(self._counts) <= self._channels_seen or (total and statistics[6] > statistics[7]):
+            return False
+        if any(b.ids and b.start_ns > b.end_ns for b in blocks):
             return False
         at = 8
         for block in [*sorted(blocks, key=lambda b: b.offset), None]:
@@ -117,7 +118,7 @@ class McapFile(RecordFile):
             raise BagError("there is no chunk where the index says")
         record, size, compression, crc, cut = found
         data = self._file.read(record.begin, record.end - record.begin)
-        content = decompress(data, compression, size, cut or unchecked)
+        content = decompress(data, compression, size, cut or unchecked, bool(crc))
         if crc and not cut and not unchecked and crc32(content) != crc:
             raise BagError("a chunk's checksum is wrong")
         return content
@@ -231,7 +232,7 @@ class McapFile(RecordFile):
             length = lengths[0]
         cut = begin + length > end
         length = min(length, end - begin)
-        if length > MAX_CHUNK or (compression and not cut and size > MAX_RATIO * max(length, 1)):
+        if length > MAX_CHUNK:
             return None
         size = size if compression else length
         bare = not compression and (cut or not crc)
@@ -264,6 +265,8 @@ class McapFile(RecordFile):
 
     def _nearly(self, source: Source, at: int, found: int | None) -> bool:
         head = source.peek(at, 9)
+        if found is None and len(head) and 0 < head[0] <= _DATA_END:
+            return True  # the file ends in it
         return head[:1] == bytes([_MESSAGE]) or (len(head) == 9 and at + 9 + _HEAD.unpack(head)[1] == found)
 
 

@@ -240,7 +240,8 @@ class RecordFile(ABC):
                     continue
                 following = record.end
                 if following < end and not self._skip(source, following) and not self._record(source, following, end):
-                    found = self._resync(source, record.begin, end)
+                    # What looks like a message in there may be one that is compressed: only what lies between chunks counts.
+                    found = self._resync(source, record.begin, end, outer=True)
                     following = found if found is not None else end
                     self._damage.add(self.path, f"a chunk of {record.end - at} bytes is not followed by a record", at)
                 yield Block(at, following - at, True)
@@ -261,8 +262,9 @@ class RecordFile(ABC):
         if start >= 0:
             yield Block(start, end - start, False)
 
-    def _resync(self, source: Source, at: int, end: int) -> int | None:
-        """Return the next offset where a record begins, as far as can be told; None = nowhere."""
+    def _resync(self, source: Source, at: int, end: int, outer: bool = False) -> int | None:
+        """Return the next offset where a record begins, as far as can be told; None = nowhere. outer: no message and no
+        definition."""
         left = _MAX_CANDIDATES
         while at < end and left > 0:
             window = source.read(at, min(_WINDOW + self.reach, end - at))
@@ -274,7 +276,7 @@ class RecordFile(ABC):
                     break
                 place = at + offset
                 record = self._record(source, place, end)
-                if record is None:
+                if record is None or (outer and record.kind in ("message", "definition")):
                     continue
                 sure = self._convincing(source, place, record)
                 if sure or (sure is None and self._followed(source, record.end, end)):

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mm_nav.bags.blocks import MAX_CHUNK, MAX_RATIO, Block, PartChannel, Stamped, decompress
+from mm_nav.bags.blocks import MAX_CHUNK, Block, PartChannel, Stamped, decompress
 from mm_nav.bags.record_file import Content, Record, RecordFile, Source
 from mm_nav.bags.recording import ros2_name
 from mm_nav.errors import BagError
@@ -82,7 +82,7 @@ class Ros1File(RecordFile):
 
     def _agrees(self, chunks: list[tuple[int, int, int, frozenset[int]]], at: int, index: int) -> bool:
         """Fill in blocks. Return whether chunks and their index records fill the file without a gap."""
-        if not set(self._counts) <= set(self.channels):
+        if not set(self._counts) <= set(self.channels) or any(ids and first > last for _, first, last, ids in chunks):
             return False
         for chunk in [*sorted(chunks, key=lambda c: c[0]), None]:
             stop = index if chunk is None else chunk[0]
@@ -114,11 +114,11 @@ class Ros1File(RecordFile):
         length = block.offset + block.length - begin
         compression = fields.get(b"compression", b"none").decode(errors="replace")
         data = self._file.read(begin, min(length, MAX_CHUNK))
-        return (
-            data
-            if compression == "none"
-            else decompress(data, compression, _number(fields, b"size"), unchecked or end > self._file.size)
-        )
+        if compression == "none":
+            return data
+        partial = unchecked or end > self._file.size
+        # bz2 has a checksum of its own.
+        return decompress(data, compression, _number(fields, b"size"), partial, compression == "bz2")
 
     def _strict(self, data: bytes, get: Callable[[int], Any], start: int, stop: int) -> tuple[list[Stamped], bool]:
         view, end = memoryview(data), len(data)
@@ -206,11 +206,8 @@ class Ros1File(RecordFile):
         fields, begin, following = found
         op = fields[b"op"][0]
         if op == _CHUNK:
-            length, size = following - begin, _number(fields, b"size")
             compression = fields.get(b"compression", b"")
-            if compression not in (b"none", b"bz2", b"lz4") or size > MAX_CHUNK:
-                return None
-            if compression != b"none" and following <= end and size > MAX_RATIO * max(length, 1):
+            if compression not in (b"none", b"bz2", b"lz4"):
                 return None
             return Record("chunk", begin, min(following, end), bare=compression == b"none")
         if following > end:
@@ -235,6 +232,8 @@ class Ros1File(RecordFile):
 
     def _nearly(self, source: Source, at: int, found: int | None) -> bool:
         head = source.peek(at, 64)
+        if found is None and at + len(head) == source.size and len(head) < 40:
+            return True  # the file ends in it
         return _OP.search(head, 0, 40) is not None or head.startswith(b"\x26\0\0\0") or b"\x09\0\0\0conn=" in head[:24]
 
 

@@ -22,7 +22,11 @@ import numpy as np
 from sample_recordings import CONTAINERS, made, write_ros1, write_rosbag2
 
 from mm_nav.bags.containers import open_recording
+from mm_nav.bags.reader import BagReader
+from mm_nav.bags.writer import open_writer
 from mm_nav.errors import BagError
+from mm_nav.geometry import Pose2D, Twist2D
+from mm_nav.observation import CameraImage, LaserScan, Observation, Odometry, PointCloud
 
 SECONDS = 10
 MEMORY = 3 * 2**30
@@ -50,6 +54,28 @@ def samples(folder: Path) -> dict[str, dict[str, bytes]]:
     found["split"] = split
     bags = [write_ros1(folder / f"drive_{k}.bag", made(30, "ros1", k), "lz4", 5000) for k in range(2)]
     found["split-ros1"] = {f.name: f.read_bytes() for f in bags}
+    return found
+
+
+def robot_samples(folder: Path) -> dict[str, dict[str, bytes]]:
+    """Return name -> files of recordings that a robot could be driven by."""
+    found = {}
+    rng = np.random.default_rng(0)
+    mount = np.array([[0.0, 0, 1, 0.1], [-1, 0, 0, 0], [0, -1, 0, 0.3], [0, 0, 0, 1]])
+    camera = np.array([[9.0, 0, 8], [0, 9, 6], [0, 0, 1]])
+    for name, zstd in (("mcap", False), ("mcap-zstd", True), ("sqlite3", False), ("ros1.bag", False)):
+        with open_writer(folder / name, name.split("-")[0].removesuffix(".bag"), zstd=zstd) as writer:
+            for k in range(25):
+                stamp = 1_000_000_000 + 100_000_000 * k
+                odometry = Odometry(stamp, Pose2D(0.1 * k, -0.2, 0.1 * k), Twist2D(1.0, -0.3))
+                scan = LaserScan(
+                    stamp, rng.uniform(0.2, 5, 40).astype(np.float32), -3.0, 0.1, 0.1, 8.0, Pose2D(0.1, 0, 0)
+                )
+                picture = CameraImage(stamp, rng.integers(0, 256, (12, 16, 3), np.uint8), camera, mount)
+                cloud = PointCloud(stamp, rng.normal(size=(20, 3)).astype(np.float32))
+                writer.add(Observation(stamp, odometry, scan, picture, cloud), Twist2D(0.2, 0.1))
+        path = folder / name
+        found[name] = {f.name: f.read_bytes() for f in (sorted(path.iterdir()) if path.is_dir() else [path])}
     return found
 
 
@@ -149,8 +175,6 @@ def _read(path: Path) -> str:
 
 
 def _read_as_robot(path: Path) -> str:
-    from mm_nav.bags.reader import BagReader
-
     with BagReader(path) as reader:
         for _ in reader.messages():
             pass
@@ -178,7 +202,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mm_nav_fuzz_") as folder:
         root = Path(folder)
         (root / "samples").mkdir()
-        pool = samples(root / "samples")
+        pool = (robot_samples if options.reader else samples)(root / "samples")
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.RLIM_INFINITY))
         for seed in range(options.seed, options.seed + options.count):
             try:

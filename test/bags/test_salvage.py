@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from sample_recordings import read, replace_bytes, storage_file, write
 
-COUNT = 300
+COUNT = 240
 PLAIN = ["mcap-plain", "mcap-bare", "ros1"]
 CHUNKED = ["mcap-crc", "mcap-zstd-crc", "mcap-lz4", "mcap-lone", "mcap-ros1", "ros1-bz2", "ros1-lz4"]
 SQLITE = ["sqlite3", "sqlite3-message"]
@@ -77,11 +77,6 @@ def sample(request, tmp_path):
     path, messages = write(tmp_path / "drive", request.param, COUNT)
     file = storage_file(path)
     return file, messages, spans(file, messages, request.param), request.param
-
-
-def first_records(where):
-    """Return where the messages begin: definitions lie before them."""
-    return min(begin for begin, _ in where)
 
 
 def test_cut_anywhere(sample):
@@ -142,8 +137,8 @@ def test_overwritten_bytes(sample, length):
     file, messages, where, container = sample
     data = file.read_bytes()
     rng = np.random.default_rng(length)
-    begin = first_records(where) + 1000
-    for trial in range(6):
+    begin = where[0][1]  # definitions lie before it
+    for trial in range(4):
         at = int(rng.integers(begin, len(data) - 2 * length - 3000))
         noise = bytes(rng.integers(0, 256, length, np.uint8) ^ np.frombuffer(data[at : at + length], np.uint8) | 1)
         noise = bytes(a ^ b for a, b in zip(data[at : at + length], noise, strict=True))
@@ -164,8 +159,8 @@ def test_bytes_that_are_gone_or_too_many(sample, length):
     file, messages, where, container = sample
     data = file.read_bytes()
     rng = np.random.default_rng(length)
-    begin = first_records(where) + 1000
-    for _ in range(4):
+    begin = where[0][1]  # definitions lie before it
+    for _ in range(3):
         at = int(rng.integers(begin, len(data) - length - 20_000))
         replace_bytes(file, data[:at] + data[at + length :])
         found, damage = opened(file)
@@ -210,6 +205,27 @@ def test_a_chunk_that_would_fill_the_memory(tmp_path):
         found, damage = opened(path)
         assert found and set(found) < set(messages)
         assert damage
+
+
+@pytest.mark.parametrize("container", ["mcap-zstd-crc", "mcap-crc", "ros1-bz2"])
+def test_a_chunk_whose_size_is_wrong_and_checksum_right(tmp_path, container):
+    path, messages = write(tmp_path / "drive", container, COUNT)
+    data = path.read_bytes()
+    begin = spans(path, messages, container)[150][0]
+    width = 4 if container == "ros1-bz2" else 8
+    at = data.index(b"size=", begin) + 5 if width == 4 else begin + 9 + 16
+    for size in (0, 5, 2**20, 2 ** (8 * width) - 1):
+        replace_bytes(path, data[:at] + size.to_bytes(width, "little") + data[at + width :])
+        assert opened(path)[0] == messages, size
+
+
+def test_definitions_in_a_chunk_that_is_damaged(tmp_path):
+    path, messages = write(tmp_path / "drive", "mcap-lone", COUNT)
+    data = path.read_bytes()
+    at = data.find(messages[5][3])
+    replace_bytes(path, data[:at] + bytes(8) + data[at + 8 :])
+    found, _ = opened(path)
+    assert 20 < len(found) < COUNT and found == messages[-len(found) :]
 
 
 def test_no_message_is_given_twice_when_the_index_is_right_and_a_chunk_is_not(tmp_path):
