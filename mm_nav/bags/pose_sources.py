@@ -56,7 +56,7 @@ def last_name(name: str) -> str:
 
 
 def best_odometry_edge(edges: Iterable[Edge]) -> Edge | None:
-    """Return which of the transforms to take the robot's pose from: from its odom frame rather than from a map; None = from none."""
+    """Return which of the transforms to take the robot's pose from, rather from its odom frame than from a map; None = none."""
     found = [edge for edge in edges if is_odometry_transform(*edge)]
     return min(found, key=lambda edge: (ODOM_FRAMES.index(last_name(name_of(edge[0]))), edge), default=None)
 
