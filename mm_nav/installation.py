@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OLDEST, NEWEST = (3, 10), (3, 12)
 TORCH = "torch>=2.6,<2.14"
 RAY = "ray>=2.9,<3"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 # Changes of this file that make old environments unusable.
 REVISION = 1
 INTERFACE_PACKAGES = ("mm_nav_interfaces", "tf2_msgs")
@@ -297,6 +298,21 @@ class Setup:
             say(f"Ray is left out, its tests are skipped: {error}")
         self.finish("ray", key)
 
+    def browser(self) -> None:
+        """Install Chromium, with which a test opens a report; without it that test is skipped."""
+        if any(map(shutil.which, BROWSERS)) or not self.stage("browser", BROWSERS[0]):
+            return
+        release = Path("/etc/os-release")
+        # Ubuntu's package of that name is a snap, which containers cannot run.
+        debian = release.is_file() and re.search(r"^ID=debian$", release.read_text(), re.MULTILINE) is not None
+        try:
+            if not debian or os.geteuid() != 0:
+                raise SetupError("on Debian run: sudo apt-get install -y chromium")
+            install_system_packages(["chromium"], self.logs / "browser.log")
+        except SetupError as error:
+            say(f"no Chromium: the test that opens a report in it is skipped ({error})")
+        self.finish("browser", BROWSERS[0])
+
     def _cpu_torch(self) -> bool:
         command = [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--dry-run",
                    "--ignore-installed", "--report", "-", TORCH]  # fmt: skip
@@ -324,7 +340,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="folder of the environment (default .venv)")
     parser.add_argument("--python", default=None, help="interpreter to use, 3.10 to 3.12 (default: one that is found)")
     parser.add_argument("--train", action="store_true", help="install PyTorch, whatever its size, and Ray")
-    parser.add_argument("--test", action="store_true", help="install Ray, and PyTorch when a CPU build is at hand")
+    parser.add_argument(
+        "--test", action="store_true", help="install Ray, PyTorch when a CPU build is at hand, and Chromium"
+    )
     options = parser.parse_args(arguments)
     started = time.monotonic()
     setup = Setup(Path(os.path.abspath(options.venv)), options.python or None)
@@ -335,6 +353,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.train or options.test:
             setup.torch(force=options.train)
             setup.ray(force=options.train)
+        if options.test:
+            setup.browser()
     except SetupError as error:
         sys.stderr.write(f"[setup] {error}\n")
         return 1

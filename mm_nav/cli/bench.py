@@ -90,11 +90,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--logs", type=Path, default=Path("out/bench_governor"), metavar="DIR", help="logs of the nodes"
     )
     add_json_option(governor)
+    replay = actions.add_parser(
+        "replay",
+        help="reading recordings beside other readers, and evaluating a long one",
+        description="Messages a second and MB a second of pictures, point clouds and scans that arrive as the stack's own types, "
+        "beside the rosbags reader and mcap-ros2-support (pip install 'mm_nav[bench]') in the same run; ratios above 1 mean that "
+        "ours is faster. Then a long drive with a camera and a LiDAR is evaluated as by `mm-nav replay`.",
+        epilog="Example: mm-nav bench replay --json out/bench_replay.json",
+    )
+    replay.add_argument(
+        "--minutes", type=float, default=10.0, metavar="M", help="length of the recording; 0 = none (default 10)"
+    )
+    add_json_option(replay)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the benchmark."""
-    return {"latency": _latency, "governor": _governor, "images": _images, "sim": _sim}[args.action](args)
+    what = {"latency": _latency, "governor": _governor, "images": _images, "sim": _sim, "replay": _replay}
+    return what[args.action](args)
 
 
 def _latency(args: argparse.Namespace) -> int:
@@ -175,6 +188,54 @@ def _images(args: argparse.Namespace) -> int:
             table.add_row(f"{width}x{height}", way, *("-" if value is None else f"{value:.1f}" for value in values))
     Console().print(table)
     return 0
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from mm_nav.bags.bench_decode import bench_decode
+    from mm_nav.evaluation.bench_sim import environment
+    from mm_nav.replay.bench import bench_evaluation
+
+    if not 0.0 <= args.minutes <= 600.0:
+        raise ConfigError(f"--minutes is {args.minutes}: give 0 to 600")
+    require_writable(args.json)
+    report: dict[str, Any] = {"environment": environment()}
+    with Console(stderr=True).status("starting") as status:
+        report |= bench_decode(progress=lambda what: status.update(f"reading {what}"))
+        if args.minutes > 0:
+            report |= bench_evaluation(args.minutes, lambda what, share: status.update(f"{what}: {100 * share:.0f} %"))
+    if args.json:
+        write_json(args.json, report)
+    _show_replay(report, Console())
+    return 0
+
+
+def _show_replay(report: dict[str, Any], console: Any) -> None:
+    from rich.table import Table
+
+    table = Table(title="from MCAP to the stack's types", title_justify="left")
+    for heading in ("message", "messages/s", "MB/s", "times rosbags", "times mcap-ros2-support"):
+        table.add_column(heading, justify="left" if heading == "message" else "right")
+    for key in [name.removesuffix("_messages_per_s") for name in report if name.endswith("_messages_per_s")]:
+        if f"ratio_vs_rosbags_{key}" in report:
+            other = report.get(f"ratio_vs_mcap_ros2_{key}")
+            table.add_row(
+                key,
+                f"{report[f'{key}_messages_per_s']:.0f}",
+                f"{report[f'{key}_mb_per_s']:.0f}",
+                f"{report[f'ratio_vs_rosbags_{key}']:.2f}",
+                "-" if other is None else f"{other:.2f}",
+            )
+    console.print(table)
+    if "mcap_ros2_missing" in report:
+        console.print(report["mcap_ros2_missing"])
+    if "realtime_factor" in report:
+        console.print(
+            f"{report['minutes']:.0f} minutes with a camera and a LiDAR: {report['realtime_factor']:.1f} times real time "
+            f"({report['report_realtime_factor']:.1f} with a report's pictures), {report['rss_mb']:.0f} MB "
+            f"({report['rss_growth_mb']:+.1f} MB since a tenth of it)"
+        )
 
 
 def _governor(args: argparse.Namespace) -> int:

@@ -267,13 +267,15 @@ def _print_measures(console: Console, data: dict[str, Any]) -> None:
             for name, key in (
                 ("stack", f"ade_{h}s_m"),
                 ("its end", f"fde_{h}s_m"),
-                ("policy's waypoints", f"policy_ade_{h}s_m"),
                 ("straight on", f"straight_ade_{h}s_m"),
+                ("policy's waypoints", f"policy_ade_{h}s_m"),
             )
             if math.isfinite(data[key])
         )
         if errors:
-            console.print(f"  off what the robot did, mean over {h} s: {errors}")
+            known = data[f"policy_{h}s_share"]
+            of = f" (which look so far in {100 * known:.0f} % of the steps)" if known < 0.995 else ""
+            console.print(f"  off what the robot did, mean over {h} s: {errors}{of}")
     console.print(
         f"  commands: mean {data['linear_mean_mps']:.2f} m/s, at most {data['linear_max_mps']:.2f} m/s and "
         f"{data['angular_max_abs_rps']:.2f} rad/s; moving in {100 * data['moving_share']:.0f} % of the steps"

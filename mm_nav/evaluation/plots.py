@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.errors import ConfigError
-from mm_nav.geometry import Pose2D
 
 _COLOURS = ("#2a6fbb", "#c2683a", "#7a7a7a", "#3f8f5f")
 
@@ -76,37 +75,6 @@ def episode_map(
     axes.set_xlabel("x, m")
     axes.set_ylabel("y, m")
     axes.set_aspect("equal")
-    save(plt, figure, path)
-
-
-def replay_plots(
-    path: Path,
-    times: npt.NDArray[np.float64],
-    poses: Sequence[Pose2D],
-    curves: Mapping[str, tuple[str, Mapping[str, npt.NDArray[np.float64]]]],
-) -> None:
-    """Draw the driven path beside curves over time. times: (N,) s. curves: unit label -> (title, name -> (N,))."""
-    plt = pyplot()
-    figure = plt.figure(figsize=(11, 2.2 * len(curves)), layout="constrained")
-    grid = figure.add_gridspec(len(curves), 2, width_ratios=(1, 1.6))
-    top = figure.add_subplot(grid[:, 0])
-    top.plot([p.x for p in poses], [p.y for p in poses], color=_COLOURS[0])
-    if poses:
-        top.plot(poses[0].x, poses[0].y, "o", color=_COLOURS[3])
-        top.plot(poses[-1].x, poses[-1].y, "s", color=_COLOURS[1])
-    top.set_aspect("equal", adjustable="datalim")
-    top.set_title("recorded drive (odom frame, m)", fontsize=9)
-    for row, (unit, (title, lines)) in enumerate(curves.items()):
-        axes = figure.add_subplot(grid[row, 1])
-        for i, (name, values) in enumerate(lines.items()):
-            axes.plot(times, values, color=_COLOURS[i % len(_COLOURS)], linewidth=0.9, label=name)
-        axes.set_title(title, fontsize=9)
-        axes.set_ylabel(unit)
-        axes.spines[["top", "right"]].set_visible(False)
-        if len(lines) > 1:
-            axes.legend(frameon=False, fontsize=7)
-        if row == len(curves) - 1:
-            axes.set_xlabel("message time, s")
     save(plt, figure, path)
 
 

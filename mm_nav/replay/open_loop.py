@@ -128,8 +128,7 @@ class OpenLoop:
                 continue
             for name, gaps in off.items():
                 found[f"{name}ade_{h}s_m"] = float(gaps[:until].mean())
-                if name != "straight_":
-                    found[f"{name}fde_{h}s_m"] = float(gaps[until - 1])
+                found[f"{name}fde_{h}s_m"] = float(gaps[until - 1])
         two = _UNTIL[2] - 1
         if known > two:
             went, would = actual[two] - (p.pose.x, p.pose.y), p.foreseen[two, :2] - (p.pose.x, p.pose.y)

@@ -20,6 +20,7 @@ STAGES = tuple(Stage)
 # Times ahead of a step for which the stack's and the recorded robot's places are compared, s.
 AHEAD_S = tuple(round(0.25 * k, 2) for k in range(1, 17))
 HORIZONS_S = (1, 2, 4)
+ERRORS = ("ade", "fde", "policy_ade", "policy_fde", "straight_ade", "straight_fde")
 
 # Known at once, one number a step. Unknown = nan.
 LIVE_COLUMNS = (
@@ -41,7 +42,7 @@ LIVE_COLUMNS = (
 )  # fmt: skip
 # Known once the recording has gone on for long enough.
 LATER_COLUMNS = (
-    *(f"{what}_{h}s_m" for h in HORIZONS_S for what in ("ade", "fde", "policy_ade", "policy_fde", "straight_ade")),
+    *(f"{what}_{h}s_m" for h in HORIZONS_S for what in ERRORS),
     "heading_error",  # rad, between the ways of the next 2 s, where both go anywhere
     "foreseen_clearance_m",  # of the foreseen drive's next 2 s, from what was scanned until then
 )

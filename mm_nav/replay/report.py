@@ -192,7 +192,15 @@ def _errors(data: Mapping[str, Any]) -> dict[str, Any]:
             ("stack", "stack", ""), ("policy's waypoints", "policy", "policy_"), ("straight on", "baseline", "straight_")
         )
     ]  # fmt: skip
-    return {"head": [title for title, _ in columns], "rows": rows}
+    shares = {h: data.get(f"policy_{h}s_share") for h in HORIZONS_S}
+    known = [f"{text_of('_share', share)} over {h} s" for h, share in shares.items() if isinstance(share, float)]
+    note = ""
+    if any(isinstance(share, float) and share < 0.995 for share in shares.values()):
+        note = (
+            "The policy's waypoints end 2 m ahead, so they are compared only where the robot went no farther in the time: "
+            f"in {', '.join(known)} of the steps."
+        )
+    return {"head": [title for title, _ in columns], "rows": rows, "note": note}
 
 
 def _aspect(log: ReplayLog) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.replay.columns import spans
-from mm_nav.replay.records import HORIZONS_S, STAGES, Event
+from mm_nav.replay.records import ERRORS, HORIZONS_S, STAGES, Event
 
 Column = npt.NDArray[np.float32]
 Columns = Mapping[str, Column]
@@ -22,9 +22,7 @@ NEAR_M = 0.05
 # Where more of the scans have points inside the body than this, it is another robot's.
 _OWN_BODY_SHARE = 0.2
 _STRANGE_FRAMES = 4
-_MEANS = tuple(
-    f"{what}_{h}s_m" for h in HORIZONS_S for what in ("ade", "fde", "policy_ade", "policy_fde", "straight_ade")
-)
+_MEANS = tuple(f"{what}_{h}s_m" for h in HORIZONS_S for what in ERRORS)
 
 
 def measures_of(c: Columns) -> dict[str, Any]:
@@ -34,6 +32,8 @@ def measures_of(c: Columns) -> dict[str, Any]:
     return {
         "active_share": _mean(c["active"]),
         **{name: _mean(c[name]) for name in _MEANS},
+        # The policy looks 2 m ahead: of a robot that goes farther in the time, nothing can be said.
+        **{f"policy_{h}s_share": _share(c[f"policy_ade_{h}s_m"], c[f"ade_{h}s_m"]) for h in HORIZONS_S},
         "ade_2s_p90_m": _percentile(c["ade_2s_m"], 90),
         "heading_error_deg": math.degrees(_mean(c["heading_error"])),
         "speed_error_mps": _mean(np.abs(c["linear"] - c["recorded_linear"])[active]),
@@ -81,7 +81,8 @@ def windows_of(c: Columns) -> dict[str, list[float | None]]:
         return {}
     index = (c["time_s"] / WINDOW_S).astype(np.int64)
     count = int(index.max()) + 1
-    near = (c["foreseen_clearance_m"] < NEAR_M).astype(np.float32)
+    near = np.zeros(len(index), np.float32)
+    near[[first for first, _ in spans(c["time_s"], c["foreseen_clearance_m"] < NEAR_M)]] = 1.0
     what: dict[str, tuple[Column, Callable[[Column], float]]] = {
         **{name: (c[name], _mean) for name in _MEANS},
         "heading_error": (c["heading_error"], _mean),
@@ -169,6 +170,11 @@ def _total(values: Column) -> float:
 def _percentile(values: Column, share: float) -> float:
     known = _finite(values)
     return float(np.percentile(known, share)) if len(known) else math.nan
+
+
+def _share(some: Column, of: Column) -> float:
+    known = np.isfinite(of).sum()
+    return float(np.isfinite(some).sum() / known) if known else math.nan
 
 
 def _count(values: Column) -> int:

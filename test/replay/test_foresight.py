@@ -49,7 +49,7 @@ def test_without_a_plan_it_goes_on_as_it_is_told():
 
 def test_is_the_same_wherever_the_frame_lies():
     pose = Pose2D(3.0, -2.0, 1.1)
-    plan = line(2.0) + [0.0, 0.2]
+    plan = line(2.0) + np.array([0.0, 0.2])
     here = foresee(ROBOT, Pose2D(), Twist2D(0.2, 0.1), Twist2D(0.5, 0.3), plan)
     there = foresee(ROBOT, pose, Twist2D(0.2, 0.1), Twist2D(0.5, 0.3), pose.transform(plan))
     np.testing.assert_allclose(pose.transform(here[:, :2]), there[:, :2], atol=1e-9)
