@@ -175,19 +175,29 @@ class RecordFile(ABC):
         """Fill in blocks, channels, counts and times by reading everything."""
         if not whole:
             self._damage.add(self.path, f"it does not begin with {self.magic!r}", 0)
-        for block in self._walk(self._file, len(self.magic) if whole else 0, self._file.size):
-            first, last = 2**63, -(2**63)
-            counts: dict[int, int] = {}
-            messages: list[Any] = self._load(block, lambda key: key, -(2**63), 2**64)
-            for stamp, key, _ in messages:
-                first, last = min(first, stamp), max(last, stamp)
-                counts[key] = counts.get(key, 0) + 1
-            if counts:
-                self._blocks.append(replace(block, start_ns=first, end_ns=last, ids=frozenset(counts)))
-                self.start_ns, self.end_ns = min(self.start_ns, first), max(self.end_ns, last)
-                for key, count in counts.items():
-                    self._counts[key] = self._counts.get(key, 0) + count
+        try:
+            for block in self._walk(self._file, len(self.magic) if whole else 0, self._file.size):
+                self._take(block)
+        except OSError as error:
+            if not self._blocks:
+                raise
+            after = max(b.offset + b.length for b in self._blocks)
+            self._damage.add(self.path, f"cannot be read on ({error.strerror}): the rest is not used", after)
         self._blocks.sort(key=lambda b: b.start_ns)
+
+    def _take(self, block: Block) -> None:
+        """Add a block that has messages."""
+        first, last = 2**63, -(2**63)
+        counts: dict[int, int] = {}
+        messages: list[Any] = self._load(block, lambda key: key, -(2**63), 2**64)
+        for stamp, key, _ in messages:
+            first, last = min(first, stamp), max(last, stamp)
+            counts[key] = counts.get(key, 0) + 1
+        if counts:
+            self._blocks.append(replace(block, start_ns=first, end_ns=last, ids=frozenset(counts)))
+            self.start_ns, self.end_ns = min(self.start_ns, first), max(self.end_ns, last)
+            for key, count in counts.items():
+                self._counts[key] = self._counts.get(key, 0) + count
 
     def _count(self) -> None:
         for key, channel in self.channels.items():
