@@ -16,7 +16,8 @@ class PolicyTargets(NamedTuple):
 
     cells: (N, rows, columns) share of each cell's pixels on the target. log_range: (B, rows, columns) log metres to what
     each cell shows. visible, arrived: (N,) 0/1. waypoints: (N, T, 2) metres in base_link. has_path: (N,) 0/1.
-    has_grounding: (N,) 0/1, 0 where the camera is hidden or no phrase is given. has_image: (B,) 0/1. kind, colour: (B, rows,
+    has_grounding: (N,) 0/1, 0 where the camera is hidden or no phrase is given. has_image: (B,) 0/1, 0 also where
+    nothing is known of what the camera shows (frames of recordings). kind, colour: (B, rows,
     columns) int64, what stands in each cell: 0 = nothing that can be named, then the catalogue's kinds; colours from 0;
     -1 = not taught.
     """
