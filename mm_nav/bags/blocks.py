@@ -6,6 +6,7 @@ Every length that a file claims is held against what the file has before anythin
 from __future__ import annotations
 
 import bz2
+import mmap
 import os
 import sys
 from bisect import bisect_left
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import lz4.frame  # type: ignore[import-untyped]
+import zstandard
 
 from mm_nav.bags.recording import Channel, Encoding, Raw, reason
 from mm_nav.errors import BagError
@@ -38,6 +40,9 @@ _MAX_WAITING_BYTES = 2**28
 _MAX_WAITING = 2**17
 _MAX_NOTES = 200
 _PIECE = 2**14
+# Smaller reads cost less than mapping.
+_MAPPED = 2**16
+_POPULATE_READ = 22  # madvise's MADV_POPULATE_READ, which Python does not name
 
 
 @dataclass
@@ -104,7 +109,8 @@ class Damage:
 class FileBytes:
     """A file by offset. Reads return fewer bytes at its end.
 
-    Not a memory map: a disk that fails, or a file that shrinks, has to be an error and not the end of the process.
+    Reading copies. `view` maps large stretches instead, after the kernel has read them in: a disk that fails, or a file that
+    shrank, has to be an error and not the end of the process, as it is when a map is touched.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,6 +119,8 @@ class FileBytes:
         self._open()
         self.size = os.fstat(self._fd).st_size
         self._at, self._window = 0, b""
+        self._map: mmap.mmap | None = None
+        self._can_map = True
 
     def read(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes. Raises OSError."""
@@ -129,6 +137,28 @@ class FileBytes:
             data += more
         return data
 
+    def view(self, offset: int, length: int) -> Raw:
+        """Return the same as `read`, without a copy where the system can vouch for it (Linux 5.14 and above). Raises OSError."""
+        if length >= _MAPPED and 0 <= offset <= self.size - length and self._can_map:
+            if self._map is None:
+                self._map_file()
+            if self._map is not None:
+                begin = offset - offset % mmap.PAGESIZE
+                try:
+                    self._map.madvise(_POPULATE_READ, begin, offset + length - begin)
+                    return memoryview(self._map)[offset : offset + length]
+                except (OSError, ValueError):
+                    self._can_map, self._map = False, None
+        return self.read(offset, length)
+
+    def _map_file(self) -> None:
+        if self._fd < 0:
+            self._open()
+        try:
+            self._map = mmap.mmap(self._fd, self.size, prot=mmap.PROT_READ)
+        except (OSError, ValueError):
+            self._can_map = False
+
     def peek(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes, for small neighbouring reads."""
         at = offset - self._at
@@ -139,6 +169,7 @@ class FileBytes:
 
     def close(self) -> None:
         """Close the file; the next read opens it again, so that a recording of many files does not hold them all open."""
+        self._map = None  # what is still looked at keeps it
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -176,8 +207,9 @@ def decompress(data: bytes, compression: str, size: int, partial: bool = False, 
 
 
 def _zstd(data: bytes, size: int, partial: bool) -> bytes:
-    if not partial and zstd.get_frame_info(data).decompressed_size == size and zstd.get_frame_size(data) == len(data):
-        return bytes(zstd.decompress(data))  # one allocation of the right size
+    if not partial and zstandard.frame_content_size(data) == size:
+        # One allocation, of the size that was held against the bounds. What follows the frame is not looked at.
+        return bytes(zstandard.ZstdDecompressor().decompress(data, max_output_size=size))
     return _stream(zstd.ZstdDecompressor, data, size, partial)
 
 

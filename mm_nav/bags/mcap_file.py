@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import struct
-from binascii import crc32
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from isal.isal_zlib import crc32
+
 from mm_nav.bags.blocks import MAX_CHUNK, ZSTD_MAGIC, Block, Damage, PartChannel, Stamped, decompress
 from mm_nav.bags.record_file import Record, RecordFile, Source
-from mm_nav.bags.recording import Encoding, ros2_name
+from mm_nav.bags.recording import Encoding, Raw, ros2_name
 from mm_nav.errors import BagError
 
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _MESSAGE_INDEX = 0x02, 0x03, 0x04, 0x05, 0x06, 0x07
@@ -112,18 +113,20 @@ class McapFile(RecordFile):
         if self._file.peek(self._file.size - 8, 8) != self.magic:
             self._damage.add(self.path, "it has no end: the recorder was stopped, or the file is cut", self._file.size)
 
-    def _content(self, block: Block, unchecked: bool = False) -> bytes:
+    def _content(self, block: Block, unchecked: bool = False) -> Raw:
         found = self._chunk(self._file, block.offset, self._file.size)
         if found is None:
             raise BagError("there is no chunk where the index says")
         record, size, compression, crc, cut = found
-        data = self._file.read(record.begin, record.end - record.begin)
-        content = decompress(data, compression, size, cut or unchecked, bool(crc))
+        plain = not compression and not unchecked
+        read = self._file.view if plain else self._file.read
+        data = read(record.begin, record.end - record.begin)
+        content = data[:size] if plain else decompress(bytes(data), compression, size, cut or unchecked, bool(crc))
         if crc and not cut and not unchecked and crc32(content) != crc:
             raise BagError("a chunk's checksum is wrong")
         return content
 
-    def _strict(self, data: bytes, get: Callable[[int], Any], start: int, stop: int) -> tuple[list[Stamped], bool]:
+    def _strict(self, data: Raw, get: Callable[[int], Any], start: int, stop: int) -> tuple[list[Stamped], bool]:
         unpack, view, end = _MESSAGE_HEAD.unpack_from, memoryview(data), len(data)
         found: list[Stamped] = []
         at = 0
@@ -145,7 +148,7 @@ class McapFile(RecordFile):
                 elif start <= stamp < stop:
                     found.append((stamp, channel, view[at + _MESSAGE_OVERHEAD : following]))
             elif op in (_SCHEMA, _CHANNEL):
-                self._note(op, data[at + 9 : following])
+                self._note(op, bytes(view[at + 9 : following]))
             elif op in (0, _CHUNK) or _DATA_END < op < 0x80:
                 return found, False
             at = following

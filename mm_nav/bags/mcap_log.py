@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 import struct
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
+
+from isal.isal_zlib import crc32
 
 from mm_nav import __version__
 from mm_nav.errors import BagError, ConfigError
@@ -161,7 +162,7 @@ class McapLog:
         self._chunk = _Chunk()
         checksum = 0
         for part in chunk.parts:
-            checksum = zlib.crc32(part, checksum)
+            checksum = crc32(part, checksum)
         name, packed = self._compress(chunk.parts)
         size = sum(map(len, packed))
         head = struct.pack("<QQQI", chunk.start_ns, chunk.end_ns, chunk.size, checksum)
@@ -237,7 +238,7 @@ class McapLog:
                 offsets += _record(_SUMMARY_OFFSET, struct.pack("<BQQ", code, start + len(summary), len(body)))
             summary += body
         footer = _RECORD.pack(_FOOTER, 20) + struct.pack("<QQ", start, start + len(summary))
-        checksum = zlib.crc32(footer, zlib.crc32(offsets, zlib.crc32(summary)))
+        checksum = crc32(footer, crc32(offsets, crc32(summary)))
         # In one write: either the whole end is there, or none of it.
         self._write([*records, summary, offsets, footer, struct.pack("<I", checksum), MAGIC])
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from mm_nav.bags.blocks import Block, Damage, FileBytes, Message, PartChannel, Stamped, in_order
-from mm_nav.bags.recording import Channel
+from mm_nav.bags.recording import Channel, Raw
 from mm_nav.errors import BagError
 
 _WINDOW = 2**20
@@ -109,11 +109,11 @@ class RecordFile(ABC):
         """Return the record at `at`, None when it makes no sense there. A chunk that is cut ends at `end`."""
 
     @abstractmethod
-    def _content(self, block: Block, unchecked: bool = False) -> bytes:
+    def _content(self, block: Block, unchecked: bool = False) -> Raw:
         """Return a chunk's content. unchecked: as much as there is. Raises BagError when it is damaged."""
 
     @abstractmethod
-    def _strict(self, data: bytes, get: Callable[[int], Any], start: int, stop: int) -> tuple[list[Stamped], bool]:
+    def _strict(self, data: Raw, get: Callable[[int], Any], start: int, stop: int) -> tuple[list[Stamped], bool]:
         """Return the messages with start <= receive time < stop as (time, get(channel), view), without those for which
         `get` returns None, and whether all records made sense."""
 
@@ -158,14 +158,14 @@ class RecordFile(ABC):
         if whole:
             return found
         self._damage.add(self.path, "some records in a chunk make no sense: the others are used", block.offset)
-        runs = [b for b in self._walk(Content(data), 0, len(data)) if not b.chunk]
+        runs = [b for b in self._walk(Content(bytes(data)), 0, len(data)) if not b.chunk]
         pieces = [data[b.offset : b.offset + b.length] for b in runs]
         return [message for piece in pieces for message in self._strict(piece, get, start, stop)[0]]
 
     def _define_all(self, block: Block) -> None:
         """Note what a damaged chunk defines: other chunks may need it, and a definition that is wrong shows."""
         try:
-            content = Content(self._content(block, unchecked=True))
+            content = Content(bytes(self._content(block, unchecked=True)))
             for _ in self._walk(content, 0, content.size):
                 pass
         except (BagError, OSError, MemoryError):

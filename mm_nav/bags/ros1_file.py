@@ -9,7 +9,7 @@ from typing import Any
 
 from mm_nav.bags.blocks import MAX_CHUNK, Block, PartChannel, Stamped, decompress
 from mm_nav.bags.record_file import Content, Record, RecordFile, Source
-from mm_nav.bags.recording import ros2_name
+from mm_nav.bags.recording import Raw, ros2_name
 from mm_nav.errors import BagError
 
 _MESSAGE, _BAG, _INDEX, _CHUNK, _CHUNK_INFO, _CONNECTION = 2, 3, 4, 5, 6, 7
@@ -120,7 +120,7 @@ class Ros1File(RecordFile):
         # bz2 has a checksum of its own.
         return decompress(data, compression, _number(fields, b"size"), partial, compression == "bz2")
 
-    def _strict(self, data: bytes, get: Callable[[int], Any], start: int, stop: int) -> tuple[list[Stamped], bool]:
+    def _strict(self, data: Raw, get: Callable[[int], Any], start: int, stop: int) -> tuple[list[Stamped], bool]:
         view, end = memoryview(data), len(data)
         found: list[Stamped] = []
         at = 0
@@ -143,7 +143,7 @@ class Ros1File(RecordFile):
                     elif start <= stamp < stop:
                         found.append((stamp, channel, view[begin:at]))
                     continue
-            parsed = self._parse(Content(data), at, end)
+            parsed = self._parse(Content(bytes(data)), at, end)
             if parsed is None or parsed[2] > end:
                 return found, False
             fields, begin, at = parsed
@@ -156,7 +156,7 @@ class Ros1File(RecordFile):
                 if channel is not None and start <= stamp < stop:
                     found.append((stamp, channel, view[begin:at]))
             elif op == _CONNECTION:
-                self._note(fields, data[begin:at])
+                self._note(fields, bytes(data[begin:at]))
             elif op == _CHUNK:
                 return found, False
         return found, True
