@@ -78,15 +78,16 @@ class BagReport:
 class BagReader:
     """A recording, open for reading; use it in a `with` statement.
 
-    path: a .bag, .mcap or .db3 file, a rosbag2 folder, or a folder of .bag files. topics: kind -> topic, for bags
-    where the type does not decide; also camera_info, base_frame and odom_frame (mapping.KEYS). The robot's pose is taken from
-    Odometry, else from transforms from the odom frame, else from poses of a motion-capture system, else from transforms from a
-    map. Raises BagError when the recording is missing, empty, unreadable, or has no pose, or neither LiDAR nor camera.
+    path: a .bag, .mcap or .db3 file, a rosbag2 folder, a folder of the parts of one recording, or these parts. topics: kind ->
+    topic, for bags where the type does not decide; also camera_info, base_frame and odom_frame (mapping.KEYS). The robot's pose
+    is taken from Odometry, else from transforms from the odom frame, else from poses of a motion-capture system, else from
+    transforms from a map. Raises BagError when the recording is missing, empty, unreadable, or has no pose, or neither LiDAR nor
+    camera.
     """
 
-    def __init__(self, path: Path, topics: Mapping[str, str] | None = None) -> None:
-        self.path = path
-        self.report = BagReport(str(path))
+    def __init__(self, path: Path | Sequence[Path], topics: Mapping[str, str] | None = None) -> None:
+        self.path = path if isinstance(path, Path) else path[0]
+        self.report = BagReport(str(self.path))
         self._wanted = dict(topics or {})
         check_keys(self._wanted)
         try:
@@ -94,7 +95,7 @@ class BagReader:
         except BagError:
             raise
         except Exception as error:
-            raise BagError(f"{path} cannot be read ({reason(error)}): record it again") from error
+            raise BagError(f"{self.path} cannot be read ({reason(error)}): record it again") from error
         try:
             self._mounts = Mounts(self.report.warn)
             self._makers = ItemMakers(self._mounts, self.report.warn)
@@ -115,7 +116,7 @@ class BagReader:
         except Exception as error:
             self.close()
             raise BagError(
-                f"{path} is damaged ({reason(error)}): record it again, or repair it with its own tool"
+                f"{self.path} is damaged ({reason(error)}): record it again, or repair it with its own tool"
             ) from error
 
     def __enter__(self) -> BagReader:

@@ -118,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _from_bags(args: argparse.Namespace, policy: PolicyConfig) -> int:
+    from mm_nav.bags.containers import find_recordings
     from mm_nav.learning.bag_drives import BagConfig
     from mm_nav.learning.bag_frames import collect_bags
 
@@ -132,7 +133,7 @@ def _from_bags(args: argparse.Namespace, policy: PolicyConfig) -> int:
     with progress_bar() as bar:
         task = bar.add_task("seconds recorded", total=None)
         found = collect_bags(
-            args.out, args.bag, config, policy, topics, args.source,
+            args.out, find_recordings(args.bag), config, policy, topics, args.source,
             lambda done_s, of_s: bar.update(task, completed=round(done_s), total=round(of_s)),
         )  # fmt: skip
     seconds = round(time.monotonic() - started, 1)

@@ -105,7 +105,7 @@ class ObservationFrames:
 
 def collect_bags(
     directory: Path,
-    bags: Sequence[Path],
+    bags: Sequence[Path | Sequence[Path]],
     config: BagConfig,
     policy: PolicyConfig,
     topics: Mapping[str, str] | None = None,
@@ -114,7 +114,7 @@ def collect_bags(
 ) -> list[RecordingSummary]:
     """Write the frames of recordings as shards; return what each gave.
 
-    topics: as in `BagReader`. source: where the recordings come from and their licence; kept in every shard. What an
+    bags, topics: each as in `BagReader`. source: where the recordings come from and their licence; kept in every shard. What an
     interrupted run has finished is not read again. Raises BagError when a recording cannot be read or none gives a frame,
     ConfigError when the folder holds data of other settings or of other recordings.
     """
@@ -122,7 +122,7 @@ def collect_bags(
     for path in bags:
         with BagReader(path, topics) as reader:
             lengths.append(reader.report.duration_s)
-    recordings = [Recording(path.name, fingerprint(path)) for path in bags]
+    recordings = [Recording((path if isinstance(path, Path) else path[0]).name, fingerprint(path)) for path in bags]
     settings = {
         "bags": asdict(config),
         "policy": policy.to_dict(),
@@ -156,7 +156,7 @@ def _add_time(on_time: OnTime, before_s: float, of_s: float, done_s: float) -> N
 
 
 def recorded_frames(
-    path: Path,
+    path: Path | Sequence[Path],
     config: BagConfig,
     policy: PolicyConfig,
     topics: Mapping[str, str] | None,

@@ -13,22 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from mm_nav_interfaces.action import NavigateTo
 from nav_msgs.msg import Odometry
-from rclpy.action import ActionClient
-from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 from tf2_msgs.msg import TFMessage
 
-from mm_nav.errors import MmNavError
 from mm_nav.observation import Observation
 from mm_nav.ros import conversions, qos
-from mm_nav.ros.goal_client import GoalClient
-from mm_nav.ros.node_list import STACK
-from mm_nav.ros.process_group import ProcessGroup, last_words, prepare_environment
+from mm_nav.ros.live_stack import CommandMeter, LiveStack, PlayedGoal, live_stack
 from mm_nav.ros.topics import frames, topics
 from mm_nav.ros.written import WrittenMessages
 from mm_nav.runtime.stages import shares
@@ -136,28 +130,17 @@ def _player(
     drive: Sequence[Observation], logs: Path, parameters: Mapping[str, Mapping[str, object]]
 ) -> Iterator[_Player]:
     """The stack without a simulator, and what plays to it. parameters: of the nodes."""
-    prepare_environment()
-    rclpy.init()
-    node = rclpy.create_node("latency_player")
-    try:
-        with ProcessGroup(STACK, logs, parameters, use_sim_time=False) as group:
-            player = _Player(node, drive, group.processes["inference"].pid)
-            if not player.client.wait(40.0, lambda: ", ".join(group.dead())):
-                raise MmNavError(
-                    f"the nodes did not come up: {', '.join(last_words(group.log(n.name)) for n in STACK)}"
-                )
-            yield player
-    finally:
-        node.destroy_node()
-        rclpy.shutdown()
+    with live_stack("latency_player", logs, parameters) as stack:
+        yield _Player(stack, drive)
 
 
 class _Player:
     """Plays a drive. inference: process id of that node. levels: what it said that it runs, and when. stages: medians, ms,
     as the nodes report them."""
 
-    def __init__(self, node: rclpy.node.Node, drive: Sequence[Observation], inference: int) -> None:
-        self.client, self._drive, self.inference = GoalClient(node), drive, inference
+    def __init__(self, stack: LiveStack, drive: Sequence[Observation]) -> None:
+        self.client, self._drive, node = stack.client, drive, stack.node
+        self.inference = stack.group.processes["inference"].pid
         t, f = topics(), frames()
         first = drive[0]
         assert first.image is not None and first.scan is not None
@@ -183,18 +166,12 @@ class _Player:
         node.create_subscription(DiagnosticArray, t.diagnostics, self._diagnose, qos.STATUS)
         self.stages: dict[str, float] = {}
         self.levels: list[tuple[float, str]] = []
-        self._sent: dict[int, float] = {}
-        self._latencies: list[tuple[float, float]] = []
-        self._missed: list[float] = []
-        self._goals = _Goals(node)
-        self._counting = False
+        self._meter = CommandMeter(1.0 / CONTROL_HZ, 1.0 / CONTROL_HZ)
+        self._goal = PlayedGoal(node)
         self._next_image, self.images = 0.0, 0
 
     def _command(self, message: TwistStamped) -> None:
-        sent = self._sent.pop(stamp_ns(message.header), None)
-        if sent is not None and self._counting:
-            now = time.perf_counter()
-            self._latencies.append((now, 1e3 * (now - sent)))
+        self._meter.command(stamp_ns(message.header))
 
     def _diagnose(self, message: DiagnosticArray) -> None:
         self.stages |= conversions.times_from(message)
@@ -202,7 +179,7 @@ class _Player:
 
     def play(self, instruction: str, seconds: float, each_second: Callable[[float], None]) -> None:
         """Play for so long. each_second(elapsed seconds)."""
-        client, deadline, tick_s = self.client, 1.0 / CONTROL_HZ, 1.0 / ODOM_HZ
+        client, tick_s = self.client, 1.0 / ODOM_HZ
         per_scan, per_drive = ODOM_HZ // SCAN_HZ, len(self._drive) * (ODOM_HZ // SCAN_HZ)
         began = time.perf_counter()
         tick = 0
@@ -211,7 +188,7 @@ class _Player:
             if now < due:
                 client.spin(max(0.0, due - now))
                 continue
-            self._counting = self._goals.active_s(now) > _SETTLED_S and now - began > _WARM_UP_S
+            self._meter.counting = self._goal.active_s(now) > _SETTLED_S and now - began > _WARM_UP_S
             at = tick % per_drive
             stamp = time.time_ns()
             self._send_odometry(at / per_scan, stamp)
@@ -222,23 +199,19 @@ class _Player:
                 self._image.send(at // per_scan, stamp)
                 self.images += 1
             if tick % per_scan == 0:
-                overdue = [old for old, sent in self._sent.items() if now - sent > deadline]
-                self._missed += [now] * len(overdue) if self._counting else []
-                for old in overdue:
-                    del self._sent[old]
-                self._sent[stamp] = time.perf_counter()
+                self._meter.scan(stamp)
                 self._scan.send(at // per_scan, stamp)
-            if at == 0 or self._goals.idle:
-                self._goals.begin(instruction)
+            if at == 0 or self._goal.idle:
+                self._goal.begin(NavigateTo.Goal(instruction=instruction, timeout=600.0))
             if tick % ODOM_HZ == 0:
                 each_second(now - began)
             tick += 1
 
     def latency(self, since: float = -math.inf, until: float = math.inf) -> dict[str, Any]:
         """Return percentiles and misses of the commands that came in a span of time (of time.perf_counter)."""
-        deadline = 1.0 / CONTROL_HZ
-        values = np.array([took for at, took in self._latencies if since <= at < until])
-        late = int((values > 1e3 * deadline).sum()) + sum(since <= at < until for at in self._missed)
+        deadline = self._meter.deadline_s
+        values, missed = self._meter.measured(since, until)
+        late = int((values > 1e3 * deadline).sum()) + missed
         p50, p99 = np.percentile(values, [50, 99]) if len(values) else (math.nan, math.nan)
         return {
             "stamp_to_command_p50_ms": round(float(p50), 3),
@@ -257,31 +230,6 @@ class _Player:
         message = conversions.odometry_message(odometry, frames().odom, frames().base)
         message.header.stamp = conversions.to_time(stamp)
         self._odom.publish(message)
-
-
-class _Goals:
-    """Keeps the navigator busy. idle: whether nothing was asked for, or the last goal has ended."""
-
-    def __init__(self, node: rclpy.node.Node) -> None:
-        self._client = ActionClient(node, NavigateTo, topics().navigate_to)
-        self._sent: Future | None = None
-        self._result: Future | None = None
-        self._accepted = math.inf
-
-    @property
-    def idle(self) -> bool:
-        return self._sent is None or (self._result is not None and bool(self._result.done()))
-
-    def begin(self, instruction: str) -> None:
-        """Send a goal; it takes the place of the one before."""
-        self._result, self._accepted = None, math.inf
-        self._sent = self._client.send_goal_async(NavigateTo.Goal(instruction=instruction, timeout=600.0))
-
-    def active_s(self, now: float) -> float:
-        """Return for how long the present goal has been worked on, s; 0 when it is not."""
-        if self._sent is not None and self._result is None and self._sent.done():
-            self._result, self._accepted = self._sent.result().get_result_async(), now
-        return 0.0 if self.idle else max(0.0, now - self._accepted)
 
 
 def _resident_mb(pid: int) -> float:
