@@ -19,6 +19,7 @@ from mcap_ros2.reader import read_ros2_messages
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from mm_nav.bags.containers import open_recording
 from mm_nav.bags.definitions import message_definition
 from mm_nav.bags.mcap_log import COMPRESSIONS, LogConfig, McapLog
 from mm_nav.bags.rosbag2_log import Rosbag2Log, TopicInfo
@@ -173,6 +174,10 @@ def test_a_killed_recorder_loses_its_last_moment_only(tmp_path, compression):
     found = salvaged(folder / "drive_0.mcap")
     assert safe > 20 and len(found) >= safe
     assert [int(STORE.deserialize_cdr(raw, STRING).data) for raw in found] == list(range(len(found)))
+    # And so does ours, given the folder that has no metadata.yaml.
+    recording = open_recording(folder)
+    assert [bytes(raw) for _, _, raw in recording.messages()] == found
+    recording.close()
 
 
 def test_old_chunks_are_handed_on(tmp_path):
