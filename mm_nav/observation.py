@@ -67,6 +67,12 @@ class CameraImage:
     distortion: tuple[float, ...] = ()
     distortion_model: str = "plumb_bob"
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        height, width = self.rgb.shape[:2]
+        return height, width
+
 
 @dataclass(frozen=True)
 class PointCloud:

@@ -182,6 +182,10 @@ class BagReader:
             for text in self._recording.damage:
                 self.report.warn(text)
 
+    def refuse(self, kind: str, error: Exception) -> None:
+        """Count a message that turned out to be of no use only when somebody looked at it."""
+        self._skip(self.report.used[kind], error)
+
     def _skip(self, topic: str, error: Exception) -> None:
         self.report.skipped[topic] = self.report.skipped.get(topic, 0) + 1
         if self.report.skipped[topic] == 1:

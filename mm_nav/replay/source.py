@@ -6,12 +6,13 @@ import hashlib
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mm_nav.bags.containers import open_recording
 from mm_nav.bags.reader import BagMessage, BagReader
-from mm_nav.errors import BagError
+from mm_nav.errors import BagError, SensorError
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal
 from mm_nav.observation import CameraImage, LaserScan, Observation, Odometry, PointCloud
@@ -41,6 +42,12 @@ def recorded(
     """
 
     def scored(observation: Observation) -> Recorded:
+        try:
+            # Compressed pictures are decoded here, where nobody waits for them.
+            _ = None if observation.image is None else observation.image.rgb
+        except SensorError as error:
+            reader.refuse("image", error)
+            observation = replace(observation, image=None)
         strange = None if familiarity is None else familiarity.strangeness(observation)
         return Recorded(observation, _told(told, observation.stamp_ns), strange)
 

@@ -138,7 +138,7 @@ class ObservationSynchronizer:
 
     def push_image(self, image: CameraImage) -> list[Observation]:
         """Add a picture."""
-        return self._push("image", image, image.rgb.size > 0)
+        return self._push("image", image, min(image.shape) > 0)
 
     def push_cloud(self, cloud: PointCloud) -> list[Observation]:
         """Add a point cloud."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -165,6 +166,26 @@ def test_nan_odometry_and_jumping_clock_are_survived(tmp_path):
 
     result = replay(drive(tmp_path / "drive", change=broken), Goal(pose=Pose2D(6.0, 0.0)))
     assert result.steps >= 38 and "invalid odometry" in " ".join(result.bag.warnings)
+
+
+def test_jpeg_pictures_and_one_that_is_broken_inside(tmp_path, monkeypatch):
+    encode, calls = cv2.imencode, []
+    # Sound at its ends and in its size, and nothing between.
+    hollow = np.frombuffer(b"\xff\xd8\xff\xc0\0\x0b\x08\0\x30\0\x40\x01\x01\x11\0\xff\xd9", np.uint8)
+
+    def encoded(*arguments):
+        calls.append(arguments)
+        return (True, hollow) if len(calls) == 6 else encode(*arguments)
+
+    monkeypatch.setattr(cv2, "imencode", encoded)
+    path = drive(tmp_path / "drive", seconds=2.0, jpeg_quality=90)
+    monkeypatch.undo()
+    seen = []
+    result = replay(path, Goal(pose=Pose2D(6.0, 0.0)), sinks=[lambda step: seen.append(step.observation.image)])
+    assert [image is not None for image in seen] == [k != 5 for k in range(20)]
+    assert seen[4].rgb.shape == (48, 64, 3)
+    assert "/camera/image_raw/compressed cannot be used" in " ".join(result.bag.warnings)
+    assert result.bag.skipped == {"/camera/image_raw/compressed": 1}
 
 
 def test_sentence_needs_a_policy(tmp_path):
