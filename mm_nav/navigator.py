@@ -160,12 +160,13 @@ class Navigator:
         if self._run.blind and not by_map:
             return Command(observation.stamp_ns, Twist2D(), self.progress.stage, degraded=degraded)
 
-        output = self.known.consult(observation, self.policy_goal, now)
-        if self.policy_goal is not None and output is None:
+        asked = self.policy_goal
+        output = self.known.consult(observation, asked, now)
+        if asked is not None and output is None:
             degraded = (*degraded, "policy")
         elif output is not None and output.heatmap is None:
             degraded = (*degraded, "image")
-        hold = self.policy_goal is not None and now - self.known.last_policy > self.config.policy_slow_s
+        hold = asked is not None and now - self.known.last_policy > self.config.policy_slow_s
         self._run.driving = False
         twist = self._behave(now, pose, observation, output)
         if twist is None:

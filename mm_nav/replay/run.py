@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from mm_nav.bags.reader import BagReader, BagReport
@@ -32,7 +33,8 @@ from mm_nav.replay.source import Recorded, fingerprint, recorded
 from mm_nav.replay.summary import WINDOW_S, events_of, measures_of, remarks_on, windows_of
 from mm_nav.robot import RobotConfig
 from mm_nav.runtime.familiarity import Familiarity
-from mm_nav.runtime.policy import PolicySource
+from mm_nav.runtime.policy import OnnxPolicy, PolicySource
+from mm_nav.runtime.preprocess import Preprocessor, RecentInputs
 from mm_nav.safety.guard import Guard, GuardConfig, Issued
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
 
@@ -137,7 +139,8 @@ def replay(
         result = ReplayResult(reader.report, described, fingerprint(path))
         run = _Run(config, waiting, ahead, result)
         sync = ObservationSynchronizer(config.sync)
-        source: Iterator[Recorded] = recorded(reader, sync, familiarity)
+        shared = stack.enter_context(_sharing(policy)) if familiarity is not None else None
+        source: Iterator[Recorded] = recorded(reader, sync, familiarity, shared)
         if config.ahead:
             stack.enter_context(_switching())
             source = iter(stack.enter_context(Prefetched(source)))
@@ -267,7 +270,7 @@ class _Run:
             step.live["clearance_m"] = clearance(self._config.robot, scan_points(scan))
         if output is not None:
             step.live.update(inference_ms=output.inference_ms)
-            if self._navigator.policy_goal is not None and self._navigator.policy_goal.pose is None:
+            if active and (goal := self._navigator.policy_goal) is not None and goal.pose is None:
                 step.live.update(
                     visible=output.visible, bearing=float(output.bearings[int(output.bearing_probs.argmax())])
                 )
@@ -296,12 +299,29 @@ class _Run:
 
 @contextmanager
 def _switching() -> Iterator[None]:
-    before = sys.getswitchinterval()
+    """Let the threads of a replay take turns quickly, and OpenCV have none of its own: they would take the policy's core."""
+    before, threads = sys.getswitchinterval(), cv2.getNumThreads()
     sys.setswitchinterval(_SWITCH_S)
+    cv2.setNumThreads(1)
     try:
         yield
     finally:
         sys.setswitchinterval(before)
+        cv2.setNumThreads(threads)
+
+
+@contextmanager
+def _sharing(policy: PolicySource | None) -> Iterator[Preprocessor | None]:
+    """Let a policy look at inputs that were made for another purpose, too."""
+    if not isinstance(policy, OnnxPolicy):
+        yield None
+        return
+    before = policy.preprocess
+    policy.preprocess = RecentInputs(policy.config)
+    try:
+        yield policy.preprocess
+    finally:
+        policy.preprocess = before
 
 
 def _with_next(items: Iterator[Recorded]) -> Iterator[tuple[Recorded, Recorded | None]]:

@@ -17,6 +17,7 @@ from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal
 from mm_nav.observation import CameraImage, LaserScan, Observation, Odometry, PointCloud
 from mm_nav.runtime.familiarity import Familiarity, Strangeness
+from mm_nav.runtime.preprocess import Preprocessor
 from mm_nav.sensing.clouds import planar_scan
 from mm_nav.sensing.synchronizer import ObservationSynchronizer
 
@@ -34,11 +35,15 @@ class Recorded(NamedTuple):
 
 
 def recorded(
-    reader: BagReader, sync: ObservationSynchronizer, familiarity: Familiarity | None = None
+    reader: BagReader,
+    sync: ObservationSynchronizer,
+    familiarity: Familiarity | None = None,
+    preprocess: Preprocessor | None = None,
 ) -> Iterator[Recorded]:
     """Yield the observations that a live stack would have made of a recording's messages.
 
-    Where there is no planar LiDAR, a scan is made of the point clouds. familiarity: scores each of them.
+    Where there is no planar LiDAR, a scan is made of the point clouds. familiarity: scores each of them, by the
+    inputs that `preprocess` makes.
     """
 
     def scored(observation: Observation) -> Recorded:
@@ -48,7 +53,7 @@ def recorded(
         except SensorError as error:
             reader.refuse("image", error)
             observation = replace(observation, image=None)
-        strange = None if familiarity is None else familiarity.strangeness(observation)
+        strange = None if familiarity is None else familiarity.strangeness(observation, preprocess)
         return Recorded(observation, _told(told, observation.stamp_ns), strange)
 
     flatten = "cloud" in reader.report.used and "scan" not in reader.report.used

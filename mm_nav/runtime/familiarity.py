@@ -185,9 +185,10 @@ class Familiarity:
         manifest, _ = load_manifest(model)
         return None if _path_of(model, manifest) is None else cls.load(model)
 
-    def strangeness(self, observation: Observation) -> Strangeness:
-        """Return how far out an observation is."""
-        preprocess: Preprocessor = getattr(self, "_preprocess")  # noqa: B009 (frozen, and no field)
+    def strangeness(self, observation: Observation, preprocess: Preprocessor | None = None) -> Strangeness:
+        """Return how far out an observation is. preprocess: what is to make the network's inputs; None = one of its own."""
+        if preprocess is None:
+            preprocess = getattr(self, "_preprocess")  # noqa: B009 (frozen, and no field)
         observation = all_at_once(observation)
         image, _, geometry = preprocess.image(observation.image)
         ranges, valid = preprocess.scan(observation.scan)

@@ -84,7 +84,7 @@ class OnnxPolicy:
             item.name: np.zeros([size if isinstance(size, int) else 1 for size in item.shape], np.float32)
             for item in self._session.get_inputs()
         }
-        self._preprocess = Preprocessor(self.config)
+        self.preprocess = Preprocessor(self.config)
         self._encoder = shared_encoder(self.config.language_tokens, self.config.language_parts)
         self._remembers, self._memory = memory, FrameMemory(self.config)
         self._goal_id = ""
@@ -106,8 +106,8 @@ class OnnxPolicy:
         self._begin(goal)
         portrait = self._portrait_of(goal)
         pose = observation.odometry.pose
-        image, present, geometry = self._preprocess.image(observation.image)
-        ranges, valid = self._preprocess.scan(observation.scan)
+        image, present, geometry = self.preprocess.image(observation.image)
+        ranges, valid = self.preprocess.scan(observation.scan)
         memory, memory_pose, memory_present = self._memory.recall(observation.stamp_ns, pose)
         questions, rows, language, mask = self._asked_of(goal)
         goals, goal_present = self._no_goal(len(rows))
@@ -124,7 +124,7 @@ class OnnxPolicy:
             "memory_present": memory_present,
             "language": language,
             "language_mask": mask,
-            "pose": np.repeat(self._preprocess.pose(goal.pose, pose), len(rows), axis=0),
+            "pose": np.repeat(self.preprocess.pose(goal.pose, pose), len(rows), axis=0),
             "goal": goals,
             "goal_present": goal_present,
         }
@@ -239,7 +239,7 @@ class OnnxPolicy:
         if goal.image is None or goal.phrase:
             return None
         if self._portrait is None or self._portrait[0] != goal.id:
-            image, geometry = self._preprocess.picture(goal.image)
+            image, geometry = self.preprocess.picture(goal.image)
             shown = {"image": image, "image_present": np.ones((1, 1), np.float32), "rays": geometry.rays[None]}
             out = self.run({**self._nothing, **shown})
             self._portrait = goal.id, out["notes"][0, self.config.memory_tokens :].copy()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +21,7 @@ from mm_nav.sensing.rectify import rectified
 PREPROCESSING_VERSION = 1
 
 Float32 = npt.NDArray[np.float32]
+_Kept = TypeVar("_Kept")
 
 
 @dataclass(frozen=True)
@@ -134,3 +137,47 @@ class Preprocessor:
             return np.zeros((1, 3), np.float32)
         relative = robot.inverse() @ goal
         return np.array([[1.0, relative.x, relative.y]], np.float32)
+
+
+class RecentInputs(Preprocessor):
+    """Remembers what it made of the last few pictures and scans, for several who look at the same ones, in several threads."""
+
+    _KEPT = 8
+
+    def __init__(self, config: PolicyConfig) -> None:
+        super().__init__(config)
+        self._lock = threading.Lock()
+        # By identity: the things are kept too, so that no other one can take their place.
+        self._images: dict[int, tuple[CameraImage, tuple[Float32, Float32, ImageGeometry]]] = {}
+        self._scans: dict[int, tuple[LaserScan, tuple[Float32, Float32]]] = {}
+
+    def image(self, image: CameraImage | None) -> tuple[Float32, Float32, ImageGeometry]:
+        """Return what Preprocessor.image does, in arrays that nobody changes."""
+        if image is None:
+            with self._lock:
+                made, present, geometry = super().image(None)
+                return made.copy(), present, geometry
+        found = self._images.get(id(image))
+        if found is None:
+            with self._lock:
+                made, present, geometry = super().image(image)
+                found = image, (made.copy(), present, geometry)
+                _keep(self._images, id(image), found, self._KEPT)
+        return found[1]
+
+    def scan(self, scan: LaserScan | None) -> tuple[Float32, Float32]:
+        """Return what Preprocessor.scan does, in arrays that nobody changes."""
+        if scan is None:
+            return super().scan(None)
+        found = self._scans.get(id(scan))
+        if found is None:
+            with self._lock:
+                found = scan, super().scan(scan)
+                _keep(self._scans, id(scan), found, self._KEPT)
+        return found[1]
+
+
+def _keep(kept: dict[int, _Kept], key: int, value: _Kept, most: int) -> None:
+    kept[key] = value
+    while len(kept) > most:
+        del kept[next(iter(kept))]

@@ -6,6 +6,7 @@ import pytest
 from mm_nav.errors import ModelError
 from mm_nav.geometry import Pose2D
 from mm_nav.goal import PolicyGoal
+from mm_nav.observation import CameraImage, LaserScan
 from mm_nav.resources import resource_path
 from mm_nav.runtime.accelerated import MOST_PHRASES
 from mm_nav.runtime.manifest import load_manifest
@@ -115,3 +116,26 @@ def test_rivals_make_the_wrong_name_less_believed_than_the_right_one() -> None:
         return contrasted.visible / plain.visible
 
     assert kept("the red barrel") > kept("the red suitcase")
+
+
+def test_recent_inputs_are_the_same_and_made_once(monkeypatch):
+    from mm_nav.policy.config import PolicyConfig
+    from mm_nav.runtime import preprocess
+    from mm_nav.runtime.preprocess import Preprocessor, RecentInputs
+
+    rng = np.random.default_rng(0)
+    lens, mount = np.array([[50.0, 0, 32], [0, 50, 24], [0, 0, 1]]), np.eye(4)
+    images = [CameraImage(k, rng.integers(0, 256, (48, 64, 3), np.uint8), lens, mount) for k in range(20)]
+    scans = [LaserScan(k, rng.uniform(0.2, 9, 90).astype(np.float32), -3.0, 0.06, 0.1, 10.0) for k in range(20)]
+    plain, recent = Preprocessor(PolicyConfig()), RecentInputs(PolicyConfig())
+    first = recent.image(images[0])[0]
+    for image, scan in zip([*images, None], [*scans, None], strict=True):
+        for a, b in zip(plain.image(image)[:2], recent.image(image)[:2], strict=True):
+            np.testing.assert_array_equal(a, b)
+        for a, b in zip(plain.scan(scan), recent.scan(scan), strict=True):
+            np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(first, Preprocessor(PolicyConfig()).image(images[0])[0])  # nobody wrote over it
+    monkeypatch.setattr(preprocess, "resample", None)
+    assert recent.scan(scans[-1]) is recent.scan(scans[-1])
+    with pytest.raises(TypeError):
+        recent.scan(scans[0])  # long forgotten
