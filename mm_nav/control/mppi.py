@@ -165,7 +165,7 @@ class Mppi:
             error = wrap_angle(math.atan2(points[aim][1] - y, points[aim][0] - x) - yaw)
             gap = math.hypot(points[aim][0] - x, points[aim][1] - y)
             v = top * max(0.0, 1.0 - abs(error) / 1.2) * min(1.0, gap / 0.4)
-            w = float(np.clip(2.0 * error, -self.robot.max_angular, self.robot.max_angular))
+            w = min(max(2.0 * error, -self.robot.max_angular), self.robot.max_angular)
             controls[k] = (v, w)
             yaw += w * c.dt_s
             x, y = x + v * math.cos(yaw) * c.dt_s, y + v * math.sin(yaw) * c.dt_s
@@ -180,8 +180,9 @@ class Mppi:
         yaw, v, w = np.full(count, pose.yaw), np.full(count, twist.linear), np.full(count, twist.angular)
         dv, dw = robot.max_linear_accel * c.dt_s, robot.max_angular_accel * c.dt_s
         for k in range(c.steps):
-            v = v + np.clip(controls[:, k, 0] - v, -dv, dv)
-            w = w + np.clip(controls[:, k, 1] - w, -dw, dw)
+            # np.clip checks its arguments for longer than this takes.
+            v = v + np.minimum(np.maximum(controls[:, k, 0] - v, -dv), dv)
+            w = w + np.minimum(np.maximum(controls[:, k, 1] - w, -dw), dw)
             middle = yaw + 0.5 * w * c.dt_s
             x, y, yaw = x + v * np.cos(middle) * c.dt_s, y + v * np.sin(middle) * c.dt_s, yaw + w * c.dt_s
             states[:, k, 0], states[:, k, 1], states[:, k, 2] = x, y, yaw

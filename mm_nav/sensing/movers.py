@@ -173,15 +173,26 @@ class _Past:
             self.shortest[count] = np.asarray(minimum_filter1d(self.reach, 2 * count + 1, mode=mode))
         return self.shortest[count]
 
-    def seen_from_here(self, points: Floats) -> _Seen:
-        """Return the distance of points (N, 2) from the sensor, which beams looked at them, and whether any did."""
-        local = self.sensor.inverse().transform(points)
-        scan, count = self.scan, len(self.reach)
-        turned = np.mod(np.arctan2(local[:, 1], local[:, 0]) - scan.angle_min, 2 * math.pi)
-        index = np.round(turned / scan.angle_increment).astype(np.int64)
-        if scan.looks_around:
-            index %= count
-        return np.hypot(local[:, 0], local[:, 1]), np.minimum(index, count - 1), index < count
+
+def _seen_from(references: list[_Past], points: Floats) -> list[_Seen]:
+    """Return for each of some scans the distance of points (N, 2) from the sensor, which beams looked at them, and whether any
+    did."""
+    # The same scan may stand for several ages.
+    pasts = list({id(past): past for past in references}.values())
+    if not pasts:
+        return []
+    local = np.stack([past.sensor.inverse().transform(points) for past in pasts])
+    first, step, count = np.array([(p.scan.angle_min, p.scan.angle_increment, len(p.reach)) for p in pasts]).T[
+        ..., None
+    ]
+    around = np.array([[past.scan.looks_around] for past in pasts])
+    turned = np.mod(np.arctan2(local[..., 1], local[..., 0]) - first, 2 * math.pi)
+    index = np.round(turned / step).astype(np.int64)
+    beams = count.astype(np.int64)
+    index = np.where(around, index % beams, index)
+    distance, covered, index = np.hypot(local[..., 0], local[..., 1]), index < beams, np.minimum(index, beams - 1)
+    found = {id(past): (distance[k], index[k], covered[k]) for k, past in enumerate(pasts)}
+    return [found[id(past)] for past in references]
 
 
 class MoverTracker:
@@ -220,17 +231,17 @@ class MoverTracker:
         distance = np.hypot(base[:, 0], base[:, 1])
         base, distance = base[distance < _RANGE_M], distance[distance < _RANGE_M]
         points = pose.transform(base)
-        recent, earlier = self._references(now)
+        references = self._references(now)
+        seen = _seen_from(references, points)
         fresh, there, came = np.zeros((3, len(points)), bool)
-        for past in recent:
-            seen = past.seen_from_here(points)
-            free, surely = past.was_free(seen, way, turned)
-            fresh, came, there = fresh | free, came | surely, past.was_there(seen)
+        for past, view in zip(references[:_RECENT], seen[:_RECENT], strict=True):
+            free, surely = past.was_free(view, way, turned)
+            fresh, came, there = fresh | free, came | surely, past.was_there(view)
         self._follow(points, fresh, there & ~fresh, now)
         # Far away, only what goes on moving is known to be no chair's leg that the beams missed.
         came |= fresh & (_nearest(points, self._moving, _GATE_M) >= 0)
-        for past in earlier:
-            came |= past.was_free(past.seen_from_here(points), way, turned)[1]
+        for past, view in zip(references[_RECENT:], seen[_RECENT:], strict=True):
+            came |= past.was_free(view, way, turned)[1]
         spacing = every * scan.angle_increment * distance
         came = _mostly(points, came)
         told = came | self._were_known(points, came, now)
@@ -242,13 +253,13 @@ class MoverTracker:
     def _moving(self) -> list[_Track]:
         return [track for track in self._tracks if track.moves]
 
-    def _references(self, now: float) -> tuple[list[_Past], list[_Past]]:
+    def _references(self, now: float) -> list[_Past]:
+        """Return the scans that points are compared with, one for each of _AGES_S; none before the second scan."""
         kept = [*self._older, *self._past]
         if not kept:
-            return [], []
+            return []
         ages = now - np.array([past.stamp_s for past in kept])
-        chosen = [kept[k] for k in np.abs(ages - np.array(_AGES_S)[:, None]).argmin(axis=1)]
-        return chosen[:_RECENT], chosen[_RECENT:]
+        return [kept[k] for k in np.abs(ages - np.array(_AGES_S)[:, None]).argmin(axis=1)]
 
     def _keep(self, newest: _Past) -> None:
         self._past.append(newest)
