@@ -57,6 +57,8 @@ class BagReport:
     warnings: list[str] = field(default_factory=list)
     monitors: dict[str, TopicMonitor] = field(default_factory=dict, repr=False)
     missing_mounts: list[str] = field(default_factory=list)
+    # In place of `monitors`, where those are not at hand any more.
+    final_health: dict[str, TopicHealth] | None = field(default=None, repr=False)
 
     def warn(self, text: str) -> None:
         """Note a warning, once."""
@@ -66,6 +68,8 @@ class BagReport:
     @property
     def health(self) -> dict[str, TopicHealth]:
         """How healthy what was read so far is, by kind; "tf" are the transforms from the odom frame to the robot's base."""
+        if self.final_health is not None:
+            return self.final_health
         pose = self.monitors.get("odometry", self.monitors.get(_TF_KIND))
         reference = None if pose is None else pose.health()
         found = {kind: monitor.health(reference) for kind, monitor in self.monitors.items()}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from mm_nav.runtime.familiarity import Familiarity
     from mm_nav.runtime.policy import OnnxPolicy
 
+# A process that reads a recording pays for its start from here on.
+_LONG_S = 60.0
 NAME = "replay"
 HELP = "run the stack over a recording and report what it would have done"
 
@@ -179,14 +183,17 @@ class _Replay:
         """Run one recording through the stack."""
         from mm_nav.replay.provenance import provenance
         from mm_nav.replay.run import replay
+        from mm_nav.replay.source import duration_s
 
+        apart = duration_s(recording) >= _LONG_S and (os.cpu_count() or 1) > 1
+        config = replace(self.config, reading="process" if apart else "thread")
         name = recording if isinstance(recording, Path) else recording[0]
         told = provenance(self.policy, self.config)
         with ExitStack() as stack, progress_bar() as bar:
             task = bar.add_task(name.name, total=100)
             sinks = [stack.enter_context(sink) for sink in _outputs(self.args, recording, self.config.robot, told)]
             result = replay(
-                recording, self.goals(recording), self.policy, self.config, self.topics, sinks,
+                recording, self.goals(recording), self.policy, config, self.topics, sinks,
                 lambda share: bar.update(task, completed=round(100 * share)), self._familiarity,
             )  # fmt: skip
             for sink in sinks:

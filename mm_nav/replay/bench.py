@@ -53,7 +53,7 @@ def bench_evaluation(minutes: float, progress: Progress = lambda what, share: No
                     resident.append(resident_mb())
 
             result = replay(
-                path, goals, policy, ReplayConfig(film=film), sinks=[look], familiarity=familiarity,
+                path, goals, policy, ReplayConfig(film=film, reading="process"), sinks=[look], familiarity=familiarity,
                 on_time=lambda share: progress("evaluating", share),
             )  # fmt: skip
             data = result.as_dict()

@@ -15,28 +15,29 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mm_nav.bags.reader import BagReader, BagReport
+from mm_nav.bags.reader import BagReport
 from mm_nav.command import PolicyOutput, Stage
 from mm_nav.errors import BagError
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.navigator import Navigator
 from mm_nav.navigator_config import NavigatorConfig
-from mm_nav.replay.ahead import PolicyAhead, Prefetched
+from mm_nav.replay.ahead import PolicyAhead
 from mm_nav.replay.columns import Columns
 from mm_nav.replay.film import FilmMaker
 from mm_nav.replay.foresight import foresee
 from mm_nav.replay.open_loop import OpenLoop, clearance, scan_points
+from mm_nav.replay.reading import Place, Reading, open_reading
 from mm_nav.replay.records import AHEAD_S, STAGES, Event, ReplayLog, ReplayStep, StepSink
 from mm_nav.replay.sensors import gaps_of, topics_of
-from mm_nav.replay.source import Recorded, fingerprint, recorded
+from mm_nav.replay.source import Recorded, fingerprint
 from mm_nav.replay.summary import WINDOW_S, events_of, measures_of, remarks_on, windows_of
 from mm_nav.robot import RobotConfig
 from mm_nav.runtime.familiarity import Familiarity
 from mm_nav.runtime.policy import OnnxPolicy, PolicySource
 from mm_nav.runtime.preprocess import Preprocessor, RecentInputs
 from mm_nav.safety.guard import Guard, GuardConfig, Issued
-from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
+from mm_nav.sensing.synchronizer import SyncConfig
 
 _NOWHERE = np.full((len(AHEAD_S), 3), np.nan)
 # Python hands the interpreter from thread to thread so often: the network's thread must not wait for it.
@@ -50,15 +51,16 @@ _MODALITIES = ("scan", "image", "cloud")
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """How a recording is run through the stack. film: whether pictures are kept for a report. ahead: whether reading and the policy
-    run in threads of their own; the commands are the same."""
+    """How a recording is run through the stack. film: whether pictures are kept for a report. reading: "here" = one thing after the
+    other; "thread" = reading and the policy run ahead in threads of their own; "process" = reading in a process, which pays for
+    its start after a minute, and lends pictures for two steps only. The commands are the same."""
 
     robot: RobotConfig = field(default_factory=RobotConfig)
     navigator: NavigatorConfig = field(default_factory=NavigatorConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
     sync: SyncConfig = field(default_factory=SyncConfig)
     film: bool = False
-    ahead: bool = True
+    reading: Place = "thread"
 
 
 @dataclass
@@ -134,32 +136,31 @@ def replay(
     described = ", then ".join(_describe(goal) for goal in waiting[:_NAMED])
     if len(waiting) > _NAMED:
         described += f" and {len(waiting) - _NAMED} more"
-    with BagReader(path, topics) as reader, ExitStack() as stack:
+    with ExitStack() as stack:
         ahead = None if policy is None else stack.enter_context(PolicyAhead(policy))
-        result = ReplayResult(reader.report, described, fingerprint(path))
-        run = _Run(config, waiting, ahead, result)
-        sync = ObservationSynchronizer(config.sync)
-        shared = stack.enter_context(_sharing(policy)) if familiarity is not None else None
-        source: Iterator[Recorded] = recorded(reader, sync, familiarity, shared)
-        if config.ahead:
+        if config.reading != "here":
             stack.enter_context(_switching())
-            source = iter(stack.enter_context(Prefetched(source)))
+        shared = stack.enter_context(_sharing(policy)) if familiarity is not None else None
+        reading = stack.enter_context(open_reading(path, topics, config.sync, familiarity, shared, config.reading))
+        report = reading.report
+        result = ReplayResult(report, described, fingerprint(path))
+        run = _Run(config, waiting, ahead, result)
         started = time.perf_counter()
-        for item, upcoming in _with_next(source):
-            if ahead is not None and config.ahead:
+        for item, upcoming in _with_next(reading.items):
+            if ahead is not None and config.reading != "here":
                 ahead.expect(None if upcoming is None else upcoming.observation)
             step = run.step(item)
             for sink in sinks:
                 sink(step)
-            if on_time is not None and reader.report.duration_s > 0:
-                on_time(min(1.0, result.message_time_s / reader.report.duration_s))
+            if on_time is not None and report.duration_s > 0:
+                on_time(min(1.0, result.message_time_s / report.duration_s))
         result.wall_s = time.perf_counter() - started
         if not run.columns:
-            reasons = "; ".join(reader.report.warnings) or "scans and odometry never overlap in time"
-            raise BagError(f"{path} gave no observation ({reasons}): check its topics and stamps")
+            reasons = "; ".join(report.warnings) or "scans and odometry never overlap in time"
+            raise BagError(f"{report.path} gave no observation ({reasons}): check its topics and stamps")
         run.finish()
-        result.log.events = sorted([*result.log.events, *gaps_of(reader.report)], key=lambda event: event.time_s)
-        _warn(result, sync)
+        result.log.events = sorted([*result.log.events, *gaps_of(report)], key=lambda event: event.time_s)
+        _warn(result, reading)
     return result
 
 
@@ -337,7 +338,7 @@ def _moves(twist: Twist2D) -> bool:
     return abs(twist.linear) > 0.01 or abs(twist.angular) > 0.01
 
 
-def _warn(result: ReplayResult, sync: ObservationSynchronizer) -> None:
+def _warn(result: ReplayResult, sync: Reading) -> None:
     report = result.bag
     for kind, counts in sync.counts.items():
         for what, number in (("duplicate", counts.duplicate), ("late", counts.late), ("invalid", counts.invalid)):

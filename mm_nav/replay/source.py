@@ -119,6 +119,16 @@ def has_transforms(path: Path | Sequence[Path]) -> bool:
         recording.close()
 
 
+def duration_s(path: Path | Sequence[Path]) -> float:
+    """Return for how long a recording goes on, s; 0 where that is known only when it has been read. Raises BagError when it
+    cannot be opened."""
+    recording = open_recording(path)
+    try:
+        return max(0, recording.end_ns - recording.start_ns) * 1e-9
+    finally:
+        recording.close()
+
+
 def fingerprint(path: Path | Sequence[Path]) -> str:
     """Return what tells a recording from others: a hash of its files' names, sizes, and first and last MiB."""
     total = hashlib.sha256()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ from mm_nav.replay.records import ReplayStep
 from mm_nav.replay.run import ReplayConfig, replay
 from mm_nav.replay.source import driven_goals
 from mm_nav.replay.together import as_one
+from mm_nav.runtime.familiarity import Familiarity
 from mm_nav.runtime.policy import OnnxPolicy
 from mm_nav.safety.guard import GuardResult
 from mm_nav.sim.simulator import CameraConfig, CloudConfig, SimConfig, Simulator
@@ -204,11 +206,11 @@ def test_missing_recording_is_refused(tmp_path):
         driven_goals(tmp_path / "none.bag")
 
 
-@pytest.mark.parametrize("ahead", [False, True])
-def test_film_events_and_map_are_kept(tmp_path, ahead):
+@pytest.mark.parametrize("reading", ["here", "thread", "process"])
+def test_film_events_and_map_are_kept(tmp_path, reading):
     path = drive(tmp_path / "drive", seconds=3.0)
     policy = OnnxPolicy(provider="cpu")
-    result = replay(path, Goal(pose=Pose2D(6.0, 0.0)), policy, ReplayConfig(film=True, ahead=ahead))
+    result = replay(path, Goal(pose=Pose2D(6.0, 0.0)), policy, ReplayConfig(film=True, reading=reading))
     film = result.log.film
     assert 14 <= len(film) <= 30 and film[0].jpeg is not None and film[0].size == (64, 48)
     # The policy is asked for ways to the place, although they are not driven.
@@ -218,6 +220,54 @@ def test_film_events_and_map_are_kept(tmp_path, ahead):
     assert result.as_dict()["policy_ade_2s_m"] < 0.5
     plain = replay(path, Goal(pose=Pose2D(6.0, 0.0)))
     np.testing.assert_array_equal(plain.log.columns["linear"], result.log.columns["linear"])
+
+
+@pytest.mark.parametrize("reading", ["thread", "process"])
+def test_where_it_is_read_does_not_matter(tmp_path, reading):
+    path = drive(tmp_path / "drive", seconds=4.0, change=lambda o, k: without(o, "image") if k % 7 == 3 else o)
+    model = OnnxPolicy(provider="cpu")
+
+    def run(where):
+        pictures = []
+        result = replay(
+            path, Goal("go to the red chair", id="same"), model, ReplayConfig(reading=where),
+            sinks=[lambda s: pictures.append(None if s.observation.image is None else s.observation.image.rgb.copy())],
+            familiarity=Familiarity.beside(model.path),
+        )  # fmt: skip
+        return pictures, result
+
+    (pictures, plain), (others, result) = run("here"), run(reading)
+    for a, b in zip(pictures, others, strict=True):
+        assert (a is None) == (b is None)
+        np.testing.assert_array_equal(a, b) if a is not None else None
+    for name, column in plain.log.columns.items():
+        if name not in ("latency_ms", "inference_ms"):
+            np.testing.assert_array_equal(column, result.log.columns[name])
+    assert (result.bag.used, result.bag.counts) == (plain.bag.used, plain.bag.counts)
+    assert [topic["rate_hz"] for topic in result.as_dict()["topics"]] == pytest.approx([10.0] * 5)
+    assert np.isfinite(result.log.columns["strange_image"]).sum() == sum(picture is not None for picture in pictures)
+
+
+def test_errors_of_the_reading_process_arrive(tmp_path):
+    empty = tmp_path / "empty.mcap"
+    empty.touch()
+    with pytest.raises(BagError, match="empty"):
+        replay(empty, Goal(pose=Pose2D(1.0, 0.0)), config=ReplayConfig(reading="process"))
+    assert not multiprocessing.active_children()
+
+
+def test_a_step_that_fails_ends_the_reading_process(tmp_path):
+    def broken(step):
+        raise RuntimeError("no room")
+
+    with pytest.raises(RuntimeError, match="no room"):
+        replay(
+            drive(tmp_path / "drive"),
+            Goal(pose=Pose2D(1.0, 0.0)),
+            config=ReplayConfig(reading="process"),
+            sinks=[broken],
+        )
+    assert not multiprocessing.active_children()
 
 
 def test_film_stays_within_its_frames():
