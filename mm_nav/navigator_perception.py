@@ -30,7 +30,7 @@ class Perception:
     def __init__(self, robot: RobotConfig, config: NavigatorConfig, policy: PolicySource | None) -> None:
         self._robot, self._config, self._policy = robot, config, policy
         self.grid = OccupancyGrid()
-        self._tracker, self.movers = MoverTracker(), Movers()
+        self.tracker, self.movers = MoverTracker(), Movers()
         self.coverage = CameraCoverage(self.grid, config.camera_range_m)
         self.targets = StepTargets(config.belief, config.high_from_m)
         self.fov = config.default_fov_rad
@@ -45,7 +45,7 @@ class Perception:
         """Fuse the scan into the map, but for those who move about."""
         pose, self.movers = observation.odometry.pose, Movers()
         if observation.scan is not None:
-            self.movers = self._tracker.update(observation.scan, pose)
+            self.movers = self.tracker.update(observation.scan, pose)
             self.grid.update(observation.scan, pose, self.movers)
             self.grid.clear_footprint(pose.transform(self._robot.footprint_array()))
 

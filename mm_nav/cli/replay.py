@@ -127,6 +127,7 @@ def run(args: argparse.Namespace) -> int:
         console.print(f"[yellow]not used[/]: {_escaped(text)}")
     if args.realtime:
         data |= _realtime(args, one, found, results)
+        data["warnings"] = [*failed, *as_one(results)["warnings"]]
         _print_realtime(console, data)
     if args.json:
         write_json(args.json, data | {"provenance": results[0].log.provenance})
@@ -228,11 +229,13 @@ def _realtime(
         from mm_nav.ros.replay_player import replay_realtime
     except ImportError as error:
         raise ConfigError(f"no ROS 2 is here ({error}): run `make setup`, or leave --realtime out") from error
-    seconds = results[0].message_time_s
+    seconds, goals = results[0].message_time_s, one.goals(found[0])
+    if len(goals) > 1:
+        results[0].bag.warn(f"in real time only the first of {len(goals)} goals was sent")
     with progress_bar() as bar:
         task = bar.add_task("in real time", total=seconds)
         return replay_realtime(
-            found[0], one.goals(found[0])[0], args.logs, model=args.model, topics=one.topics,
+            found[0], goals[0], args.logs, model=args.model, topics=one.topics,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )  # fmt: skip
 

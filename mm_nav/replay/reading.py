@@ -28,7 +28,8 @@ from mm_nav.observation import CameraImage
 from mm_nav.replay.ahead import Prefetched
 from mm_nav.replay.source import Recorded, recorded
 from mm_nav.runtime.familiarity import Familiarity
-from mm_nav.runtime.preprocess import Preprocessor
+from mm_nav.runtime.preprocess import RecentInputs
+from mm_nav.sensing.deskew import all_at_once
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, StreamCounts, SyncConfig
 
 Place = Literal["here", "thread", "process"]
@@ -55,16 +56,16 @@ def open_reading(
     topics: Mapping[str, str] | None,
     sync: SyncConfig,
     familiarity: Familiarity | None,
-    preprocess: Preprocessor | None,
+    preprocess: RecentInputs | None,
     place: Place,
 ) -> Iterator[Reading]:
-    """Open a recording for one pass. preprocess: makes the inputs that `familiarity` looks at; not used by a process of its own.
+    """Open a recording for one pass. preprocess: makes the inputs that `familiarity` looks at, or is told of them.
 
     From such a process pictures are lent: after the next two items they are others. Raises BagError when it cannot be used.
     """
     with ExitStack() as stack:
         if place == "process":
-            yield stack.enter_context(_elsewhere(path, topics, sync, familiarity))
+            yield stack.enter_context(_elsewhere(path, topics, sync, familiarity, preprocess))
             return
         reader = stack.enter_context(BagReader(path, topics))
         synchronizer = ObservationSynchronizer(sync)
@@ -87,6 +88,7 @@ def _elsewhere(
     topics: Mapping[str, str] | None,
     sync: SyncConfig,
     familiarity: Familiarity | None,
+    preprocess: RecentInputs | None,
 ) -> Iterator[Reading]:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -97,7 +99,7 @@ def _elsewhere(
     rooms: list[SharedMemory] = []
     try:
         reading = Reading(iter(()), _received(receiver, process), {})
-        items = _items(reading, receiver, room, process, rooms)
+        items = _items(reading, receiver, room, process, rooms, preprocess)
         with Prefetched(items, 1) as ahead:
             reading.items = iter(ahead)
             yield reading
@@ -127,7 +129,12 @@ def _received(receiver: Connection, process: Any) -> Any:
 
 
 def _items(
-    reading: Reading, receiver: Connection, room: Semaphore, process: Any, rooms: list[SharedMemory]
+    reading: Reading,
+    receiver: Connection,
+    room: Semaphore,
+    process: Any,
+    rooms: list[SharedMemory],
+    preprocess: RecentInputs | None,
 ) -> Iterator[Recorded]:
     while True:
         found = _received(receiver, process)
@@ -138,10 +145,14 @@ def _items(
         if isinstance(found, str):
             rooms.append(SharedMemory(found))
             continue
-        item, slot, shape = found
+        item, slot, shape, of_image, of_scan = found
         if slot is not None:
             image = replace(item.observation.image, rgb=_slot(rooms[-1], slot, shape))
             item = item._replace(observation=replace(item.observation, image=image))
+            if preprocess is not None and of_image is not None:
+                preprocess.know_image(image, of_image)
+        if preprocess is not None and of_scan is not None:
+            preprocess.know_scan(item.observation.scan, of_scan)
         yield item
         room.release()
 
@@ -168,10 +179,15 @@ def _read(
             sender.send(replace(reader.report, monitors={}))
             synchronizer = ObservationSynchronizer(sync)
             size = 0
-            for number, item in enumerate(recorded(reader, synchronizer, familiarity)):
+            inputs = None if familiarity is None else RecentInputs(familiarity.config)
+            for number, item in enumerate(recorded(reader, synchronizer, familiarity, inputs)):
                 room.acquire()
-                image = item.observation.image
+                image, scan = item.observation.image, item.observation.scan
                 slot, shape = None, None
+                of_image = None if inputs is None or image is None else inputs.image(image)
+                # What is swept the policy looks at in another way.
+                once = scan is not None and all_at_once(item.observation).scan is scan
+                of_scan = inputs.scan(scan) if inputs is not None and once else None
                 if image is not None:
                     slot, shape = number % _SLOTS, image.rgb.shape
                     if memory is None or image.rgb.nbytes != size:
@@ -184,7 +200,7 @@ def _read(
                         image.distortion_model,
                     )  # fmt: skip
                     item = item._replace(observation=replace(item.observation, image=bare))
-                sender.send((item, slot, shape))
+                sender.send((item, slot, shape, of_image, of_scan))
         report = replace(reader.report, monitors={}, final_health=reader.report.health)
         sender.send(Reading(iter(()), report, synchronizer.counts, synchronizer.resets))
     except BrokenPipeError:

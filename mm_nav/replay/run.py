@@ -35,8 +35,9 @@ from mm_nav.replay.summary import WINDOW_S, events_of, measures_of, remarks_on, 
 from mm_nav.robot import RobotConfig
 from mm_nav.runtime.familiarity import Familiarity
 from mm_nav.runtime.policy import OnnxPolicy, PolicySource
-from mm_nav.runtime.preprocess import Preprocessor, RecentInputs
+from mm_nav.runtime.preprocess import RecentInputs
 from mm_nav.safety.guard import Guard, GuardConfig, Issued
+from mm_nav.sensing.movers import FollowedTracker, FollowingTracker
 from mm_nav.sensing.synchronizer import SyncConfig
 
 _NOWHERE = np.full((len(AHEAD_S), 3), np.nan)
@@ -174,7 +175,9 @@ class _Run:
         self._navigator = Navigator(config.robot, config.navigator, policy)
         self._goal = waiting.pop(0)
         self._navigator.set_goal(self._goal)
-        self._guard = Guard(config.robot, config.guard)
+        # Most often both see the same scan from the same place: who moves about is found out once.
+        tracker = self._navigator.known.tracker = FollowedTracker()
+        self._guard = Guard(config.robot, config.guard, FollowingTracker(tracker))
         self._told = Issued()
         self._open_loop = OpenLoop(config.robot)
         self._film = FilmMaker() if config.film else None
@@ -312,15 +315,15 @@ def _switching() -> Iterator[None]:
 
 
 @contextmanager
-def _sharing(policy: PolicySource | None) -> Iterator[Preprocessor | None]:
+def _sharing(policy: PolicySource | None) -> Iterator[RecentInputs | None]:
     """Let a policy look at inputs that were made for another purpose, too."""
     if not isinstance(policy, OnnxPolicy):
         yield None
         return
-    before = policy.preprocess
-    policy.preprocess = RecentInputs(policy.config)
+    before, shared = policy.preprocess, RecentInputs(policy.config)
+    policy.preprocess = shared
     try:
-        yield policy.preprocess
+        yield shared
     finally:
         policy.preprocess = before
 

@@ -176,6 +176,16 @@ class RecentInputs(Preprocessor):
                 _keep(self._scans, id(scan), found, self._KEPT)
         return found[1]
 
+    def know_image(self, image: CameraImage, made: tuple[Float32, Float32, ImageGeometry]) -> None:
+        """Take what another one made of a picture."""
+        with self._lock:
+            _keep(self._images, id(image), (image, made), self._KEPT)
+
+    def know_scan(self, scan: LaserScan, made: tuple[Float32, Float32]) -> None:
+        """Take what another one made of a scan."""
+        with self._lock:
+            _keep(self._scans, id(scan), (scan, made), self._KEPT)
+
 
 def _keep(kept: dict[int, _Kept], key: int, value: _Kept, most: int) -> None:
     kept[key] = value

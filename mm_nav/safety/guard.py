@@ -26,7 +26,7 @@ from mm_nav.safety.scan_memory import ScanMemory
 from mm_nav.safety.sweep import Pending, Poses, clearances, stopping_ways
 from mm_nav.safety.track import Track
 from mm_nav.sensing.deskew import deskewed, deskewed_points, sweep_end_ns
-from mm_nav.sensing.movers import Movers, MoverTracker
+from mm_nav.sensing.movers import FollowingTracker, Movers, MoverTracker
 
 Floats = npt.NDArray[np.float64]
 # What may be left of a command where all of it is too much.
@@ -160,14 +160,20 @@ class Issued:
 
 
 class Guard:
-    """Holds what is needed to notice a frozen or time-travelling scan, and the last good scan."""
+    """Holds what is needed to notice a frozen or time-travelling scan, and the last good scan.
 
-    def __init__(self, robot: RobotConfig, config: GuardConfig | None = None) -> None:
+    movers: who tells it who moves about; None = a tracker of its own, as on a robot, where nobody else's word counts.
+    """
+
+    def __init__(
+        self, robot: RobotConfig, config: GuardConfig | None = None, movers: FollowingTracker | None = None
+    ) -> None:
         self.robot, self.config = robot, config or GuardConfig()
         self._last_ranges: npt.NDArray[np.float32] | None = None
         self._last_stamp: int | None = None
         self._same = 0
-        self._memory, self._hidden, self._track, self._movers = ScanMemory(), OutOfView(), Track(), MoverTracker()
+        self._memory, self._hidden, self._track = ScanMemory(), OutOfView(), Track()
+        self._movers = movers or MoverTracker()
         self._issued = Issued()  # what was let through
         # Of the last call, for `judge`: what there was to keep clear of, or why nothing could be driven.
         self._last: tuple[_Surroundings | None, Twist2D, str] = None, Twist2D(), "no scan"

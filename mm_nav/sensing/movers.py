@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -249,6 +250,15 @@ class MoverTracker:
         self._keep(_Past(now, way, turned, pose @ scan.mount, scan, _reach(scan)))
         return self.movers
 
+    def copy(self) -> MoverTracker:
+        """Return another tracker that knows the same: what either is given later, the other does not know."""
+        other = MoverTracker()
+        other.__dict__.update(self.__dict__)
+        other._past, other._older, other._told = deque(self._past), deque(self._older), deque(self._told)
+        other._tracks = [copy(track) for track in self._tracks]
+        other._odometer = copy(self._odometer)
+        return other
+
     @property
     def _moving(self) -> list[_Track]:
         return [track for track in self._tracks if track.moves]
@@ -326,6 +336,53 @@ class MoverTracker:
         owner = _nearest(positions, moving, _GATE_M)
         velocities = np.array([moving[k].velocity if k >= 0 else np.zeros(2) for k in owner])
         return Movers(positions, velocities, np.array(radii))
+
+
+class FollowedTracker(MoverTracker):
+    """A tracker that another one may follow (see FollowingTracker): it keeps what it knew before the first scan that the other one
+    was not given yet. pending: how many those are; given: the last of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = MoverTracker()
+        self.pending = 0
+        self.given: tuple[LaserScan, Pose2D] | None = None
+
+    def update(self, scan: LaserScan, pose: Pose2D) -> Movers:
+        """Return who moves about, as MoverTracker does."""
+        if self.pending == 0:
+            self.before = self.copy()
+        self.pending, self.given = self.pending + 1, (scan, pose)
+        return super().update(scan, pose)
+
+
+class FollowingTracker:
+    """Answers as a MoverTracker of its own would. While it is given, scan by scan, the very scans and poses that another one was
+    given just before, it takes that one's answers; from the first that differs on it goes on by itself."""
+
+    def __init__(self, leader: FollowedTracker) -> None:
+        self._leader = leader
+        self._own: MoverTracker | None = None
+
+    def update(self, scan: LaserScan, pose: Pose2D) -> Movers:
+        """Return who moves about, as MoverTracker does."""
+        leader = self._leader
+        if self._own is None:
+            if leader.pending == 1 and leader.given is not None and _same(leader.given, (scan, pose)):
+                leader.pending = 0
+                return leader.movers
+            self._own = leader.before if leader.pending else leader.copy()
+        return self._own.update(scan, pose)
+
+
+def _same(one: tuple[LaserScan, Pose2D], other: tuple[LaserScan, Pose2D]) -> bool:
+    (a, taken), (b, at) = one, other
+    return (
+        a.ranges is b.ranges
+        and taken == at
+        and (a.stamp_ns, a.mount, a.angle_min, a.angle_increment, a.range_min, a.range_max, a.time_increment_s)
+        == (b.stamp_ns, b.mount, b.angle_min, b.angle_increment, b.range_min, b.range_max, b.time_increment_s)
+    )
 
 
 def _mostly(points: Floats, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -1,13 +1,15 @@
 """What walks is told from what stands by the scans alone, and whoever has walked and stands is remembered."""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mm_nav.geometry import Pose2D
 from mm_nav.observation import LaserScan
-from mm_nav.sensing.movers import Movers, MoverTracker
+from mm_nav.sensing.movers import FollowedTracker, FollowingTracker, Movers, MoverTracker
 
 PERIOD_NS = 100_000_000
 Place = tuple[float, float]
@@ -140,3 +142,39 @@ def test_drift_of_the_odometry_moves_nothing() -> None:
         drifted = Pose2D(1.02 * pose.x + 0.002 * t, 1.02 * pose.y, pose.yaw + 0.002 * t)
         told += len(tracker.update(scan_of(pose, posts, (k + 1) * PERIOD_NS), drifted))
     assert told == 0
+
+
+def scans_of_a_walk(count=60):
+    """Scans (and poses) in a room through which somebody walks, past a robot that drives."""
+    rng = np.random.default_rng(0)
+    for k in range(count):
+        angles = -np.pi + 2 * np.pi / 360 * np.arange(360)
+        ranges = np.full(360, 4.0) + rng.normal(0, 0.01, 360)
+        at = math.atan2(1.5, 2.0 - 0.08 * k)
+        ranges[np.abs(angles - at) < 0.08] = math.hypot(1.5, 2.0 - 0.08 * k)
+        stamp = 100_000_000 * (k + 1)
+        yield LaserScan(stamp, ranges.astype(np.float32), -np.pi, 2 * np.pi / 360, 0.1, 10.0), Pose2D(0.001 * k, 0.0)
+
+
+@pytest.mark.parametrize("odd", ["none", "skipped", "skipped two", "other pose", "other scan", "twice", "at once"])
+def test_who_follows_answers_as_one_by_itself(odd):
+    leader, own, moved = FollowedTracker(), MoverTracker(), 0
+    follower = FollowingTracker(leader)
+    for k, (scan, pose) in enumerate(scans_of_a_walk()):
+        leader.update(scan, pose)
+        given = scan, pose
+        if (odd.startswith("skipped") and k == 30) or (odd == "skipped two" and k == 31):
+            continue
+        if (odd == "at once" and k == 0) or k == 30:
+            if odd == "other pose":
+                given = scan, Pose2D(pose.x + 0.05, 0.0)
+            if odd in ("other scan", "at once"):
+                given = replace(scan, ranges=scan.ranges + np.float32(0.1)), pose
+            if odd == "twice":
+                follower.update(*given), own.update(*given)
+        expected, found = own.update(*given), follower.update(*given)
+        np.testing.assert_array_equal(expected.positions, found.positions)
+        np.testing.assert_array_equal(expected.velocities, found.velocities)
+        np.testing.assert_array_equal(expected.radii, found.radii)
+        moved += len(expected)
+    assert moved > 10
