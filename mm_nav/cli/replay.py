@@ -284,7 +284,7 @@ def _print_measures(console: Console, data: dict[str, Any]) -> None:
         )
         if errors:
             known = data[f"policy_{h}s_share"]
-            of = f" (which look so far in {100 * known:.0f} % of the steps)" if known < 0.995 else ""
+            of = f" (compared in {100 * known:.0f} % of the steps)" if known < 0.995 else ""
             console.print(f"  off what the robot did, mean over {h} s: {errors}{of}")
     console.print(
         f"  commands: mean {data['linear_mean_mps']:.2f} m/s, at most {data['linear_max_mps']:.2f} m/s and "

@@ -197,7 +197,7 @@ def _errors(data: Mapping[str, Any]) -> dict[str, Any]:
     note = ""
     if any(isinstance(share, float) and share < 0.995 for share in shares.values()):
         note = (
-            "The policy's waypoints end 2 m ahead, so they are compared only where the robot went no farther in the time: "
+            "The policy's waypoints end 2 m ahead: they are compared where the robot went no farther in the time, and somewhere, "
             f"in {', '.join(known)} of the steps."
         )
     return {"head": [title for title, _ in columns], "rows": rows, "note": note}

@@ -32,7 +32,7 @@ def measures_of(c: Columns) -> dict[str, Any]:
     return {
         "active_share": _mean(c["active"]),
         **{name: _mean(c[name]) for name in _MEANS},
-        # The policy looks 2 m ahead: of a robot that goes farther in the time, nothing can be said.
+        # The policy looks 2 m ahead: of a robot that goes farther in the time, or nowhere, nothing can be said.
         **{f"policy_{h}s_share": _share(c[f"policy_ade_{h}s_m"], c[f"ade_{h}s_m"]) for h in HORIZONS_S},
         "ade_2s_p90_m": _percentile(c["ade_2s_m"], 90),
         "heading_error_deg": math.degrees(_mean(c["heading_error"])),

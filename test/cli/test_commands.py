@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
 
 from mm_nav.bags.writer import open_writer
 from mm_nav.cli.main import main
@@ -211,6 +213,42 @@ def test_replay(bag, tmp_path, capsys, goal):
     assert {"guard_stops", "latency_p50_ms", "latency_p99_ms", "warnings", "realtime_factor", "duration_s"} <= set(data)
     assert (tmp_path / "report" / "report.html").stat().st_size > 10_000
     assert "41 steps" in capsys.readouterr().out
+
+
+def test_replay_of_several_and_their_comparison(bag, tmp_path, capsys):
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    broken = tmp_path / "broken.mcap"
+    broken.write_bytes(b"no recording")
+    assert main(["replay", str(bag), str(bag), str(broken), "--goal-every", "1", "--json", str(first)]) == 0
+    data = load(first)
+    assert data["steps"] == 82 and len(data["recordings"]) == 2 and str(broken) in data["warnings"][0]
+    assert "2 recordings together" in capsys.readouterr().out
+    assert main(["replay", str(bag), str(bag), "--goal-every", "1", "--no-policy", "--json", str(second)]) == 0
+    assert load(second)["windows"]["policy_ade_2s_m"] == [None] * len(load(second)["windows"]["ade_2s_m"])
+    assert main(["replay", "compare", str(first), str(second)]) == 0
+    assert main(["replay", "compare", str(first), str(tmp_path / "none.json")]) == 2
+
+
+def test_replay_of_what_is_damaged(bag, tmp_path, capsys):
+    whole = next(bag.glob("*.mcap")).read_bytes()
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(whole[: int(0.6 * len(whole))])
+    out = tmp_path / "r.json"
+    assert main(["replay", str(cut), "--json", str(out)]) == 0
+    warnings = " ".join(load(out)["warnings"])
+    assert 15 < load(out)["steps"] < 41 and "cut.mcap" in warnings and "byte" in warnings
+    cut.write_bytes(whole[:100])
+    assert main(["replay", str(cut)]) == 2
+    assert "cut.mcap" in capsys.readouterr().err
+
+
+def test_replay_writes_outputs_for_other_tools(bag, tmp_path):
+    out = tmp_path / "outputs.mcap"
+    assert main(["replay", str(bag), "--mcap", str(out)]) == 0
+    with AnyReader([out], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
+        topics = {connection.topic: connection.msgcount for connection in reader.connections}
+    assert topics["/replay/cmd_vel"] == 41 and "/replay/errors/ade_1s_m" in topics and "/tf" not in topics
+    assert main(["replay", str(bag), str(bag), "--mcap", str(out)]) == 2
 
 
 def test_replay_with_a_topic_that_is_not_there(bag, capsys):
