@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mm_nav.cli.output import add_json_option, add_worker_options, progress_bar, require_writable, write_json
+from mm_nav.cli.recordings import add_topic_options, topics_of
 from mm_nav.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,13 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="metres between frames (default: 0.25; also after 20 degrees, or 2 s of movement)",
     )
-    bags.add_argument(
-        "--topic",
-        action="append",
-        default=[],
-        metavar="KIND=TOPIC",
-        help="read odometry, scan, image or cloud from this topic; may be repeated",
-    )
+    add_topic_options(bags)
     bags.add_argument(
         "--source",
         default="",
@@ -91,8 +85,8 @@ def run(args: argparse.Namespace) -> int:
     policy = from_mapping(PolicyConfig, sections["policy"], f"{path}: policy")
     if args.bag:
         return _from_bags(args, policy)
-    if args.every is not None or args.topic or args.source:
-        raise ConfigError("--every, --topic and --source are for recordings: give --bag, or leave them out")
+    if args.every is not None or args.topic or args.mapping or args.source:
+        raise ConfigError("--every, --topic, --mapping and --source are for recordings: give --bag, or leave them out")
     workers = Workers(args.workers, args.ray)
     what = from_mapping(CollectConfig, sections["collect"], f"{path}: collect")
     if args.worlds is not None:
@@ -127,7 +121,7 @@ def _from_bags(args: argparse.Namespace, policy: PolicyConfig) -> int:
     if args.out is None:
         raise ConfigError("--bag needs --out: give the frames of recordings a folder of their own")
     config = BagConfig() if args.every is None else BagConfig(every_m=args.every)
-    topics = _topics(args.topic)
+    topics = topics_of(args)
     require_writable(args.json)
     started = time.monotonic()
     with progress_bar() as bar:
@@ -160,13 +154,3 @@ def _print(summary: RecordingSummary) -> None:
         print(f"  left out: {cut}")
     for warning in summary.warnings:
         print(f"  warning: {warning}")
-
-
-def _topics(pairs: Sequence[str]) -> dict[str, str]:
-    topics = {}
-    for pair in pairs:
-        kind, separator, topic = pair.partition("=")
-        if not separator or not topic:
-            raise ConfigError(f"--topic is '{pair}': give KIND=TOPIC, such as scan=/front/scan")
-        topics[kind] = topic
-    return topics

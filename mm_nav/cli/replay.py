@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mm_nav.cli.output import add_json_option, progress_bar, require_writable, write_json
+from mm_nav.cli.recordings import add_topic_options, topics_of
 from mm_nav.errors import BagError, ConfigError
 
 if TYPE_CHECKING:
@@ -59,14 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="the places that the drive came through, so many metres apart: the stack is asked for what the robot did",
     )
-    parser.add_argument(
-        "--topic",
-        action="append",
-        default=[],
-        metavar="KIND=TOPIC",
-        help="read odometry, scan, image, cloud or command from this topic; may be repeated",
-    )
-    parser.add_argument("--mapping", type=Path, metavar="FILE", help="YAML file with such topics, for odd names")
+    add_topic_options(parser)
     parser.add_argument(
         "--robot",
         default="generic",
@@ -149,7 +143,7 @@ class _Replay:
 
     def __init__(self, args: argparse.Namespace, config: ReplayConfig) -> None:
         self.args, self.config = args, config
-        self.topics = _topics(args.topic, args.mapping)
+        self.topics = topics_of(args)
         self.policy: OnnxPolicy | None = None
         self._familiarity: Familiarity | None = None
         if not args.no_policy:
@@ -238,18 +232,6 @@ def _realtime(
             found[0], goals[0], args.logs, model=args.model, topics=one.topics,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )  # fmt: skip
-
-
-def _topics(pairs: Sequence[str], mapping: Path | None) -> dict[str, str]:
-    from mm_nav.bags.reader import load_mapping
-
-    topics = {} if mapping is None else load_mapping(mapping)
-    for pair in pairs:
-        kind, separator, topic = pair.partition("=")
-        if not separator or not topic:
-            raise ConfigError(f"--topic is '{pair}': give KIND=TOPIC, such as scan=/front/scan")
-        topics[kind] = topic
-    return topics
 
 
 def _escaped(text: object) -> str:
