@@ -65,7 +65,7 @@ def _no_age(patch: pytest.MonkeyPatch) -> None:
 
 
 def _nothing_pending(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Guard, "_pending", lambda guard, now_ns: [])
+    patch.setattr(Guard, "_pending", lambda guard, now_ns, issued: [])
 
 
 @pytest.mark.parametrize(
