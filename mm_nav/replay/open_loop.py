@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -23,8 +24,12 @@ _GAP_S = 1.0
 _WENT_M = 0.15
 _CLEAR_FOR_S = 2.0  # so far ahead the foreseen drive is held against the scans
 _NEAR_M, _MOST_POINTS = 3.0, 240
+_NO_POINTS = np.full((_MOST_POINTS, 2), np.nan)
+# Steps are settled together: some seconds of them when the first has waited for so much longer than it must.
+_BATCH_S = 1.0
 _ORIGIN = Poses(np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)))
 _TIMES = np.array(AHEAD_S)
+_CLEAR_STEPS = int(np.searchsorted(_TIMES, _CLEAR_FOR_S + 1e-6))
 _UNTIL = {h: int(np.searchsorted(_TIMES, h + 1e-6)) for h in HORIZONS_S}
 
 
@@ -56,7 +61,7 @@ class _Pending:
 
 @dataclass(frozen=True)
 class _Been:
-    """Where the robot was. points: of the scan, odom frame; None = there was none."""
+    """Where the robot was. points: (_MOST_POINTS, 2) of the scan, odom frame, nan beyond its last; None = there was none."""
 
     time_s: float
     x: float
@@ -85,7 +90,7 @@ class OpenLoop:
         if self._been and not 0 <= time_s - self._been[-1].time_s <= _GAP_S:
             done = self.finish()
         scan = step.observation.scan
-        points = None if scan is None else pose.transform(scan_points(scan))
+        points = None if scan is None else _padded(pose.transform(scan_points(scan)))
         self._been.append(_Been(time_s, pose.x, pose.y, points))
         if np.isfinite(step.foreseen).all():
             way = None
@@ -94,73 +99,91 @@ class OpenLoop:
                 way = pose.transform(np.concatenate([np.zeros((1, 2)), likeliest]))
             straight = straight_on(pose, odometry.twist)
             self._pending.append(_Pending(index, time_s, pose, step.foreseen, straight, way))
-        while self._pending and time_s - self._pending[0].time_s >= AHEAD_S[-1] + _GAP_S / 4:
-            done.append(self._settle(self._pending.popleft()))
-            while self._been[0].time_s < (self._pending[0].time_s if self._pending else time_s) - _GAP_S:
-                self._been.popleft()
-        if not self._pending:
-            while self._been[0].time_s < time_s - _GAP_S:
-                self._been.popleft()
+        if self._pending and time_s - self._pending[0].time_s >= AHEAD_S[-1] + _BATCH_S:
+            ready = [p for p in self._pending if time_s - p.time_s >= AHEAD_S[-1] + _GAP_S / 4]
+            done += self._settle(ready)
+            for _ in ready:
+                self._pending.popleft()
+        kept_s = (self._pending[0].time_s if self._pending else time_s) - _GAP_S
+        while self._been[0].time_s < kept_s:
+            self._been.popleft()
         return done
 
     def finish(self) -> list[tuple[int, dict[str, float]]]:
         """Return what is known of the steps that are left: the recording ends here, or leaps."""
-        done = [self._settle(pending) for pending in self._pending]
+        done = self._settle(list(self._pending))
         self._pending.clear()
         self._been.clear()
         return done
 
-    def _settle(self, p: _Pending) -> tuple[int, dict[str, float]]:
+    def _settle(self, pending: list[_Pending]) -> list[tuple[int, dict[str, float]]]:
+        """Return what became of some steps."""
+        if not pending:
+            return []
         t = np.array([b.time_s for b in self._been])
         x, y = np.array([(b.x, b.y) for b in self._been]).T
-        times = p.time_s + _TIMES
-        known = int(np.searchsorted(times, t[-1] + 1e-9, side="right"))
+        gone = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
+        times = np.array([[p.time_s] for p in pending]) + _TIMES
+        known = (times <= t[-1] + 1e-9).sum(axis=1)
         actual = np.stack([np.interp(times, t, x), np.interp(times, t, y)], axis=-1)
-        found: dict[str, float] = {}
+        metres = np.interp(times, t, gone) - np.interp(times[:, :1] - _TIMES[0], t, gone)
+        foreseen = np.stack([p.foreseen for p in pending])
         off = {
-            "": np.hypot(*(p.foreseen[:, :2] - actual).T),
-            "straight_": np.hypot(*(p.straight[:, :2] - actual).T),
+            "": np.hypot(*np.moveaxis(foreseen[..., :2] - actual, -1, 0)),
+            "straight_": np.hypot(*np.moveaxis(np.stack([p.straight[:, :2] for p in pending]) - actual, -1, 0)),
+            "policy_": np.stack([_beside(p.way, m, a) for p, m, a in zip(pending, metres, actual, strict=True)]),
         }
-        if p.way is not None:
-            off["policy_"] = self._beside(p, t, x, y, times)
-        for h, until in _UNTIL.items():
-            if until > known:
-                continue
-            for name, gaps in off.items():
-                found[f"{name}ade_{h}s_m"] = float(gaps[:until].mean())
-                found[f"{name}fde_{h}s_m"] = float(gaps[until - 1])
-        two = _UNTIL[2] - 1
-        if known > two:
-            went, would = actual[two] - (p.pose.x, p.pose.y), p.foreseen[two, :2] - (p.pose.x, p.pose.y)
-            if min(np.hypot(*went), np.hypot(*would)) >= _WENT_M:
-                found["heading_error"] = abs(
-                    wrap_angle(float(np.arctan2(would[1], would[0]) - np.arctan2(went[1], went[0])))
-                )
-        found["foreseen_clearance_m"] = self._clearance(p, t)
-        return p.index, found
+        near = self._clearances(times[:, :_CLEAR_STEPS], foreseen[:, :_CLEAR_STEPS], t)
+        found: list[tuple[int, dict[str, float]]] = []
+        for k, p in enumerate(pending):
+            values = {"foreseen_clearance_m": float(near[k])}
+            for h, until in _UNTIL.items():
+                if until > known[k]:
+                    continue
+                for name, gaps in off.items():
+                    if name != "policy_" or p.way is not None:
+                        values[f"{name}ade_{h}s_m"] = float(gaps[k, :until].mean())
+                        values[f"{name}fde_{h}s_m"] = float(gaps[k, until - 1])
+            if known[k] >= _UNTIL[2]:
+                went, would = (way[k, _UNTIL[2] - 1, :2] - (p.pose.x, p.pose.y) for way in (actual, foreseen))
+                if min(math.hypot(*went), math.hypot(*would)) >= _WENT_M:
+                    turn = math.atan2(would[1], would[0]) - math.atan2(went[1], went[0])
+                    values["heading_error"] = abs(wrap_angle(turn))
+            found.append((p.index, values))
+        return found
 
-    def _beside(self, p: _Pending, t: Floats, x: Floats, y: Floats, times: Floats) -> Floats:
-        """Return for each of `times` how far the policy's way is from where the robot was, both after as many metres; nan where the
-        policy did not look so far, or the robot went nowhere."""
-        assert p.way is not None
-        began = int(np.searchsorted(t, p.time_s))
-        gone = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x[began:]), np.diff(y[began:])))])
-        metres = np.interp(times, t[began:], gone)
-        along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(p.way, axis=0).T))])
-        there = np.stack([np.interp(metres, along, p.way[:, k]) for k in range(2)], axis=-1)
-        actual = np.stack([np.interp(times, t, x), np.interp(times, t, y)], axis=-1)
-        gaps = np.hypot(*(there - actual).T)
-        gaps[metres > along[-1]] = np.nan
-        return gaps if metres[-1] >= _WENT_M else np.full(len(gaps), np.nan)
+    def _clearances(self, times: Floats, foreseen: Floats, t: Floats) -> Floats:
+        """Return how near foreseen drives (N, K, 3) come to what was scanned at each of their moments (N, K), (N,) m; nan where
+        nothing was near, or scanned."""
+        index = np.abs(times[..., None] - t).argmin(axis=-1)
+        scans = np.stack([_NO_POINTS if b.points is None else b.points for b in self._been])
+        there = scans[index] - foreseen[:, :, None, :2]
+        there[np.abs(t[index] - times) > _GAP_S / 4] = np.nan
+        cos, sin = np.cos(foreseen[..., 2:]), np.sin(foreseen[..., 2:])
+        ahead = cos * there[..., 0] + sin * there[..., 1]
+        aside = cos * there[..., 1] - sin * there[..., 0]
+        out = np.full(len(times), np.nan)
+        with np.errstate(invalid="ignore"):
+            close = (np.abs(ahead) <= _NEAR_M) & (np.abs(aside) <= _NEAR_M)
+            for k in np.flatnonzero(close.any(axis=(1, 2))):
+                out[k] = clearance(self._robot, np.stack([ahead[k][close[k]], aside[k][close[k]]], axis=-1))
+        return out
 
-    def _clearance(self, p: _Pending, t: Floats) -> float:
-        """Return how near the foreseen drive comes to what was scanned at each of its moments, m."""
-        local = []
-        for ahead, (px, py, yaw) in zip(AHEAD_S, p.foreseen, strict=True):
-            if ahead > _CLEAR_FOR_S:
-                break
-            k = int(np.abs(t - (p.time_s + ahead)).argmin())
-            points = self._been[k].points
-            if points is not None and abs(t[k] - p.time_s - ahead) <= _GAP_S / 4:
-                local.append(Pose2D(float(px), float(py), float(yaw)).inverse().transform(points))
-        return clearance(self._robot, np.concatenate(local)) if local else float("nan")
+
+def _beside(way: Floats | None, metres: Floats, actual: Floats) -> Floats:
+    """Return how far the policy's way is from where the robot was (K, 2), both after as many metres (K,); nan where the policy did
+    not look so far, or the robot went nowhere."""
+    if way is None or metres[-1] < _WENT_M:
+        return np.full(len(metres), np.nan)
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(way, axis=0).T))])
+    there = np.stack([np.interp(metres, along, way[:, k]) for k in range(2)], axis=-1)
+    gaps = np.hypot(*(there - actual).T)
+    gaps[metres > along[-1]] = np.nan
+    return np.asarray(gaps)
+
+
+def _padded(points: Floats) -> Floats:
+    """Return points (N, 2) and as many of nan as make _MOST_POINTS."""
+    padded = _NO_POINTS.copy()
+    padded[: len(points)] = points
+    return padded
