@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import multiprocessing
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -33,7 +33,8 @@ def bench_evaluation(minutes: float, progress: Progress = lambda what, share: No
     A drive of the simulator (640x480 pictures as JPEG at 30 Hz, scans of 360 beams at 10 Hz, odometry at 50 Hz) is recorded as
     MCAP, there and back again and again: on the way back the robot backs up. The stack is asked for one thing after the other, so
     that it always has something to do. realtime_factor: with everything measured, without a report. report_realtime_factor: with
-    its pictures. rss_mb: of this process at the end; rss_growth_mb: since a tenth of the recording. active_share: of the steps
+    its pictures. rss_mb: of the processes at its end; rss_growth_mb: since a tenth of the
+    recording. active_share: of the steps
     with a goal.
     """
     progress("recording a drive", 0.0)
@@ -49,7 +50,8 @@ def bench_evaluation(minutes: float, progress: Progress = lambda what, share: No
             resident: list[float] = []
 
             def look(step: ReplayStep, resident: list[float] = resident) -> None:
-                if step.live["time_s"] >= 60.0 * minutes * (len(resident) + 1) / _PARTS:
+                # The last look is a little before the end.
+                if step.live["time_s"] >= 59.0 * minutes * (len(resident) + 1) / _PARTS:
                     resident.append(resident_mb())
 
             result = replay(
@@ -58,17 +60,21 @@ def bench_evaluation(minutes: float, progress: Progress = lambda what, share: No
             )  # fmt: skip
             data = result.as_dict()
             report[f"{name}realtime_factor"] = round(data["realtime_factor"], 3)
-            report[f"{name}rss_mb"] = round(resident_mb(), 1)
-            report[f"{name}rss_growth_mb"] = round(resident_mb() - resident[0], 1) if resident else 0.0
+            report[f"{name}rss_mb"] = round(resident[-1], 1)
+            report[f"{name}rss_growth_mb"] = round(resident[-1] - resident[0], 1)
             if not film:
                 report |= {key: data[key] for key in ("steps", "active_share", "latency_p50_ms", "latency_p99_ms")}
     return report
 
 
 def resident_mb() -> float:
-    """Return how much memory this process has, MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    """Return how much memory this process and those it has started hold, MB; files that the system can drop from memory at any
+    time do not count."""
+    total = 0
+    for pid in ("self", *(child.pid for child in multiprocessing.active_children())):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(("RssAnon", "RssShmem")))
+    return total * 1024 / 1e6
 
 
 def _write(path: Path, drive: Sequence[Observation], minutes: float, progress: Callable[[float], None]) -> None:

@@ -253,7 +253,7 @@ class MoverTracker:
     def copy(self) -> MoverTracker:
         """Return another tracker that knows the same: what either is given later, the other does not know."""
         other = MoverTracker()
-        other.__dict__.update(self.__dict__)
+        other._stamp_ns, other.movers = self._stamp_ns, self.movers
         other._past, other._older, other._told = deque(self._past), deque(self._older), deque(self._told)
         other._tracks = [copy(track) for track in self._tracks]
         other._odometer = copy(self._odometer)

@@ -1,6 +1,7 @@
 """What walks is told from what stands by the scans alone, and whoever has walked and stands is remembered."""
 
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -178,3 +179,14 @@ def test_who_follows_answers_as_one_by_itself(odd):
         np.testing.assert_array_equal(expected.radii, found.radii)
         moved += len(expected)
     assert moved > 10
+
+
+def test_what_was_known_before_is_not_kept_for_good() -> None:
+    leader = FollowedTracker()
+    follower = FollowingTracker(leader)
+    first = None
+    for scan, pose in scans_of_a_walk(6):
+        leader.update(scan, pose)
+        follower.update(scan, pose)
+        first = first or weakref.ref(leader.before)
+    assert first is not None and first() is None
