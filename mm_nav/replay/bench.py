@@ -33,8 +33,7 @@ def bench_evaluation(minutes: float, progress: Progress = lambda what, share: No
     A drive of the simulator (640x480 pictures as JPEG at 30 Hz, scans of 360 beams at 10 Hz, odometry at 50 Hz) is recorded as
     MCAP, there and back again and again: on the way back the robot backs up. The stack is asked for one thing after the other, so
     that it always has something to do. realtime_factor: with everything measured, without a report. report_realtime_factor: with
-    its pictures. rss_mb: of the processes at its end; rss_growth_mb: since a tenth of the
-    recording. active_share: of the steps
+    its pictures. rss_mb: of the processes near its end; rss_growth_mb: since a tenth of the recording. active_share: of the steps
     with a goal.
     """
     progress("recording a drive", 0.0)
