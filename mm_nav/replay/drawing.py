@@ -20,7 +20,7 @@ _FAINTEST = 0.25
 
 def reduced_size(image: CameraImage, width: int) -> tuple[int, int]:
     """Return (width, height) of the picture when it is at most `width` pixels wide, in proportion."""
-    height, full = image.rgb.shape[:2]
+    height, full = image.shape
     narrow = min(width, full)
     return narrow, max(1, round(height * narrow / full))
 

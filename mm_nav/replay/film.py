@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from mm_nav.command import PolicyOutput
 from mm_nav.observation import CameraImage
+from mm_nav.replay.drawing import encode_jpeg, reduced_size
 from mm_nav.replay.open_loop import scan_points
 from mm_nav.replay.projection import as_pinhole, project_ground
 from mm_nav.replay.records import FilmFrame, ReplayStep
@@ -81,14 +82,10 @@ def film_frame(step: ReplayStep, time_s: float) -> FilmFrame:
     )
 
 
-def _small(image: CameraImage) -> tuple[bytes | None, tuple[int, int]]:
+def _small(image: CameraImage) -> tuple[bytes, tuple[int, int]]:
     """Return a picture as JPEG, and its width and height."""
-    height, width = image.rgb.shape[:2]
-    scale = min(1.0, _WIDTH_PX / width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(image.rgb, size, interpolation=cv2.INTER_AREA)
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return (data.tobytes() if done else None), size
+    size = reduced_size(image, _WIDTH_PX)
+    return encode_jpeg(np.asarray(cv2.resize(image.rgb, size, interpolation=cv2.INTER_AREA), np.uint8), _QUALITY), size
 
 
 def _heatmap(output: PolicyOutput | None) -> Floats | None:

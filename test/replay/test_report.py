@@ -20,6 +20,7 @@ import pytest
 
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D
+from mm_nav.installation import BROWSERS
 from mm_nav.mapping.occupancy_grid import GridExport
 from mm_nav.replay.measures import label_of, text_of
 from mm_nav.replay.page import embed_json, histogram, thin
@@ -169,7 +170,6 @@ def test_values_are_written_for_people(key, value, text):
     )
 
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 # Descriptors 3 and 4 are what --remote-debugging-pipe reads and writes.
 _WITH_PIPES = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
