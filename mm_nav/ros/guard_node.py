@@ -15,9 +15,9 @@ from mm_nav.errors import SensorError
 from mm_nav.geometry import Twist2D
 from mm_nav.observation import LaserScan as Scan
 from mm_nav.observation import Odometry as Driven
-from mm_nav.robot import RobotConfig
+from mm_nav.robot import load_robot
 from mm_nav.ros import conversions, qos
-from mm_nav.ros.parameters import ParameterSpec
+from mm_nav.ros.parameters import ROBOT, ParameterSpec
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.tf_buffer import StaticTransforms
 from mm_nav.ros.topics import frames, topics
@@ -31,6 +31,7 @@ class GuardNode(StackNode):
     """cmd_vel_nav + scan + odom -> cmd_vel, at least `rate` times a second."""
 
     PARAMETERS = (
+        ROBOT,
         ParameterSpec("margin", 0.03, "kept between body and obstacles, m", 0.0, 0.5),
         ParameterSpec(
             "reaction_time", 0.15, "from a command until the wheels answer the next: period and delay, s", 0.0, 1.0
@@ -65,8 +66,13 @@ class GuardNode(StackNode):
 
     def configure(self) -> None:
         """Create the guard, publishers and subscriptions."""
+        robot = load_robot(str(self.value("robot")))
+        if robot.drive != "differential":
+            self.get_logger().warning(
+                f"robot '{robot.name}' is {robot.drive}: only forward speed and turning are judged and let through"
+            )
         self._guard = Guard(
-            RobotConfig(),
+            robot,
             GuardConfig(
                 margin_m=float(self.value("margin")),
                 reaction_s=float(self.value("reaction_time")),

@@ -33,9 +33,9 @@ from mm_nav.language.knowledge import Knowledge
 from mm_nav.navigator import Navigator
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.observation import Observation
-from mm_nav.robot import RobotConfig
+from mm_nav.robot import load_robot
 from mm_nav.ros import conversions, qos
-from mm_nav.ros.parameters import ParameterSpec, specs_of
+from mm_nav.ros.parameters import ROBOT, ParameterSpec, specs_of
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.tf_buffer import StaticTransforms
 from mm_nav.ros.topics import frames, topics
@@ -52,6 +52,11 @@ _LOST = {
     "policy": ErrorCode.INFERENCE_LOST,
     "guard_status": ErrorCode.GUARD_LOST,
 }
+# What the navigator, which drives by speed and turning rate, makes of other drives.
+_UNUSED = {
+    "omni": "it is driven like a differential drive, never sideways",
+    "ackermann": "turning in place is commanded, which its steering cannot do: goals that need it end as stuck",
+}
 _KEPT_OUTPUTS = 20
 _BLIND_PERIOD_NS = 80_000_000
 # A look for silent inputs every so often; one that comes later than ATTENTION_S was kept from it by this node's own work.
@@ -62,6 +67,7 @@ class NavigatorNode(StackNode):
     """Drives to one goal at a time; a new goal takes the place of the one before."""
 
     PARAMETERS = (
+        ROBOT,
         ParameterSpec("policy_deadline", 0.08, "how long a step waits for its policy output, s of real time", 0.0, 1.0),
         ParameterSpec(
             "sensor_timeout", 1.0, "a goal fails when scan or odometry are silent for this long, s", 0.1, 10.0
@@ -91,10 +97,13 @@ class NavigatorNode(StackNode):
             self.get_logger().warning(
                 f"which words the model knows cannot be read, so all are taken to be known: {error}"
             )
+        robot = load_robot(str(self.value("robot")))
+        if robot.drive in _UNUSED:
+            self.get_logger().warning(f"robot '{robot.name}' is {robot.drive}: {_UNUSED[robot.drive]}")
         # What the inference node's policy can do; it is asked over topics.
         pictures = bool(getattr(OnnxPolicy, "image_goals", False))
         self.navigator = Navigator(
-            RobotConfig(), replace(NavigatorConfig(), **values), self._policy_output, Knowledge(categories), pictures
+            robot, replace(NavigatorConfig(), **values), self._policy_output, Knowledge(categories), pictures
         )
         self._sync = ObservationSynchronizer(SyncConfig(triggers=("scan",), expect_images=False))
         self._outputs: dict[tuple[int, str], PolicyOutput] = {}

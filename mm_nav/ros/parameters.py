@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,11 +11,14 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from mm_nav.errors import ConfigError
+from mm_nav.robot import load_robot
 
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """One parameter. low, high: range of numbers, or None. choices: allowed strings, or empty. live: may change while active."""
+    """One parameter. low, high: range of numbers, or None. choices: allowed strings, or empty. live: may change while active.
+    check: what looks at a value more closely, and raises ConfigError where it cannot be used.
+    """
 
     name: str
     default: bool | int | float | str
@@ -24,8 +27,15 @@ class ParameterSpec:
     high: float | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
+    check: Callable[[str], object] | None = None
 
 
+ROBOT = ParameterSpec(
+    "robot",
+    "generic",
+    "which robot it is: a name in config/robots, or a YAML file; its body and its limits count",
+    check=load_robot,
+)
 _TYPES = {
     bool: ParameterType.PARAMETER_BOOL,
     int: ParameterType.PARAMETER_INTEGER,
@@ -97,6 +107,11 @@ def refusal(spec: ParameterSpec, value: Any) -> str:
     number = value if isinstance(value, (int, float)) else None
     if number is not None and low is not None and high is not None and not low <= number <= high:
         return f"parameter '{spec.name}' is {value}; it must be between {low} and {high} ({spec.text})"
+    if spec.check is not None and isinstance(value, str):
+        try:
+            spec.check(value)
+        except ConfigError as error:
+            return f"parameter '{spec.name}' is '{value}': {error}"
     return ""
 
 

@@ -42,6 +42,8 @@ def test_every_parameter_is_described(node: type) -> None:
     [
         ("guard", "margin:=7.0", "between 0.0 and 0.5"),
         ("guard", "marginn:=0.1", "unknown parameter 'marginn'"),
+        ("guard", "robot:=toaster", "give one of"),
+        ("navigator", "robot:=/nowhere.yaml", "/nowhere.yaml"),
         ("inference", "provider:=npu", "one of auto, tensorrt, cuda, cpu"),
         ("inference", "model:=/nowhere/m.onnx", "does not exist"),
         ("inference", "device:=toaster", "unknown device"),
