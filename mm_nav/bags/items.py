@@ -142,7 +142,7 @@ class ItemMakers:
 
         def make(raw: Raw, receive: int) -> LaserScan:
             nonlocal version
-            stamp, frame, first, _, step, _, _, near, far, ranges = read(raw, wire_of(raw, encoding))
+            stamp, frame, first, _, step, beam_s, _, near, far, ranges = read(raw, wire_of(raw, encoding))
             stamp = taken(stamp, receive)
             if version != mounts.version:
                 known.clear()
@@ -153,7 +153,7 @@ class ItemMakers:
                 mount = (Pose2D(), False) if pose is None else (planar(pose), is_upside_down(pose))
                 known[frame] = mount
                 version = mounts.version
-            return scan_of(stamp, ranges, first, step, near, far, *mount)
+            return scan_of(stamp, ranges, first, step, near, far, *mount, beam_s)
 
         return make
 

@@ -21,6 +21,8 @@ from mm_nav.sensing.images import decode_compressed, decode_image
 
 Matrix = npt.NDArray[np.float64]
 
+LONGEST_SWEEP_S = 0.5  # of a spinning LiDAR at 2 Hz, slower than any on the market
+
 
 def stamp_ns(header: Any) -> int:
     """Return a std_msgs/Header's stamp in nanoseconds."""
@@ -149,6 +151,7 @@ def scan_from(message: Any, base_T_sensor: Matrix | None = None, stamp: int | No
         float(np.float32(message.range_max)),
         mount,
         flipped,
+        float(np.float32(message.time_increment)),
     )
 
 
@@ -161,10 +164,12 @@ def scan_of(
     range_max: float,
     mount: Pose2D,
     upside_down: bool = False,
+    time_increment_s: float = 0.0,
 ) -> LaserScan:
-    """Return a LaserScan of a LaserScan message's numbers; its beams count as sent all at once.
+    """Return a LaserScan of a LaserScan message's numbers.
 
-    Raises SensorError for a scan without beams or with a beam spacing of zero.
+    A time_increment_s that cannot be one (below 0, not finite, a sweep of more than LONGEST_SWEEP_S) counts as 0, all beams at
+    once: some drivers fill that field with anything. Raises SensorError for a scan without beams or with a beam spacing of zero.
     """
     if (
         len(ranges) == 0
@@ -177,7 +182,9 @@ def scan_of(
         )
     if upside_down:
         angle_min, angle_increment = -angle_min, -angle_increment
-    return LaserScan(stamp_ns, ranges, angle_min, angle_increment, range_min, range_max, mount)
+    if not 0.0 <= time_increment_s * len(ranges) <= LONGEST_SWEEP_S:
+        time_increment_s = 0.0
+    return LaserScan(stamp_ns, ranges, angle_min, angle_increment, range_min, range_max, mount, time_increment_s)
 
 
 def image_from(
@@ -220,5 +227,6 @@ def as_carried(observation: Observation) -> Observation:
         angle_increment=float(np.float32(scan.angle_increment)),
         range_min=float(np.float32(scan.range_min)),
         range_max=float(np.float32(scan.range_max)),
+        time_increment_s=float(np.float32(scan.time_increment_s)),
     )
     return replace(observation, scan=carried)

@@ -32,7 +32,7 @@ def observation(k, image=True, cloud=True):
     return Observation(
         stamp,
         Odometry(stamp, Pose2D(0.1 * k, -0.2, 3.0 - 0.3 * k), Twist2D(1.0, -0.3)),
-        LaserScan(stamp, rng.uniform(0.2, 5, 90).astype(np.float32), -3.0, 0.0625, 0.125, 8.0, Pose2D(0.1, -0.05, 0.5)),
+        LaserScan(stamp, rng.uniform(0.2, 5, 90).astype(np.float32), -3.0, 0.0625, 0.125, 8.0, Pose2D(0.1, -0.05, 0.5), 2**-10),
         CameraImage(
             stamp, rng.integers(0, 256, (12, 16, 3), np.uint8), np.array([[9.0, 0, 8], [0, 9, 6], [0, 0, 1]]),
             camera_pose(),
@@ -79,6 +79,7 @@ def test_what_was_written_is_read(tmp_path, storage, options):
     for was, now in zip((o.scan for o in made), of_kind(messages, "scan"), strict=True):
         np.testing.assert_array_equal(was.ranges, now.ranges)
         assert now.angle_min == was.angle_min and now.stamp_ns == was.stamp_ns and now.range_max == was.range_max
+        assert now.time_increment_s == 2**-10
         assert (now.mount.x, now.mount.y, now.mount.yaw) == pytest.approx((0.1, -0.05, 0.5))
     for was, now in zip((o.image for o in made), of_kind(messages, "image"), strict=True):
         np.testing.assert_array_equal(was.rgb, now.rgb)

@@ -37,10 +37,11 @@ def test_odometry_is_exact(x: float, y: float, yaw: float, stamp: int) -> None:
 
 def test_scans_are_exact_in_float32() -> None:
     ranges = np.array([1.0, np.inf, np.nan, 0.3], np.float32)
-    scan = LaserScan(12_345_678_901, ranges, -math.pi, math.pi / 2, 0.1, 10.0)
+    scan = LaserScan(12_345_678_901, ranges, -math.pi, math.pi / 2, 0.1, 10.0, time_increment_s=0.03)
     back = scan_from(conversions.scan_message(scan, "base_scan", 0.1))
     np.testing.assert_array_equal(back.ranges, ranges)
     assert back.stamp_ns == scan.stamp_ns and back.angle_min == np.float32(-math.pi)
+    assert back.time_increment_s == np.float32(0.03)
 
 
 @pytest.mark.parametrize("frame", ["", "c", "camera_optical_frame"])

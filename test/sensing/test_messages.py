@@ -87,10 +87,10 @@ def test_odometry():
     assert messages.odometry_from(message, 7).stamp_ns == 7
 
 
-def scan(n=4, increment=0.5):
+def scan(n=4, increment=0.5, time_increment=0.0):
     return ns(
         header=stamped(), ranges=np.arange(1, n + 1, dtype=np.float32), angle_min=-0.75, angle_increment=increment,
-        range_min=0.1, range_max=9.0,
+        range_min=0.1, range_max=9.0, time_increment=time_increment,
     )  # fmt: skip
 
 
@@ -101,6 +101,14 @@ def test_scan_and_its_mount():
     out = messages.scan_from(scan(), mount)
     assert out.mount == Pose2D(0.3, 0.1, math.pi / 2) and out.angle_min == -0.75
     assert out.range_max == 9.0 and out.range_min == float(np.float32(0.1))
+
+
+@pytest.mark.parametrize(
+    ("told", "taken"),
+    [(0.05, float(np.float32(0.05))), (0.0, 0.0), (-0.05, 0.0), (math.nan, 0.0), (math.inf, 0.0), (0.2, 0.0)],
+)
+def test_times_of_the_beams_are_taken_where_they_can_be(told, taken):
+    assert messages.scan_from(scan(time_increment=told)).time_increment_s == taken
 
 
 def test_upside_down_lidar_turns_the_other_way():
