@@ -1,4 +1,4 @@
-"""Sends one goal to the running stack and follows it; used by `mm-nav demo` and `mm-nav go`."""
+"""Sends goals to the running stack and follows them: for mm_nav.Robot, `mm-nav demo`, `mm-nav go` and the Nav2 bridge."""
 
 from __future__ import annotations
 
@@ -23,12 +23,17 @@ from mm_nav.ros import conversions
 from mm_nav.ros.topics import frames, topics
 
 # The generated class of the action's feedback; rosidl gives it no type that a checker could read.
-Feedback = Any
+FeedbackMessage = Any
+
+ANSWER_S = 10.0  # so long may a navigator take to accept a goal
+# The middleware notices a killed process only after 10 to 20 s; one that has sent feedback five times a second is missed earlier.
+SILENCE_S = 5.0
+_GONE_S, _DIED_S, _ATTENTION_S = 0.3, 2.5, 0.5
 
 
 @dataclass(frozen=True)
-class GoalOutcome:
-    """How a goal ended. distance_m: driven, by odometry. time_s: from acceptance, real time."""
+class Outcome:
+    """How a goal ended; true when the robot got there. distance_m: driven, by odometry. time_s: from acceptance, real time."""
 
     error: ErrorCode
     message: str
@@ -39,6 +44,118 @@ class GoalOutcome:
     def succeeded(self) -> bool:
         """Whether the navigator says that it got there."""
         return self.error == ErrorCode.NONE
+
+    def __bool__(self) -> bool:
+        return self.succeeded
+
+    def __str__(self) -> str:
+        return f"{'reached' if self else self.error.name}: {self.message}"
+
+
+def goal_message(
+    instruction: str = "",
+    pose: Pose2D | None = None,
+    image: npt.NDArray[np.uint8] | None = None,
+    timeout_s: float = 0.0,
+) -> NavigateTo.Goal:
+    """Return the action's goal. pose: map frame. image: (H, W, 3) uint8, of the target. timeout_s: 0 = the navigator's own."""
+    goal = NavigateTo.Goal(instruction=instruction, timeout=float(timeout_s))
+    if pose is not None:
+        goal.use_pose = True
+        goal.pose = conversions.pose_message(pose, 0, frames().map)
+    if image is not None:
+        goal.use_image = True
+        goal.image = conversions.picture_message(image)
+    return goal
+
+
+class SentGoal:
+    """One goal that was sent; it spins nothing.
+
+    Whoever spins the client's node calls `poll` about 20 times a second, in the thread that spins, until it gives an outcome. A
+    navigator that vanishes or falls silent ends the goal with NAVIGATOR_LOST.
+    """
+
+    def __init__(
+        self, client: ActionClient, goal: NavigateTo.Goal, on_feedback: Callable[[FeedbackMessage], None]
+    ) -> None:
+        self._client, self._on_feedback = client, on_feedback
+        self._sent = client.send_goal_async(goal, feedback_callback=self._feedback)
+        self._sent_at = self._polled_at = time.monotonic()
+        self._handle: Any = None
+        self._result: rclpy.task.Future | None = None
+        self._cancel = self._cancel_sent = False
+        self._heard_at = self._died_at = self._gone_at = math.nan
+        self._died = ""
+        self.outcome: Outcome | None = None
+
+    def cancel(self) -> None:
+        """Ask the stack to stop; it says so in the outcome. One that was not accepted yet is canceled as soon as it is."""
+        self._cancel = True
+        self._send_cancel()
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the navigator has taken it."""
+        return self._handle is not None
+
+    @property
+    def goal_id(self) -> Any:
+        """The unique_identifier_msgs/UUID under which the navigator knows the goal; None before it has accepted it."""
+        return None if self._handle is None else self._handle.goal_id
+
+    def poll(self, died: str = "") -> Outcome | None:
+        """Return how it ended, None while it has not. died: what the caller knows to be dead, "" = nothing."""
+        if self.outcome is None:
+            now = time.monotonic()
+            self.outcome = self._look(now, died)
+            self._polled_at = now
+            if self.outcome is not None and self.outcome.error is ErrorCode.NAVIGATOR_LOST:
+                self.cancel()  # should it only be out of reach
+        return self.outcome
+
+    def _feedback(self, message: Any) -> None:
+        self._heard_at = time.monotonic()
+        if self.outcome is None:
+            self._on_feedback(message.feedback)
+
+    def _send_cancel(self) -> None:
+        if self._cancel and self._handle is not None and not self._cancel_sent:
+            self._cancel_sent = True
+            self._handle.cancel_goal_async()
+
+    def _look(self, now: float, died: str) -> Outcome | None:
+        if self._handle is None:
+            if not self._sent.done():
+                if now - self._sent_at < ANSWER_S:
+                    return None
+                text = died or f"the navigator did not answer within {ANSWER_S:.0f} s: is it running?"
+                return Outcome(ErrorCode.NAVIGATOR_LOST, text)
+            handle = self._sent.result()
+            if handle is None or not handle.accepted:
+                return Outcome(ErrorCode.INVALID_GOAL, "the navigator refused the goal: is it active?")
+            self._handle, self._result = handle, handle.get_result_async()
+        self._send_cancel()
+        assert self._result is not None
+        if self._result.done():
+            return self._ended(self._result.result())
+        if died and not self._died:
+            self._died, self._died_at = died, now
+        gone = not self._client.server_is_ready()
+        self._gone_at = (now if math.isnan(self._gone_at) else self._gone_at) if gone else math.nan
+        if now - self._polled_at > _ATTENTION_S and not math.isnan(self._heard_at):
+            # It was us who did not listen.
+            self._heard_at = now
+        # The navigator itself says what it has lost; only when it cannot speak any more is it the one that is gone.
+        if now - self._gone_at > _GONE_S or now - self._died_at > _DIED_S or now - self._heard_at > SILENCE_S:
+            return Outcome(ErrorCode.NAVIGATOR_LOST, self._died or "the navigator vanished: look at its log")
+        return None
+
+    def _ended(self, answer: Any) -> Outcome:
+        if answer is None or answer.status == GoalStatus.STATUS_UNKNOWN:
+            return Outcome(ErrorCode.NAVIGATOR_LOST, "the navigator forgot the goal: was it restarted?")
+        got = answer.result
+        return Outcome(ErrorCode(got.error_code), got.message, got.distance, got.time)
 
 
 class GoalClient:
@@ -70,53 +187,23 @@ class GoalClient:
         instruction: str,
         pose: Pose2D | None,
         timeout_s: float,
-        on_feedback: Callable[[Feedback], None],
+        on_feedback: Callable[[FeedbackMessage], None],
         on_tick: Callable[[], str] = lambda: "",
         cancel: Callable[[], bool] = lambda: False,
         image: npt.NDArray[np.uint8] | None = None,
-    ) -> GoalOutcome:
+    ) -> Outcome:
         """Send the goal and wait for its end.
 
         on_tick: called about 20 times a second; a text says that something died and why. cancel: True asks the stack to stop.
         image: (H, W, 3) uint8, a picture of the target.
-        A navigator that vanishes ends the goal with NAVIGATOR_LOST.
         """
-        goal = NavigateTo.Goal(instruction=instruction, timeout=float(timeout_s))
-        if pose is not None:
-            goal.use_pose = True
-            goal.pose = conversions.pose_message(pose, 0, frames().map)
-        if image is not None:
-            goal.use_image = True
-            goal.image = conversions.picture_message(image)
-        sent = self._client.send_goal_async(goal, feedback_callback=lambda message: on_feedback(message.feedback))
-        self._spin_until(sent, 10.0)
-        if not sent.done():
-            return GoalOutcome(ErrorCode.NAVIGATOR_LOST, "the navigator did not answer within 10 s: is it running?")
-        handle = sent.result()
-        if not handle.accepted:
-            return GoalOutcome(ErrorCode.INVALID_GOAL, "the navigator refused the goal: is it active?")
-        result = handle.get_result_async()
-        died, since, asked = "", 0.0, False
-        gone_since: float | None = None
-        while not result.done():
+        sent = SentGoal(self._client, goal_message(instruction, pose, image, timeout_s), on_feedback)
+        died, asked = "", False
+        while (outcome := sent.poll(died)) is None:
             self.spin(0.05)
-            now = time.monotonic()
-            died = died or on_tick()
-            since = since or (now if died else 0.0)
-            if cancel() and not asked:
-                handle.cancel_goal_async()
+            if sent.accepted:
+                died = died or on_tick()
+            if not asked and cancel():
+                sent.cancel()
                 asked = True
-            gone_since = None if self._client.server_is_ready() else gone_since or now
-            # The navigator itself says what it has lost; only when it cannot speak any more is it the one that is gone.
-            if (gone_since is not None and now - gone_since > 0.3) or (died and now - since > 2.5):
-                return GoalOutcome(ErrorCode.NAVIGATOR_LOST, died or "the navigator vanished: look at its log")
-        answer = result.result()
-        if answer.status == GoalStatus.STATUS_UNKNOWN:
-            return GoalOutcome(ErrorCode.NAVIGATOR_LOST, "the navigator forgot the goal: was it restarted?")
-        got = answer.result
-        return GoalOutcome(ErrorCode(got.error_code), got.message, got.distance, got.time)
-
-    def _spin_until(self, future: rclpy.task.Future, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not future.done() and time.monotonic() < until:
-            self.spin(0.02)
+        return outcome
