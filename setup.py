@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 from setuptools import find_packages, setup
 
 PACKAGE = "mm_nav"
-NODES = ("simulator", "inference", "navigator", "guard")
+NODES = ("simulator", "inference", "navigator", "guard", "nav2_bridge")
 
 
 def shared_files() -> list[tuple[str, list[str]]]:
@@ -14,7 +14,10 @@ def shared_files() -> list[tuple[str, list[str]]]:
     marker = Path("build") / PACKAGE
     marker.parent.mkdir(exist_ok=True)
     marker.touch()
-    found = [("share/ament_index/resource_index/packages", [str(marker)]), (f"share/{PACKAGE}", ["package.xml"])]
+    found = [
+        ("share/ament_index/resource_index/packages", [str(marker)]),
+        (f"share/{PACKAGE}", ["package.xml", "LICENSE"]),
+    ]
     for top in ("launch", "config", "worlds", "models", "interfaces/mm_nav_interfaces/msg"):
         folders: dict[Path, list[str]] = {}
         for path in sorted(Path(top).rglob("*")):
@@ -32,6 +35,8 @@ setup(
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={PACKAGE: ["py.typed", "evaluation/templates/*.j2", "replay/templates/*"]},
+    # Only the above: setuptools takes folders of templates for packages and warns at every build.
+    include_package_data=False,
     data_files=shared_files(),
     entry_points={
         "console_scripts": [
