@@ -50,8 +50,8 @@ _HIDDEN_DRIFT, _HIDDEN_DRIFT_M = 0.03, 0.06
 class GuardConfig:
     """margin_m: kept between body and obstacles (0 to 0.5). reaction_s: from a command until the wheels answer the next one: period
     and delay together (0 to 1). slow_scan_age_s: an older scan slows the robot, the more the older it is (0.02 to max_scan_age_s).
-    max_scan_age_s: an older one stops it (0.05 to 2). min_valid_share: a scan with fewer usable beams
-    stops the robot (0 to 1); inf (nothing in range) is usable, NaN is not. frozen_scans: so many scans in a row with the
+    max_scan_age_s: an older one stops it (0.05 to 2); both from the end of its sweep. min_valid_share: a scan with fewer usable
+    beams stops the robot (0 to 1); inf (nothing in range) is usable, NaN is not. frozen_scans: so many scans in a row with the
     very same ranges mean a dead sensor (2 or more). braking_share: of the robot's deceleration that is counted on (0.1 to 1).
     odometry_drift: what the odometry may have got wrong since the scan, in metres for each metre and radians for each radian (0 to
     0.5); things may be nearer by so much.
@@ -236,7 +236,8 @@ class Guard:
         nearer[len(seen) :] += np.minimum(_HIDDEN_DRIFT * longer, _HIDDEN_DRIFT_M)
         if len(movers):
             movers = movers.after(1e-9 * (now_ns - scan.stamp_ns)).seen_from(here).within(np.zeros(2), _MOVERS_M)
-        return _Surroundings(points, nearer, movers, self.config.freshness(max(0.0, (now_ns - scan.stamp_ns) * 1e-9)))
+        fresh = self.config.freshness(max(0.0, (now_ns - sweep_end_ns(scan)) * 1e-9))
+        return _Surroundings(points, nearer, movers, fresh)
 
     def _allowed(
         self, twist: Twist2D, current: Twist2D, around: _Surroundings, now_ns: int, issued: Issued
@@ -290,7 +291,7 @@ class Guard:
             return "odometry is stale"
         if scan is None:
             return "no scan"
-        age = (now_ns - scan.stamp_ns) * 1e-9
+        age = (now_ns - sweep_end_ns(scan)) * 1e-9
         if age > c.max_scan_age_s:
             return "scan is stale"
         if age < -c.max_scan_age_s or (self._last_stamp is not None and scan.stamp_ns < self._last_stamp):

@@ -67,6 +67,14 @@ def test_useless_scans_stop_the_robot(scan: LaserScan | None, now: int, reason: 
     assert result.twist == Twist2D() and result.limited and reason in result.reason
 
 
+@pytest.mark.parametrize(("age_s", "share"), [(0.2, 1.0), (0.3, 1.0), (0.44, 1.0), (0.525, 0.5), (0.65, 0.0)])
+def test_a_slow_sweep_ages_from_its_end(age_s: float, share: float) -> None:
+    """A LiDAR of 5 Hz stamps the first beam and sends 0.2 s later: by its stamp every scan would be old when the next comes."""
+    sweep, now = replace(wall_ahead(8.0), time_increment_s=0.2 / 720), round(age_s * SECOND)
+    result = Guard(ROBOT).filter(Twist2D(0.5, 0.0), moving(Twist2D(), now), sweep, now)
+    assert result.twist.linear == pytest.approx(0.5 * share, abs=0.01)
+
+
 def test_a_frozen_scan_stops_the_robot() -> None:
     guard, scan = Guard(ROBOT, GuardConfig(frozen_scans=4)), wall_ahead(5.0)
     reasons = [
