@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import math
 from dataclasses import dataclass
 
@@ -9,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import trimesh
 
+from mm_nav.robot import RobotConfig
 from mm_nav.sim.materials import Colour, Material
 from mm_nav.sim.mesh_primitives import MeshPart, tessellate
 from mm_nav.sim.moving import Segment
 from mm_nav.sim.sdf import rotation_rpy, transform
-from mm_nav.sim.sdf_geometry import Box
+from mm_nav.sim.sdf_geometry import Box, Polyline
 
 Matrix = npt.NDArray[np.float64]
 
@@ -23,6 +25,8 @@ _HIP_M, _SHOULDER_M, _HEIGHT_M = 0.86, 1.40, 1.75
 _STRIDE_M = 1.4  # length of two steps
 _FULL_STRIDE = 0.9  # m/s, from which on they are as long
 _LEG_SWING, _ARM_SWING = 0.5, 0.4  # rad
+_DARK: Colour = (0.12, 0.12, 0.14)
+_FIRST_HUE, _NEXT_HUE = 0.6, (math.sqrt(5.0) - 1.0) / 2.0  # steps of the golden ratio keep any number of hues apart
 
 
 @dataclass(frozen=True)
@@ -88,11 +92,32 @@ def robot_body(length: float, width: float, height: float, random: np.random.Gen
     parts = []
     for size, z, colour in (
         ((length, width, 0.85 * height), 0.475 * height, _cloth(random)),
-        ((0.9 * length, 0.9 * width, 0.1 * height), 0.95 * height, (0.12, 0.12, 0.14)),
+        ((0.9 * length, 0.9 * width, 0.1 * height), 0.95 * height, _DARK),
     ):
         parts += [_moved(part, (0.0, 0.0, z), colour) for part in tessellate(Box(size))]
     radius = math.sqrt(length**2 + width**2 + height**2) / 2
     return Figure("robot", (Segment(tuple(parts)),), (0.0, height / 2), radius)
+
+
+def fleet_body(robot: RobotConfig, number: int) -> Figure:
+    """Return a simulated robot as others see it: its footprint from its ground clearance up to its height, with a dark lid.
+
+    number: which robot of its fleet it is; each has a colour of its own.
+    """
+    outline = robot.footprint_array()
+    bottom, top = robot.ground_clearance_m, robot.height_m
+    split = top - 0.15 * (top - bottom)
+    colour = colorsys.hsv_to_rgb((_FIRST_HUE + number * _NEXT_HUE) % 1.0, 0.7, 0.75)
+    centre = outline.mean(axis=0)
+    parts = []
+    for corners, low, high, paint in (
+        (outline, bottom, split, colour),
+        (centre + 0.9 * (outline - centre), split, top, _DARK),
+    ):
+        shape = Polyline((tuple((float(x), float(y)) for x, y in corners),), high - low)
+        parts += [_moved(part, (0.0, 0.0, low), paint) for part in tessellate(shape)]
+    radius = math.hypot(robot.circumscribed_radius, (top - bottom) / 2)
+    return Figure("robot", (Segment(tuple(parts)),), (0.0, (bottom + top) / 2), radius)
 
 
 def door_leaf(width: float, thickness: float, height: float, colour: Colour) -> Figure:

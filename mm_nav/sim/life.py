@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,22 +105,24 @@ class LifeConfig:
 
 
 class Life:
-    """All that moves in one simulator. Deterministic for a seed, and for what the simulator's robot does.
+    """All that moves by itself in one simulator, or in one fleet of them. Deterministic for a seed, and for what the
+    simulated robots do.
 
-    names: of walkers and doors, in the order of the moving bodies.
+    names, figures: of walkers and doors, in the order of the moving bodies. time: seconds since the start.
     """
 
-    def __init__(self, scene: Scene, config: LifeConfig, random: np.random.Generator, robot: Pose2D) -> None:
+    def __init__(self, scene: Scene, config: LifeConfig, random: np.random.Generator, robots: Sequence[Pose2D]) -> None:
+        """robots: where the simulated robots start."""
         self._doors = [_Leaf(door) for door in config.doors]
         walkers, floor = config.everyone(), scene.floor_z
         self._map: WalkingMap | None = walking_map(scene) if walkers else None
-        self._floor, self._time, self._behind = floor, 0.0, 0.0
+        self._floor, self.time, self._behind = floor, 0.0, 0.0
         self.crowd = Crowd(self._map, random)
-        figures = []
+        figures, places = [], _places(robots)
         for walker in walkers:
             assert self._map is not None
             radius = _RADII[walker.kind]
-            start = walker.start or self.crowd.free_place(radius, (robot.x, robot.y))
+            start = walker.start or self.crowd.free_place(radius, places)
             self.crowd.add(start, radius, walker.speed, walker.pause_s, walker.route, walker.reacts)
             figures.append(
                 bodies.person(random) if walker.kind == "person" else bodies.robot_body(*_ROBOT_SIZE, random)
@@ -127,35 +130,37 @@ class Life:
         self._kinds = [walker.kind for walker in walkers]
         colour = (0.55, 0.38, 0.22)
         figures += [bodies.door_leaf(d.width, d.thickness, d.height, colour) for d in config.doors]
-        self._figures = figures
+        self.figures: list[bodies.Figure] = figures
         self.names: list[str] = [walker.name for walker in walkers] + [door.name for door in config.doors]
         figures_by_name = [(n, f.segments) for n, f in zip(self.names, figures, strict=True)]
-        self._bodies = MovingBodies(scene, figures_by_name, self._segment_poses)
+        self._bodies = MovingBodies(scene, figures_by_name, self.segment_poses)
         self._stale = True
 
-    def step(self, dt: float, footprint: Points, robot: Pose2D) -> str | None:
-        """Let everybody move for `dt` seconds; return who was kept from walking into the robot, None = nobody.
+    def step(self, dt: float, footprints: Sequence[Points], robots: Sequence[Pose2D]) -> list[str | None]:
+        """Let everybody move for `dt` seconds; return for each robot who was kept from walking into it, None = nobody.
 
-        footprint: (K, 2), the robot's corners in the world, metres. Nobody moves into it.
+        footprints: (K, 2) of each robot, its corners in the world, metres. Nobody moves into one.
         """
-        self._time += dt
+        self.time += dt
         self._behind += dt
+        blocked: list[str | None] = [None] * len(robots)
         if self._behind < _TICK_S - 1e-9:
-            return None
+            return blocked
         dt, self._behind = self._behind, 0.0
-        blocked: str | None = None
         leaves = [leaf.segment() for leaf in self._doors]
-        before = self.crowd.positions.copy()
-        self.crowd.step(dt, robot, float(np.hypot(*(footprint - (robot.x, robot.y)).T).max()), leaves)
-        for index in self._near(footprint):
-            now, earlier = self._outline(index), self._outline(index, before[index])
-            if overlapping(footprint, now[None])[0] and not overlapping(footprint, earlier[None])[0]:
-                self.crowd.stop(index, before[index])
-                blocked = self.names[index]
-        around = np.concatenate([self.crowd.positions, [[robot.x, robot.y]]])
-        radii = np.concatenate([self.crowd.radii, [0.0]])
+        before, places = self.crowd.positions.copy(), _places(robots)
+        reach = [float(np.hypot(*(corners - place).T).max()) for corners, place in zip(footprints, places, strict=True)]
+        self.crowd.step(dt, places, np.array(reach), leaves)
+        for robot, footprint in enumerate(footprints):
+            for index in self._near(footprint):
+                now, earlier = self._outline(index), self._outline(index, before[index])
+                if overlapping(footprint, now[None])[0] and not overlapping(footprint, earlier[None])[0]:
+                    self.crowd.stop(index, before[index])
+                    blocked[robot] = self.names[index]
+        around = np.concatenate([self.crowd.positions, places])
+        radii = np.concatenate([self.crowd.radii, np.zeros(len(robots))])
         for leaf in self._doors:
-            leaf.step(dt, self._time, around, radii, footprint)
+            leaf.step(dt, self.time, around, radii, footprints)
         self._stale = True
         return blocked
 
@@ -198,20 +203,29 @@ class Life:
         """What sensors see of everybody, where they are now."""
         if self._stale:
             self._stale = False
-            spheres = [f.sphere(p.x, p.y, p.yaw, self._floor) for p, f in zip(self.poses(), self._figures, strict=True)]
-            table = np.array(spheres).reshape(-1, 4)
+            table = self.spheres()
             self._bodies.move(table[:, :3], table[:, 3])
         return self._bodies
 
-    def _segment_poses(self) -> npt.NDArray[np.float64]:
+    def spheres(self) -> npt.NDArray[np.float64]:
+        """Return a sphere that holds each body: x, y, z and radius (N, 4), metres, world."""
+        spheres = [f.sphere(p.x, p.y, p.yaw, self._floor) for p, f in zip(self.poses(), self.figures, strict=True)]
+        return np.array(spheres, np.float64).reshape(-1, 4)
+
+    def segment_poses(self) -> npt.NDArray[np.float64]:
+        """Return the poses (S, 4, 4), world, of all segments of all bodies, in order."""
         speeds, doors = np.hypot(*self.crowd.velocities.T), [0.0] * len(self._doors)
         gaits = zip([*self.crowd.travelled, *doors], [*speeds, *doors], strict=True)
         poses = [
             matrix
-            for pose, figure, (travelled, speed) in zip(self.poses(), self._figures, gaits, strict=True)
+            for pose, figure, (travelled, speed) in zip(self.poses(), self.figures, gaits, strict=True)
             for matrix in figure.poses(pose.x, pose.y, pose.yaw, self._floor, float(travelled), float(speed))
         ]
         return np.array(poses).reshape(-1, 4, 4)
+
+
+def _places(robots: Sequence[Pose2D]) -> Points:
+    return np.array([(robot.x, robot.y) for robot in robots], np.float64).reshape(-1, 2)
 
 
 class _Leaf:
@@ -237,8 +251,8 @@ class _Leaf:
         corners = np.array([(self.door.width, half), (0.0, half), (0.0, -half), (self.door.width, -half)])
         return Pose2D(*self.door.hinge, self.yaw).transform(corners)
 
-    def step(self, dt: float, time: float, around: Points, radii: Points, footprint: Points) -> None:
-        """Move by `dt` seconds. around (N, 2), radii (N,): who stands where; footprint (K, 2): of the robot."""
+    def step(self, dt: float, time: float, around: Points, radii: Points, footprints: Sequence[Points]) -> None:
+        """Move by `dt` seconds. around (N, 2), radii (N,): who stands where; footprints (K, 2): of the robots."""
         door = self.door
         if door.opens == "cycle":
             wanted = time % door.period_s >= door.period_s / 2
@@ -254,5 +268,6 @@ class _Leaf:
             return
         start, end, half = self.segment()
         hits_somebody = distance_to_segment(around, start, end) < radii + half
-        if hits_somebody.any() or overlapping(footprint, self.outline()[None])[0]:
+        outline = self.outline()[None]
+        if hits_somebody.any() or any(overlapping(footprint, outline)[0] for footprint in footprints):
             self.angle = before

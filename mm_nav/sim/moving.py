@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,17 @@ class Segment:
     """A rigid part of a body, such as a person's leg. parts: in the segment's own frame, metres."""
 
     parts: tuple[MeshPart, ...]
+
+
+class Surroundings(Protocol):
+    """All that moves around one robot."""
+
+    @property
+    def moving(self) -> MovingBodies:
+        """What its sensors see of it, where it is now."""
+
+    def touching(self, footprint: Matrix) -> str | None:
+        """Return the name of what a footprint (K, 2), world, metres, overlaps; None = nothing."""
 
 
 class MovingBodies:

@@ -24,7 +24,7 @@ from mm_nav.sim.drive import Drive, OdometryConfig, WheelOdometry, advance, slip
 from mm_nav.sim.imu import Imu, ImuConfig
 from mm_nav.sim.lidar import CloudConfig, LidarConfig
 from mm_nav.sim.life import Life, LifeConfig
-from mm_nav.sim.moving import MovingBodies
+from mm_nav.sim.moving import MovingBodies, Surroundings
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.sdf import rotation_rpy, transform
 from mm_nav.sim.world import World
@@ -37,7 +37,15 @@ __all__ = [
 _NS = 1_000_000_000
 _APART = 0.05  # metres plus radians that the robot must move for a touch to count as a new collision
 _STANDING = 0.05  # m/s and rad/s; somebody who walks into a robot slower than this has not been run into by it
-_STREAMS = {"odometry": 1, "scan": 2, "camera": 3, "points": 4, "slip": 5, "life": 6, "imu": 7}
+STREAMS = {
+    "odometry": 1,
+    "scan": 2,
+    "camera": 3,
+    "points": 4,
+    "slip": 5,
+    "life": 6,
+    "imu": 7,
+}  # one of random numbers for each of these, from one seed
 _EXTRA_STREAM = 100  # further sensors, in the order of their names
 
 SensorConfig = CameraConfig | LidarConfig | CloudConfig | ImuConfig
@@ -79,13 +87,15 @@ class Simulator:
 
     time_ns: simulated time. pose, twist: the truth, world frame and base_link. collided: whether the last step ran into
     contact. collisions: contacts since reset, one for each time the robot runs into something; being run into while it
-    stands is none. collision_with: name of what it last touched. life: who else is about, None = nobody. The odom frame
-    coincides with the world frame at reset.
+    stands is none. collision_with: name of what it last touched. life: who else is about, None = nobody. surroundings:
+    what moves around it, its life unless a fleet says otherwise. The odom frame coincides with the world frame at reset.
     """
 
     def __init__(
-        self, scene: Scene | World, config: SimConfig | None = None, seed: int = 0, start: Pose2D | None = None
-    ) -> None:
+        self, scene: Scene | World, config: SimConfig | None = None, seed: int = 0, start: Pose2D | None = None,
+        member: int = 0,
+    ) -> None:  # fmt: skip
+        """member: which robot of a fleet it is; from the same seed each draws noise of its own."""
         self.scene = scene if isinstance(scene, Scene) else Scene(scene)
         self.config = config or SimConfig()
         robot = self.config.robot
@@ -99,23 +109,25 @@ class Simulator:
             default=0.0,
         )
         self._past: deque[tuple[int, Pose2D]] = deque(maxlen=2 + math.ceil(longest / self.config.physics_dt))
-        self._seed = seed
+        self._seed, self._member = seed, member
         self.reset(start or Pose2D(), seed)
 
     def reset(self, start: Pose2D | None = None, seed: int | None = None) -> None:
         """Put the robot at `start` (world frame), at rest, at time 0; `seed` None keeps the last one."""
         self._seed = self._seed if seed is None else seed
-        streams = _STREAMS | {name: _EXTRA_STREAM + i for i, name in enumerate(sorted(self.config.extra))}
-        self._random = {name: np.random.default_rng((self._seed, stream)) for name, stream in streams.items()}
+        streams = STREAMS | {name: _EXTRA_STREAM + i for i, name in enumerate(sorted(self.config.extra))}
+        own = (self._member,) if self._member else ()
+        self._random = {name: np.random.default_rng((self._seed, stream, *own)) for name, stream in streams.items()}
         self.time_ns = 0
         self.pose = start or Pose2D()
-        self.twist, self._acceleration = Twist2D(), Twist2D()
+        self.twist, self._before, self._step_s = Twist2D(), Twist2D(), 1.0
         self.collided, self.collisions = False, 0
         self.collision_with: str | None = None
         self._drive = Drive(self.config.robot)
         self._odometry = WheelOdometry(self.config.odometry, self._random["odometry"], self.pose)
         life = self.config.life
-        self.life = None if life is None else Life(self.scene, life, self._random["life"], self.pose)
+        self.life = None if life is None else Life(self.scene, life, self._random["life"], [self.pose])
+        self.surroundings: Surroundings | None = self.life
         self._imus = {
             name: Imu(config, self._random[name])
             for name, config in self._sensors.items()
@@ -139,31 +151,43 @@ class Simulator:
 
         Raises ConfigError when dt is not a positive multiple of physics_dt or the command is not finite.
         """
+        count = self.begin(twist, dt)
+        for _ in range(count):
+            bumped: str | None = None
+            if self.life is not None:
+                bumped = self.life.step(self.config.physics_dt, [self.corners], [self.pose])[0]
+            self.physics_step(bumped)
+
+    @property
+    def corners(self) -> npt.NDArray[np.float64]:
+        """The footprint where the robot is: (K, 2), world, metres."""
+        return self.pose.transform(self._footprint)
+
+    def begin(self, twist: Twist2D, dt: float) -> int:
+        """Give a command for the next `dt` seconds and return how many calls of `physics_step` they take.
+
+        For who moves several robots in turn; `step` does both. Raises ConfigError as it does.
+        """
         count, rest = divmod(round(dt * _NS), self._physics_ns)
         if count < 1 or rest:
             raise ConfigError(f"dt is {dt} s: it must be a multiple of physics_dt, {self.config.physics_dt} s")
         if not (math.isfinite(twist.linear) and math.isfinite(twist.angular) and math.isfinite(twist.lateral)):
             raise ConfigError(f"the command {twist} is not finite: give m/s and rad/s")
         self._commands.append((self.time_ns + self._delay_ns, twist))
-        contact, before = False, self.twist
-        for _ in range(count):
-            while self._commands and self._commands[0][0] <= self.time_ns:
-                self._target = self._commands.popleft()[1]
-            contact |= self._substep()
-            self.time_ns += self._physics_ns
-            self._past.append((self.time_ns, self.pose))
-        self.collided = contact
-        self._acceleration = Twist2D(
-            (self.twist.linear - before.linear) / dt,
-            (self.twist.angular - before.angular) / dt,
-            (self.twist.lateral - before.lateral) / dt,
-        )
+        self.collided, self._before, self._step_s = False, self.twist, dt
+        return count
 
-    def _substep(self) -> bool:
+    def physics_step(self, bumped: str | None = None) -> None:
+        """Move for physics_dt. bumped: who has just been kept from walking into the robot."""
+        while self._commands and self._commands[0][0] <= self.time_ns:
+            self._target = self._commands.popleft()[1]
+        self.collided |= self._moved_into(bumped)
+        self.time_ns += self._physics_ns
+        self._past.append((self.time_ns, self.pose))
+
+    def _moved_into(self, bumped: str | None) -> bool:
+        """Move, unless something is in the way; return whether it is."""
         robot, dt = self.config.robot, self.config.physics_dt
-        bumped = None
-        if self.life is not None:
-            bumped = self.life.step(dt, self.pose.transform(self._footprint), self.pose)
         wheels = self._drive.next_twist(self._target, dt)
         ground = slipped(wheels, robot, self._random["slip"])
         moves = bool(ground.linear or ground.angular or ground.lateral)
@@ -187,8 +211,8 @@ class Simulator:
 
     def _touching(self, pose: Pose2D) -> str | None:
         found = self.contacts.touching(self._footprint, pose)
-        if found is None and self.life is not None:
-            found = self.life.touching(pose.transform(self._footprint))
+        if found is None and self.surroundings is not None:
+            found = self.surroundings.touching(pose.transform(self._footprint))
         return found
 
     # Sensors. Each draws its noise from its own stream, so that switching one off does not change the others.
@@ -196,7 +220,7 @@ class Simulator:
     @property
     def moving(self) -> MovingBodies | None:
         """What moves about, as the sensors see it."""
-        return None if self.life is None else self.life.moving
+        return None if self.surroundings is None else self.surroundings.moving
 
     def odometry(self) -> Odometry:
         """Return the drifting pose in the odom frame, and the wheels' velocity."""
@@ -255,7 +279,11 @@ class Simulator:
     def imu(self, name: str = "imu") -> ImuReading:
         """Return one reading of an IMU. Raises ConfigError when the robot has none of that name."""
         self._sensor(name, ImuConfig, "IMU")
-        return self._imus[name].read(self.time_ns, self.pose, self.twist, self._acceleration)
+        now, before, dt = self.twist, self._before, self._step_s
+        acceleration = Twist2D(
+            (now.linear - before.linear) / dt, (now.angular - before.angular) / dt, (now.lateral - before.lateral) / dt
+        )
+        return self._imus[name].read(self.time_ns, self.pose, self.twist, acceleration)
 
     def _ranges(
         self, name: str, config: LidarConfig | CloudConfig, directions: npt.NDArray[np.float32],

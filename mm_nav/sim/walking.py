@@ -115,12 +115,12 @@ class Crowd:
         x, y = self._map.truth.cell_to_world(self._free[int(self._random.integers(len(self._free)))])
         return float(x), float(y)
 
-    def free_place(self, radius: float, robot: Place) -> Pose2D:
-        """Return a free place away from the robot and everybody else, with a heading, drawn from the seed."""
+    def free_place(self, radius: float, robots: Points) -> Pose2D:
+        """Return a free place away from the robots (R, 2) and everybody else, with a heading, drawn from the seed."""
         best, best_gap = self._draw(), -1.0
         for _ in range(40):
             place = self._draw()
-            others = np.concatenate([self.positions, [robot]])
+            others = np.concatenate([self.positions, robots])
             gap = float(np.hypot(*(others - place).T).min()) - radius
             if gap > best_gap:
                 best, best_gap = place, gap
@@ -151,8 +151,8 @@ class Crowd:
         """Put somebody back to where they were, standing."""
         self.positions[index], self.velocities[index] = position, 0.0
 
-    def step(self, dt: float, robot: Pose2D, robot_radius: float, leaves: Segments) -> None:
-        """Let everybody walk for dt seconds. leaves: door leaves in the way."""
+    def step(self, dt: float, robots: Points, robot_radii: Points, leaves: Segments) -> None:
+        """Let everybody walk for dt seconds. robots: (R, 2) and robot_radii: (R,), metres; leaves: door leaves in the way."""
         if not len(self.positions):
             return
         assert self._map is not None
@@ -166,13 +166,13 @@ class Crowd:
         wanted *= (self._speeds * (self._waits <= 0))[:, None]
         push = (wanted - self.velocities) / _RELAX_S
         push += self._reacts[:, None] * (
-            self._social(robot, robot_radius + _ROBOT_GAP_M) + self._map.wall_push(self.positions, self.radii)
+            self._social(robots, robot_radii + _ROBOT_GAP_M) + self._map.wall_push(self.positions, self.radii)
         )
         velocity = self.velocities + push * dt
         velocity[~self._reacts] = wanted[~self._reacts]
         speed = np.hypot(*velocity.T)
         velocity *= np.minimum(1.0, _TOP_SPEED * self._speeds / np.maximum(speed, 1e-9))[:, None]
-        self._move(velocity, dt, leaves, np.array([robot.x, robot.y]), robot_radius)
+        self._move(velocity, dt, leaves, robots, robot_radii)
 
     def _think(self, dt: float) -> None:
         """Pick the next goal of those who arrived, or who do not get on."""
@@ -187,11 +187,11 @@ class Crowd:
             elif not route and self._stuck[index] > _GIVE_UP_S:
                 self._stuck[index], self._goals[index] = 0.0, self._another()
 
-    def _social(self, robot: Pose2D, robot_radius: float) -> Points:
-        """Return the push (N, 2), m/s², of everybody else and of the robot."""
-        others = np.concatenate([self.positions, [[robot.x, robot.y]]])
-        radii = np.concatenate([self.radii, [robot_radius]])
-        apart = self.positions[:, None] - others[None]  # (N, N + 1, 2)
+    def _social(self, robots: Points, robot_radii: Points) -> Points:
+        """Return the push (N, 2), m/s², of everybody else and of the robots."""
+        others = np.concatenate([self.positions, robots])
+        radii = np.concatenate([self.radii, robot_radii])
+        apart = self.positions[:, None] - others[None]  # (N, N + R, 2)
         distance = np.hypot(apart[..., 0], apart[..., 1])
         gap = self.radii[:, None] + radii[None] - distance
         strength = _PUSH * np.exp(np.minimum(gap, 0.5) / _PUSH_RANGE_M)
@@ -202,14 +202,15 @@ class Crowd:
         aside = np.stack([-unit[..., 1], unit[..., 0]], axis=-1) * (facing > 0)[..., None]
         return np.asarray((strength[..., None] * (unit + _KEEP_RIGHT * aside)).sum(axis=1))
 
-    def _move(self, velocity: Points, dt: float, leaves: Segments, robot: Points, robot_radius: float) -> None:
+    def _move(self, velocity: Points, dt: float, leaves: Segments, robots: Points, robot_radii: Points) -> None:
         """Walk on, along walls where one is in the way, and not at all into anybody or through a door leaf."""
         before = self.positions.copy()
         for index in range(len(before)):
             for share in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)):
                 moved = before[index] + velocity[index] * share * dt
-                close, was = (float(np.hypot(*(place - robot))) for place in (moved, before[index]))
-                if self._reacts[index] and close < min(self.radii[index] + robot_radius + _ROBOT_GAP_M, was):
+                close, was = (np.hypot(*(robots - place).T) for place in (moved, before[index]))
+                near = close < np.minimum(self.radii[index] + robot_radii + _ROBOT_GAP_M, was)
+                if self._reacts[index] and near.any():
                     continue
                 if self._may_stand(index, moved, before[index], leaves):
                     self.positions[index] = moved
