@@ -37,7 +37,7 @@ demo: setup  ## the simulated robot drives to a spoken goal through real ROS 2 n
 test:  ## set up, lint, type check, all tests
 	@$(SETUP) --test
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 lint:  ## ruff, mypy and the import rules
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
