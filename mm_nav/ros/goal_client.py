@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from mm_nav_interfaces.action import NavigateTo
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from unique_identifier_msgs.msg import UUID
 
 from mm_nav.command import ErrorCode
 from mm_nav.geometry import Pose2D
@@ -73,14 +75,16 @@ class SentGoal:
     """One goal that was sent; it spins nothing.
 
     Whoever spins the client's node calls `poll` about 20 times a second, in the thread that spins, until it gives an outcome. A
-    navigator that vanishes or falls silent ends the goal with NAVIGATOR_LOST.
+    navigator that vanishes or falls silent ends the goal with NAVIGATOR_LOST. goal_id: unique_identifier_msgs/UUID.
     """
 
     def __init__(
         self, client: ActionClient, goal: NavigateTo.Goal, on_feedback: Callable[[FeedbackMessage], None]
     ) -> None:
         self._client, self._on_feedback = client, on_feedback
-        self._sent = client.send_goal_async(goal, feedback_callback=self._feedback)
+        # Known from the start, so that the goal can be canceled before it is accepted, and from elsewhere.
+        self.goal_id = UUID(uuid=list(uuid.uuid4().bytes))
+        self._sent = client.send_goal_async(goal, feedback_callback=self._feedback, goal_uuid=self.goal_id)
         self._sent_at = self._polled_at = time.monotonic()
         self._handle: Any = None
         self._result: rclpy.task.Future | None = None
@@ -98,11 +102,6 @@ class SentGoal:
     def accepted(self) -> bool:
         """Whether the navigator has taken it."""
         return self._handle is not None
-
-    @property
-    def goal_id(self) -> Any:
-        """The unique_identifier_msgs/UUID under which the navigator knows the goal; None before it has accepted it."""
-        return None if self._handle is None else self._handle.goal_id
 
     def poll(self, died: str = "") -> Outcome | None:
         """Return how it ended, None while it has not. died: what the caller knows to be dead, "" = nothing."""
