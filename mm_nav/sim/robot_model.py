@@ -14,7 +14,7 @@ from mm_nav.sim.imu import ImuConfig
 from mm_nav.sim.lidar import CloudConfig, LidarConfig
 from mm_nav.sim.robot_body import Link, RobotBody, Sensor, Shape, interface_names, robot_body, wheel_joints
 from mm_nav.sim.robot_urdf import robot_urdf
-from mm_nav.sim.robot_xml import add, document, join, number, pose
+from mm_nav.sim.robot_xml import add, document, join, number, pose, tensor
 from mm_nav.sim.simulator import SimConfig
 
 __all__ = ["DIALECTS", "MAX_ROBOTS", "ODOMETRY_HZ", "gazebo_prefix", "not_in_gazebo", "robot_sdf", "robot_urdf"]
