@@ -1,67 +1,97 @@
-"""The embedded simulator as a ROS 2 node: what Gazebo and its bridge, or a robot's drivers, would publish."""
+"""The embedded simulator as a ROS 2 node: what Gazebo and its bridge, or robots' drivers, would publish."""
 
 from __future__ import annotations
 
+import re
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Twist, TwistStamped
-from nav_msgs.msg import Odometry as OdometryMessage
-from rclpy.publisher import Publisher
+from diagnostic_msgs.msg import DiagnosticArray
 from rosgraph_msgs.msg import Clock as ClockMessage
-from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2
-from std_msgs.msg import Float32, UInt32
-from tf2_msgs.msg import TFMessage
 
 from mm_nav.errors import ConfigError
-from mm_nav.geometry import Pose2D, Twist2D
-from mm_nav.observation import Odometry
+from mm_nav.geometry import Pose2D
 from mm_nav.resources import resource_path
+from mm_nav.robot import robot_file
 from mm_nav.ros import conversions, qos
 from mm_nav.ros.parameters import ParameterSpec
+from mm_nav.ros.simulated_robot import FAST_TICK_S, TICK_S, SimulatedRobot
 from mm_nav.ros.stack_node import StackNode, run_node
-from mm_nav.ros.topics import frames, topics
-from mm_nav.sensing.messages import stamp_ns
+from mm_nav.ros.topics import topics
+from mm_nav.safety.inputs import Level
+from mm_nav.sim.committed_worlds import committed_world
+from mm_nav.sim.contacts import contact_world
+from mm_nav.sim.fleet import Fleet
 from mm_nav.sim.rig import load_life, load_rig
-from mm_nav.sim.sensors import CameraConfig, CloudConfig, ImuConfig, LidarConfig
-from mm_nav.sim.simulator import LifeConfig, SensorConfig, SimConfig, Simulator
+from mm_nav.sim.scene import Scene
+from mm_nav.sim.sensors import ImuConfig
+from mm_nav.sim.simulator import LifeConfig, SimConfig
+from mm_nav.sim.starts import free_starts, parse_starts
 from mm_nav.sim.world import load_world
 
-TICK_S, FAST_TICK_S = 0.05, 0.01  # the fast one for robots with an IMU, whose rate it limits
 PHYSICS_S = 0.01
-_KINDS = {
-    CameraConfig: (Image, "image"), LidarConfig: (LaserScan, "scan"), CloudConfig: (PointCloud2, "points"),
-    ImuConfig: (Imu, "imu"),
-}  # fmt: skip
+_REPORT_S = 1.0
+_SLOW = 0.9  # a smaller share of the wanted rate is reported
+# A part of a ROS name; rcl refuses what is not one only when the first topic is made, and without saying which robot it was.
+_NAME = re.compile(r"(?!.*__)[A-Za-z][A-Za-z0-9_]*")
 
 
-@dataclass
-class Outlet:
-    """A sensor and where it is published. period_ns: from one message to the next; due_ns: when the next one is due."""
+def robot_names(text: str) -> tuple[str, ...]:
+    """Return the robots' namespaces of "alpha, beta"; () for "". Raises ConfigError for what cannot be a ROS namespace."""
+    names = tuple(name.strip() for name in text.split(",")) if text.strip() else ()
+    for index, name in enumerate(names):
+        if not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"robot name '{name}' of '{text}' cannot be a ROS namespace: give letters, digits and single underscores, "
+                "beginning with a letter, and commas between names"
+            )
+        if name in names[:index]:
+            raise ConfigError(f"robot name '{name}' is there twice in '{text}': give each robot a name of its own")
+    return names
 
-    name: str
-    config: SensorConfig
-    frame: str
-    publisher: Publisher
-    info: Publisher | None
-    period_ns: int
-    due_ns: int
+
+def rigs_of(text: str) -> tuple[str, ...]:
+    """Return the robots of "generic, jackal": names in config/robots or YAML files. Raises ConfigError for an unknown one."""
+    rigs = tuple(name.strip() for name in text.split(","))
+    for name in rigs:
+        robot_file(name)
+    return rigs
 
 
 class SimulatorNode(StackNode):
-    """Steps the simulator in real time (or faster), publishes its sensors and the clock, obeys cmd_vel."""
+    """Steps the simulator in real time (or faster), publishes its robots' sensors and the clock, obeys their cmd_vel."""
 
     PARAMETERS = (
         ParameterSpec("world", "", "SDF world file; empty = the apartment that comes with mm_nav"),
+        ParameterSpec(
+            "robots",
+            "",
+            "several robots in one world: their names, separated by commas; each has its topics and its TF tree in a namespace of "
+            "that name, below the node's own; empty = one robot in the node's own namespace",
+            check=robot_names,
+        ),
+        ParameterSpec(
+            "starts",
+            "",
+            "start poses of the robots: 'x,y,yaw; x,y,yaw', m and rad; empty = of one robot start_x, start_y and start_yaw, of "
+            "several free places near each other",
+            check=parse_starts,
+        ),
         ParameterSpec("start_x", 0.0, "start position, m", -1000.0, 1000.0),
         ParameterSpec("start_y", 0.0, "start position, m", -1000.0, 1000.0),
         ParameterSpec("start_yaw", 0.0, "start heading, rad", -6.3, 6.3),
         ParameterSpec("seed", 0, "seed of all sensor and odometry noise, and of the people", 0, 2**31 - 1),
         ParameterSpec("rate", 1.0, "simulated seconds per second; 0 = as fast as possible", 0.0, 100.0),
-        ParameterSpec("robot", "generic", "robot with its sensors: a name in config/robots, or a YAML file"),
+        ParameterSpec(
+            "robot",
+            "generic",
+            "robot with its sensors: a name in config/robots, or a YAML file; one for all robots, or one for each, separated by "
+            "commas",
+            check=rigs_of,
+        ),
         ParameterSpec("urdf", "", "URDF file with the links that the robot's sensors are mounted on; empty = its own"),
         ParameterSpec("people", 0, "people who wander about", 0, 200),
         ParameterSpec("life", "", "YAML file with people, robots and doors that move; empty = none but `people`"),
@@ -74,159 +104,149 @@ class SimulatorNode(StackNode):
             "command_timeout", 0.15, "without a command for this long the robot stops, s of real time", 0.05, 5.0
         ),
         ParameterSpec("twist_stamped", True, "cmd_vel is TwistStamped; false: Twist"),
-        ParameterSpec("lost", "", "sensor that falls silent, to see what the stack does then: its name; empty = none"),
+        ParameterSpec(
+            "lost",
+            "",
+            "sensor that falls silent, to see what the stack does then: its name, or 'alpha/scan' for that of one robot; empty = "
+            "none",
+        ),
         ParameterSpec("lost_after", 2.0, "when it does: after the first motion, s of simulated time", 0.0, 3600.0),
     )
 
     def __init__(self) -> None:
         super().__init__("simulator")
-        self._timer = None
+        self._robots: list[SimulatedRobot] = []
 
     def configure(self) -> None:
-        """Load robot and world, and create the publishers."""
+        """Load robots and world, and create the publishers."""
         world = str(self.value("world"))
         path = Path(world) if world else resource_path("worlds/apartment.sdf")
         if not path.is_file():
             raise ConfigError(f"world file {path} does not exist: give the parameter `world` a path")
-        config = self._sim_config()
-        start = Pose2D(*(float(self.value(f"start_{axis}")) for axis in ("x", "y", "yaw")))
+        names = robot_names(str(self.value("robots")))
+        configs = self._sim_configs(max(len(names), 1))
         self.get_logger().info(f"loading {path}")
-        self._simulator = Simulator(load_world(path), config, seed=int(self.value("seed")), start=start)
-        self._tick_s = FAST_TICK_S if any(isinstance(c, ImuConfig) for c in config.sensors().values()) else TICK_S
-        self._twist, self._commanded = Twist2D(), 0.0
-        self._lost, self._moved_ns = str(self.value("lost")), -1
-        if self._lost and self._lost not in config.sensors():
-            raise ConfigError(f"lost is '{self._lost}': give one of {', '.join(config.sensors())}, or nothing")
-        self._sent: dict[int, float] = {}
-        t = topics()
+        scene = Scene(load_world(path))
+        starts = self._starts(scene, path, configs, bool(names))
+        self._fleet = Fleet(scene, configs, starts, int(self.value("seed")), names)
+        sensors = [sensor for config in configs for sensor in config.sensors().values()]
+        self._tick_s = FAST_TICK_S if any(isinstance(sensor, ImuConfig) for sensor in sensors) else TICK_S
         self._clock = self.create_publisher(ClockMessage, "/clock", qos.STATUS)
-        self._tf = self.create_publisher(TFMessage, "/tf", qos.STATIC_TF)
-        self._tf_static = self.create_publisher(TFMessage, "/tf_static", qos.STATIC_TF)
-        self._odom = self.create_publisher(OdometryMessage, t.odom, qos.ODOMETRY)
-        self._truth = self.create_publisher(OdometryMessage, t.ground_truth, qos.STATUS)
-        self._contacts = self.create_publisher(UInt32, t.contacts, qos.LATCHED)
-        self._latency = self.create_publisher(Float32, t.stamp_to_command, qos.STATUS)
-        self._outlets = [self._outlet(name, sensor) for name, sensor in config.sensors().items()]
-        kind = TwistStamped if self.value("twist_stamped") else Twist
-        self._command = self.create_subscription(kind, t.cmd_vel, self._receive, qos.COMMAND)
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics().diagnostics, qos.STATUS)
+        self._robots = [
+            SimulatedRobot(self, name, simulator, self._tick_s, member)
+            for member, (name, simulator) in enumerate(zip(names or ("",), self._fleet.robots, strict=True))
+        ]
+        self._lose(str(self.value("lost")))
+        if names:
+            self.get_logger().info(
+                "; ".join(f"{n} starts at {s.x:g},{s.y:g},{s.yaw:g}" for n, s in zip(names, starts, strict=True))
+            )
 
-    def _sim_config(self) -> SimConfig:
-        config = load_rig(str(self.value("robot")), str(self.value("urdf")) or None)
-        camera = config.camera if self.value("camera") else None
-        if camera is not None:
-            given = {"width": "camera_width", "height": "camera_height", "horizontal_fov": "camera_fov"}
-            changes = {field: self.value(name) for field, name in given.items() if self.value(name)}
-            camera = replace(camera, shadows=bool(self.value("shadows")), **changes)
-        life = load_life(str(self.value("life"))) if self.value("life") else config.life
+    def _sim_configs(self, count: int) -> list[SimConfig]:
+        rigs = rigs_of(str(self.value("robot")))
+        if len(rigs) not in (1, count):
+            raise ConfigError(
+                f"robot is '{self.value('robot')}', {len(rigs)} robots, but there are {count}: give one for all or one for each"
+            )
+        configs = [load_rig(name, str(self.value("urdf")) or None) for name in rigs]
+        life = load_life(str(self.value("life"))) if self.value("life") else None
+        life = life or next((config.life for config in configs if config.life is not None), None)
         if self.value("people"):
             life = replace(life or LifeConfig(), people=int(self.value("people")))
-        return replace(config, camera=camera, life=life, physics_dt=PHYSICS_S)
+        given = {"width": "camera_width", "height": "camera_height", "horizontal_fov": "camera_fov"}
+        changes = {field: self.value(name) for field, name in given.items() if self.value(name)}
+        made = []
+        for config in configs if len(configs) == count else configs * count:
+            camera = config.camera if self.value("camera") else None
+            if camera is not None:
+                camera = replace(camera, shadows=bool(self.value("shadows")), **changes)
+            made.append(replace(config, camera=camera, life=life, physics_dt=PHYSICS_S))
+        return made
 
-    def _outlet(self, name: str, config: SensorConfig) -> Outlet:
-        """Create the publishers of a sensor: the main ones as config/topics.yaml says, others below their own name."""
-        t, f, info = topics(), frames(), None
-        main = {"camera": (t.image, f.camera), "scan": (t.scan, f.scan), "points": (t.points, f.points),
-                "imu": (t.imu, f.imu)}  # fmt: skip
-        kind, suffix = _KINDS[type(config)]
-        optical = isinstance(config, CameraConfig)
-        topic, frame = main.get(name, (f"{name}/{suffix}", f"{name}_optical_frame" if optical else f"{name}_link"))
-        if optical:
-            info_topic = t.camera_info if name == "camera" else f"{name}/camera_info"
-            info = self.create_publisher(CameraInfo, info_topic, qos.SENSOR)
-        period = max(round(1.0 / config.rate_hz / self._tick_s), 1) * round(self._tick_s * 1e9)
-        return Outlet(name, config, frame, self.create_publisher(kind, topic, qos.SENSOR), info, period, period)
+    def _starts(self, scene: Scene, path: Path, configs: Sequence[SimConfig], several: bool) -> Sequence[Pose2D]:
+        robots = [config.robot for config in configs]
+        starts = parse_starts(str(self.value("starts")))
+        if starts and len(starts) != len(robots):
+            raise ConfigError(
+                f"starts '{self.value('starts')}' are {len(starts)} for {len(robots)} robots: give one for each, or none"
+            )
+        if several:
+            known = committed_world(path)
+            return starts or free_starts(scene, robots, None if known is None else known.start)
+        start = starts[0] if starts else Pose2D(*(float(self.value(f"start_{axis}")) for axis in ("x", "y", "yaw")))
+        obstacle = contact_world(scene, robots[0]).touching(robots[0].footprint_array(), start)
+        if obstacle is not None:
+            self.get_logger().warning(
+                f"the robot starts at {start.x:g},{start.y:g}, in '{obstacle}': give start_x and start_y a free place"
+            )
+        return (start,)
+
+    def _lose(self, lost: str) -> None:
+        """Note which sensor is to fall silent."""
+        if not lost:
+            return
+        after, known = float(self.value("lost_after")), []
+        for robot in self._robots:
+            for sensor in robot.simulator.config.sensors():
+                full = f"{robot.name}/{sensor}".lstrip("/")
+                known += list(dict.fromkeys((sensor, full)))
+                if lost in (sensor, full):
+                    robot.lose(sensor, after)
+        if lost not in known:
+            raise ConfigError(f"lost is '{lost}': give one of {', '.join(dict.fromkeys(known))}, or nothing")
 
     def activate(self) -> None:
         """Start the clock."""
         rate = float(self.value("rate"))
-        self._timer = self.create_timer(self._tick_s / rate if rate > 0 else 1e-4, self._step, clock=self.steady)
-        self._publish_mounts()
+        self.create_timer(self._tick_s / rate if rate > 0 else 1e-4, self._step, clock=self.steady)
+        self.create_timer(_REPORT_S, self._report, clock=self.steady)
+        self._reported = self.steady_s(), time.process_time(), self._fleet.time_ns
+        for robot in self._robots:
+            robot.publish_mounts()
 
     def deactivate(self) -> None:
-        """Stop the clock."""
-        if self._timer is not None:
-            self.destroy_timer(self._timer)
-            self._timer = None
+        """Say that the clock stands."""
+        self._diagnose("inactive: activate this node", {}, Level.WARN)
 
     def cleanup(self) -> None:
-        """Drop publishers and world."""
-        outlets = (publisher for o in self._outlets for publisher in (o.publisher, o.info) if publisher is not None)
-        for publisher in (self._clock, self._tf, self._tf_static, self._odom, self._truth, self._contacts, self._latency,
-                          *outlets):  # fmt: skip
-            self.destroy_publisher(publisher)
-        self.destroy_subscription(self._command)
-        del self._simulator
-
-    def _receive(self, message: TwistStamped | Twist) -> None:
-        self._twist = conversions.twist_from(message.twist if isinstance(message, TwistStamped) else message)
-        now = self.steady_s()
-        self._commanded = now
-        # From the sensors' stamp to the first wheel command that was computed from them, transport included.
-        sent = self._sent.pop(stamp_ns(message.header), None) if isinstance(message, TwistStamped) else None
-        if sent is not None:
-            self._latency.publish(Float32(data=1e3 * (now - sent)))
+        """Drop the world."""
+        self._robots = []
+        self.__dict__.pop("_fleet", None)
 
     def _step(self) -> None:
-        # As a real base does: no command, no motion.
-        silent = self.steady_s() - self._commanded > float(self.value("command_timeout"))
-        simulator, f = self._simulator, frames()
-        twist = Twist2D() if silent else self._twist
-        simulator.step(twist, self._tick_s)
-        now = simulator.time_ns
-        if self._moved_ns < 0 and twist != Twist2D():
-            self._moved_ns = now
-        stamp: Time = conversions.to_time(now)
-        self._clock.publish(ClockMessage(clock=stamp))
-        if now % round(TICK_S * 1e9) == 0:
-            odometry = simulator.odometry()
-            self._odom.publish(conversions.odometry_message(odometry, f.odom, f.base))
-            matrix = conversions.planar_matrix(odometry.pose)
-            self._tf.publish(TFMessage(transforms=[conversions.transform_message(matrix, now, f.odom, f.base)]))
-            truth = Odometry(now, simulator.pose, simulator.twist)
-            self._truth.publish(conversions.odometry_message(truth, f.map, f.base))
-            self._contacts.publish(UInt32(data=simulator.collisions))
-        for outlet in self._outlets:
-            if now >= outlet.due_ns:
-                outlet.due_ns += outlet.period_ns
-                if not self._is_lost(outlet.name, now):
-                    self._publish(outlet)
+        timeout = float(self.value("command_timeout"))
+        self._fleet.step([robot.command(timeout) for robot in self._robots], self._tick_s)
+        self._clock.publish(ClockMessage(clock=conversions.to_time(self._fleet.time_ns)))
+        for robot in self._robots:
+            robot.publish()
 
-    def _is_lost(self, name: str, now_ns: int) -> bool:
-        return (
-            name == self._lost
-            and self._moved_ns >= 0
-            and now_ns - self._moved_ns >= 1e9 * float(self.value("lost_after"))
-        )
-
-    def _publish(self, outlet: Outlet) -> None:
-        simulator, name, frame = self._simulator, outlet.name, outlet.frame
-        if isinstance(outlet.config, ImuConfig):
-            outlet.publisher.publish(conversions.imu_message(simulator.imu(name), frame))
-            return
-        if isinstance(outlet.config, CameraConfig):
-            image = simulator.image(name)
-            stamp = image.stamp_ns
-            if outlet.info is not None:
-                outlet.info.publish(conversions.camera_info_message(image, frame))
-            message = conversions.image_message(image, frame)
-        elif isinstance(outlet.config, LidarConfig):
-            scan = simulator.scan(name)
-            stamp, message = scan.stamp_ns, conversions.scan_message(scan, frame, 1e-9 * outlet.period_ns)
+    def _report(self) -> None:
+        """Say that the simulator lives, and whether it keeps up."""
+        now, rate = (self.steady_s(), time.process_time(), self._fleet.time_ns), float(self.value("rate"))
+        real, busy, simulated = (new - old for new, old in zip(now, self._reported, strict=True))
+        self._reported = now
+        factor = 1e-9 * simulated / max(real, 1e-9)
+        values: dict[str, float | str] = {
+            "robots": len(self._robots),
+            "real_time_factor": f"{factor:.3f}",
+            "wanted_rate": f"{rate:g}",
+            "cpu_share": f"{busy / max(real, 1e-9):.3f}",
+            "simulated_s": f"{1e-9 * self._fleet.time_ns:.1f}",
+            "collisions": sum(robot.simulator.collisions for robot in self._robots),
+        }
+        if factor < _SLOW * rate:
+            text = (
+                f"too slow: {factor:.2f} of real time instead of {rate:g}; give smaller cameras, fewer people or robots"
+            )
+            self._diagnose(text, values, Level.WARN)
         else:
-            cloud = simulator.cloud(name)
-            stamp, message = cloud.stamp_ns, conversions.cloud_message(cloud, outlet.config.base_T_sensor(), frame)
-        self._sent[stamp] = self.steady_s()
-        while len(self._sent) > 50:
-            del self._sent[next(iter(self._sent))]
-        outlet.publisher.publish(message)
+            self._diagnose(f"simulating, {factor:.2f} of real time", values, Level.OK)
 
-    def _publish_mounts(self) -> None:
-        mounts = []
-        for outlet in self._outlets:
-            config = outlet.config
-            pose = config.base_T_camera() if isinstance(config, CameraConfig) else config.base_T_sensor()
-            mounts.append(conversions.transform_message(pose, 0, frames().base, outlet.frame))
-        self._tf_static.publish(TFMessage(transforms=mounts))
+    def _diagnose(self, text: str, values: dict[str, float | str], level: Level) -> None:
+        name, robots = self.get_fully_qualified_name(), str(self.value("robot"))
+        stamp = self._fleet.time_ns
+        self._diagnostics.publish(conversions.diagnostics_message(name, robots, text, values, stamp, level))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -42,7 +42,7 @@ def listen(parameters: dict[str, Any], wanted: dict[str, type], seconds: float, 
     heard: dict[str, list[Any]] = {name: [] for name in wanted}
     clock: list[int] = []
     for name, kind in wanted.items():
-        profile = qos.STATIC_TF if name.startswith("/tf") else qos.SENSOR if kind is not Odometry else qos.ODOMETRY
+        profile = qos.STATIC_TF if name.endswith("tf_static") else qos.ODOMETRY if kind is Odometry else qos.SENSOR
         node.create_subscription(kind, name, lambda m, box=heard[name]: box.append(m), profile)
     node.create_subscription(Clock, "/clock", lambda m: clock.append(stamp_ns_of(m)), qos.STATUS)
     try:
