@@ -1,0 +1,243 @@
+"""What the arguments of a launch file mean. Whatever is wrong with them is told here, in one line, before anything starts."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mm_nav.config_file import read_yaml
+from mm_nav.errors import ConfigError
+from mm_nav.geometry import Pose2D
+from mm_nav.resources import resource_path
+from mm_nav.robot import load_robot
+from mm_nav.ros.node_list import STACK
+from mm_nav.ros.topics import topics
+from mm_nav.runtime.edge import load_edge_profile
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_TOPIC_NAME = re.compile(r"(~?/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
+# Names of nodes in a file of parameters that stand for any.
+_ANY = ("*", "**")
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """How the nodes of one robot's stack are started.
+
+    namespace: absolute, such as "/alpha"; "" = none. robot: a name in config/robots or the whole path of a YAML file. model,
+    device, params_file: whole paths or names; "" = none was given. remappings: topics that have other names, (from, to).
+    parameters: of nodes, (node, name, value). respawn: whether a node that died is started again, after respawn_delay_s; else its
+    death ends everything. nav2: whether the bridge to Nav2's actions runs too. rviz: whether a window opens.
+    """
+
+    namespace: str = ""
+    robot: str = "generic"
+    model: str = ""
+    device: str = ""
+    provider: str = "auto"
+    params_file: str = ""
+    log_level: str = "info"
+    use_sim_time: bool = False
+    respawn: bool = False
+    respawn_delay_s: float = 1.0
+    nav2: bool = False
+    rviz: bool = False
+    remappings: tuple[tuple[str, str], ...] = ()
+    parameters: tuple[tuple[str, str, bool], ...] = ()
+
+    @property
+    def tf_remappings(self) -> tuple[tuple[str, str], ...]:
+        """A robot in a namespace has a TF tree of its own there."""
+        return (("/tf", "tf"), ("/tf_static", "tf_static")) if self.namespace else ()
+
+
+@dataclass(frozen=True)
+class RobotEntry:
+    """One robot of a world. name: "" where there is only one. start: None = none was given."""
+
+    name: str
+    robot: str
+    start: Pose2D | None
+
+
+def stack_options(
+    values: Mapping[str, str], use_sim_time: bool, pushed: str = "", others: Collection[str] = ()
+) -> StackOptions:
+    """Return the options of a stack from the arguments of a launch file.
+
+    pushed: namespace that an including launch file has pushed. others: names of nodes that the file starts beside the stack.
+    Raises ConfigError for values that cannot be used, and where a file is missing.
+    """
+    delay = number(values, "respawn_delay", 0.0, 600.0)
+    model = _file(values["model"], "model", "an ONNX file with its manifest beside it")
+    if values["device"]:
+        load_edge_profile(values["device"])
+    params = _file(values["params_file"], "params_file", "a YAML file of ROS parameters")
+    if params:
+        check_params_file(Path(params), others)
+    return StackOptions(
+        namespace=namespace_of(values["namespace"], pushed),
+        robot=robot_of(values["robot"]) if "," not in values["robot"] else "generic",
+        model=model,
+        device=_absolute(values["device"]),
+        provider=values["provider"],
+        params_file=params,
+        log_level=values["log_level"],
+        use_sim_time=use_sim_time,
+        respawn=values["on_exit"] == "respawn",
+        respawn_delay_s=delay,
+        nav2=yes(values, "nav2"),
+        rviz=yes(values, "rviz"),
+        remappings=topic_remappings(values),
+        parameters=tuple(_node_parameters(values)),
+    )
+
+
+def _node_parameters(values: Mapping[str, str]) -> list[tuple[str, str, bool]]:
+    found: list[tuple[str, str, bool]] = []
+    if values.get("twist_stamped") == "false":
+        found.append(("guard", "twist_stamped", False))
+    if values.get("compressed") == "true":
+        found.append(("inference", "compressed", True))
+    return found
+
+
+def yes(values: Mapping[str, str], name: str) -> bool:
+    """Return whether an argument is "true"."""
+    return values[name] == "true"
+
+
+def number(values: Mapping[str, str], name: str, low: float, high: float) -> float:
+    """Return an argument that is a number between low and high. Raises ConfigError."""
+    try:
+        value = float(values[name])
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise ConfigError(f"{name} is '{values[name]}': it must be a number between {low:g} and {high:g}")
+    return value
+
+
+def integer(values: Mapping[str, str], name: str, low: int, high: int) -> int:
+    """Return an argument that is a whole number between low and high. Raises ConfigError."""
+    value = number(values, name, low, high)
+    if value != int(value):
+        raise ConfigError(f"{name} is '{values[name]}': it must be a whole number between {low} and {high}")
+    return int(value)
+
+
+def namespace_of(name: str, pushed: str = "") -> str:
+    """Return an absolute namespace without a slash at its end, "" for none. Raises ConfigError for what is no ROS name."""
+    parts = [part for part in (f"{pushed}/{name}" if not name.startswith("/") else name).split("/") if part]
+    for part in parts:
+        if not _NAME.fullmatch(part):
+            raise ConfigError(
+                f"namespace '{name}' is no ROS name: use letters, digits and '_', with a letter first, and '/' between names"
+            )
+    return "/" + "/".join(parts) if parts else ""
+
+
+def robot_of(name: str) -> str:
+    """Return a robot's name, or the whole path of its YAML file. Raises ConfigError when it cannot be read."""
+    load_robot(name)
+    return _absolute(name)
+
+
+def robot_entries(values: Mapping[str, str]) -> tuple[RobotEntry, ...]:
+    """Return the robots of a world. Raises ConfigError for names, robots and starts that do not fit together."""
+    names = [name.strip() for name in values["robots"].split(",")] if values["robots"] else [""]
+    count = f"{len(names)} robot{'s' if len(names) > 1 else ''}"
+    kinds = [kind.strip() for kind in values["robot"].split(",")]
+    starts: list[Pose2D | None] = [_pose(text) for text in values["start"].split(";")] if values["start"] else []
+    if values["robots"]:
+        for name in names:
+            if not _NAME.fullmatch(name):
+                raise ConfigError(
+                    f"robots has '{name}', which is no ROS name: use letters, digits and '_', with a letter first"
+                )
+        if len(set(names)) < len(names):
+            raise ConfigError(f"robots is '{values['robots']}': every robot needs a name of its own")
+    if len(kinds) not in (1, len(names)):
+        raise ConfigError(
+            f"robot has {len(kinds)} kinds for {count}: give one for all, or one for each name in `robots`"
+        )
+    if starts and len(starts) != len(names):
+        raise ConfigError(f"start has {len(starts)} poses for {count}: give one for each, separated by ';'")
+    kinds = [robot_of(kind) for kind in (kinds if len(kinds) == len(names) else kinds * len(names))]
+    return tuple(
+        RobotEntry(name, kind, start)
+        for name, kind, start in zip(names, kinds, starts or [None] * len(names), strict=True)
+    )
+
+
+def _pose(text: str) -> Pose2D:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (2, 3) or not all(map(math.isfinite, values)):
+        raise ConfigError(f"start has '{text.strip()}': give x,y,yaw in m and rad, such as 1.5,-2,0")
+    return Pose2D(values[0], values[1], values[2] if len(values) == 3 else 0.0)
+
+
+def world_of(name: str) -> Path:
+    """Return the world file of a name in worlds/ or a path. Raises ConfigError when there is none."""
+    folder = resource_path("worlds")
+    known = sorted(path.stem for path in folder.glob("*.sdf"))
+    if not name or name in known:
+        return folder / f"{name or 'apartment'}.sdf"
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path.resolve()
+    raise ConfigError(f"world '{name}' does not exist: give one of {', '.join(known)}, or the path of an SDF file")
+
+
+def topic_remappings(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the remappings of topics that have other names than config/topics.yaml says. Raises ConfigError."""
+    found = []
+    for name in ("image", "camera_info", "scan", "points", "odom", "cmd_vel"):
+        given = values.get(name, "")
+        own = getattr(topics(), name)
+        if not given or given == own:
+            continue
+        if not _TOPIC_NAME.fullmatch(given):
+            raise ConfigError(
+                f"{name} is '{given}', which is no topic's name: give one such as /camera/color/image_raw"
+            )
+        found.append((own, given))
+        if name == "image":
+            found.append((f"{own}/compressed", f"{given}/compressed"))
+    return tuple(found)
+
+
+def check_params_file(path: Path, others: Collection[str] = ()) -> None:
+    """Raise ConfigError when a file of parameters is none, or names nodes that are not started: ROS would say nothing."""
+    nodes = ("simulator", *(spec.name for spec in STACK), "nav2_bridge", *others)
+    data = read_yaml(path, "config/guard.yaml")
+    for name, values in data.items():
+        inner = values if isinstance(values, dict) else {}
+        # A namespace may be a key of its own, with the nodes below it.
+        below = inner if inner and "ros__parameters" not in inner else {name: values}
+        for node, given in below.items():
+            if not isinstance(given, dict) or not isinstance(given.get("ros__parameters"), dict):
+                raise ConfigError(f"{path}: {node} has no ros__parameters: compare it with config/guard.yaml")
+            last = str(node).split("/")[-1]
+            if last not in (*nodes, *_ANY):
+                raise ConfigError(f"{path}: no node here is named {last}; nodes are {', '.join(nodes)}")
+
+
+def _file(name: str, what: str, wanted: str) -> str:
+    if not name:
+        return ""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"{what} '{name}' does not exist: give {wanted}")
+    return str(path.resolve())
+
+
+def _absolute(name: str) -> str:
+    """Return a YAML file's whole path, since nodes run elsewhere; other names as they are."""
+    return str(Path(name).expanduser().resolve()) if name.endswith((".yaml", ".yml")) else name

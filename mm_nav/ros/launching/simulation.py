@@ -1,0 +1,86 @@
+"""Worlds with one robot or several: their starts, and a stack for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mm_nav.geometry import Pose2D
+from mm_nav.robot import load_robot
+from mm_nav.ros.launching.bring_up import BringUp
+from mm_nav.ros.launching.options import (
+    RobotEntry,
+    StackOptions,
+    integer,
+    number,
+    robot_entries,
+    stack_options,
+    world_of,
+    yes,
+)
+from mm_nav.ros.launching.stack import required, stack, stack_node
+from mm_nav.ros.node_list import SIMULATOR
+from mm_nav.sim.committed_worlds import committed_world
+from mm_nav.sim.rig import load_life
+
+
+def embedded(values: Mapping[str, str], pushed: str) -> Sequence[Any]:
+    """Return the entities of the embedded simulator, and of a stack for each of its robots."""
+    options = stack_options(values, True, pushed)
+    robots, world = robot_entries(values), world_of(values["world"])
+    life = str(Path(values["life"]).expanduser().resolve()) if values["life"] else ""
+    if life:
+        load_life(life)
+    given: dict[str, object] = {
+        "world": str(world),
+        "robot": ",".join(robot.robot for robot in robots),
+        "seed": integer(values, "seed", 0, 2**31 - 1),
+        "rate": number(values, "rate", 0.0, 100.0),
+        "people": integer(values, "people", 0, 200),
+        "life": life,
+    }
+    if robots[0].name:
+        given |= {"robots": ",".join(robot.name for robot in robots), "starts": _starts(robots)}
+    else:
+        pose = placed(robots, world)[0]
+        given |= {"start_x": pose.x, "start_y": pose.y, "start_yaw": pose.yaw}
+    # It makes the time that the others follow. A new one would begin anew, so its end is that of all.
+    simulator = stack_node(SIMULATOR, replace(options, use_sim_time=False, respawn=False), autostart=False, **given)
+    sequence = BringUp([(f"{options.namespace}/{SIMULATOR.name}", simulator)])
+    found = [*sequence.entities(), *required(simulator, "the simulator")]
+    if yes(values, "stack"):
+        for robot in robots:
+            found += stack(robot_options(options, robot), sequence)[0]
+    return found
+
+
+def robot_options(options: StackOptions, robot: RobotEntry) -> StackOptions:
+    """Return the options of one robot's stack."""
+    namespace = f"{options.namespace}/{robot.name}" if robot.name else options.namespace
+    return replace(options, namespace=namespace, robot=robot.robot)
+
+
+def placed(robots: Sequence[RobotEntry], world: Path) -> tuple[Pose2D, ...]:
+    """Return where robots start in a world, world frame: as given, else the world's own start for the first one, and free places.
+
+    Raises ConfigError when there is no room.
+    """
+    given = tuple(robot.start for robot in robots if robot.start is not None)
+    if given:
+        return given
+    entry = committed_world(world)
+    if entry is not None and len(robots) == 1:
+        return (entry.start,)
+    # Loading a world takes a second or more.
+    from mm_nav.sim.scene import Scene
+    from mm_nav.sim.starts import free_starts
+    from mm_nav.sim.world import load_world
+
+    bodies = [load_robot(robot.robot) for robot in robots]
+    return free_starts(Scene(load_world(world)), bodies, None if entry is None else entry.start)
+
+
+def _starts(robots: Sequence[RobotEntry]) -> str:
+    return "; ".join(f"{r.start.x!r},{r.start.y!r},{r.start.yaw!r}" for r in robots if r.start is not None)

@@ -1,0 +1,178 @@
+"""One robot's stack as launch entities: guard, inference and navigator, what brings them up, and what looks at them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.launch_context import LaunchContext
+from launch_ros.actions import Node
+
+from launch import LaunchDescription
+from mm_nav.errors import ConfigError
+from mm_nav.resources import resource_path
+from mm_nav.ros import node_list
+from mm_nav.ros.launching.arguments import Argument, check_names, values_of
+from mm_nav.ros.launching.bring_up import BringUp, ends_on_failure, ends_with
+from mm_nav.ros.launching.options import StackOptions
+from mm_nav.ros.node_list import NodeSpec
+from mm_nav.ros.process_group import ENVIRONMENT
+from mm_nav.ros.transports import VARIABLE, set_transports
+
+# Processes that are asked to end get so long, then so long again, s.
+_PATIENCE = {"sigterm_timeout": "5", "sigkill_timeout": "3"}
+_LOCAL = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+
+Entities = list[Any]
+Start = Callable[[Mapping[str, str], str], Sequence[Any]]
+
+
+def launch_description(arguments: Sequence[Argument], start: Start, local: bool = False) -> LaunchDescription:
+    """Return a launch file's description. start: gets the arguments' values and the namespace that an including file has pushed,
+    and returns what is started. local: whether nothing of it is for other machines, unless the environment says otherwise.
+    """
+
+    def begin(context: LaunchContext) -> Sequence[Any]:
+        given = [text.partition(":=")[0] for text in context.argv if ":=" in text]
+        check_names(given, arguments)
+        set_environment(local)
+        pushed = context.launch_configurations.get("ros_namespace", "")
+        return [ends_on_failure(), *start(values_of(context.launch_configurations, arguments), pushed)]
+
+    return LaunchDescription([*map(declared, arguments), OpaqueFunction(function=begin)])
+
+
+def declared(argument: Argument) -> DeclareLaunchArgument:
+    """Return an argument's declaration."""
+    return DeclareLaunchArgument(
+        argument.name, default_value=argument.default, description=argument.text, choices=argument.choices or None
+    )
+
+
+def set_environment(local: bool) -> None:
+    """Set what processes need where the environment does not say: room for pictures in shared memory, no spinning threads."""
+    set_transports()
+    for name, value in ENVIRONMENT.items():
+        if name != VARIABLE and (local or name != _LOCAL):
+            os.environ.setdefault(name, value)
+
+
+def stack_node(spec: NodeSpec, options: StackOptions, **parameters: Any) -> Node:
+    """Return a node of the stack. parameters: what was given, which goes before what files say."""
+    namespace = options.namespace or "/"
+    logger = ".".join([*options.namespace.strip("/").split("/"), spec.name]).lstrip(".")
+    files = [str(resource_path(spec.parameters))] if spec.parameters else []
+    if options.params_file:
+        files.append(options.params_file)
+    return Node(
+        package="mm_nav",
+        executable=spec.executable,
+        name=spec.name,
+        namespace=namespace,
+        output="both",
+        ros_arguments=["--log-level", f"{logger}:={options.log_level}"],
+        parameters=[*files, {"use_sim_time": options.use_sim_time, **parameters}],
+        remappings=[*options.tf_remappings, *options.remappings],
+        respawn=options.respawn,
+        respawn_delay=options.respawn_delay_s,
+        **_PATIENCE,
+    )
+
+
+def stack(options: StackOptions, after: BringUp | None = None) -> tuple[Entities, BringUp]:
+    """Return the entities of one robot's stack, and what brings its nodes up once `after` is up."""
+    specs = [*node_list.STACK]
+    if options.nav2:
+        require_package("nav2_msgs", "nav2:=true", "nav2-msgs")
+        specs.append(node_list.NAV2_BRIDGE)
+    nodes = []
+    for spec in specs:
+        given = _given(options).get(spec.name, {})
+        nodes.append((f"{options.namespace}/{spec.name}", stack_node(spec, options, autostart=False, **given)))
+    sequence = BringUp(nodes, after, options.respawn_delay_s + 1.0 if options.respawn else 0.0)
+    ends = [] if options.respawn else [ends_with(node, f"{name} (a node of the stack)", True) for name, node in nodes]
+    return [*sequence.entities(), *ends, *(node for _, node in nodes), *_rviz(options)], sequence
+
+
+def _given(options: StackOptions) -> dict[str, dict[str, object]]:
+    """Return what was given in arguments, by node; what was left at its default is for the files to say."""
+    found: dict[str, dict[str, object]] = {}
+
+    def give(name: str, *nodes: str) -> None:
+        value = getattr(options, name)
+        if value != getattr(StackOptions(), name):
+            for node in nodes:
+                found.setdefault(node, {})[name] = value
+
+    give("robot", "guard", "navigator")
+    give("model", "inference", "navigator")
+    give("device", "inference")
+    give("provider", "inference")
+    for node, name, value in options.parameters:
+        found.setdefault(node, {})[name] = value
+    return found
+
+
+def _rviz(options: StackOptions) -> list[Node]:
+    if not options.rviz:
+        return []
+    require_package("rviz2", "rviz:=true")
+    return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            namespace=options.namespace or "/",
+            output="log",
+            arguments=["-d", str(resource_path("config/mm_nav.rviz"))],
+            parameters=[{"use_sim_time": options.use_sim_time}],
+            remappings=[*options.tf_remappings, *options.remappings],
+            **_PATIENCE,
+        )
+    ]
+
+
+def robot_description(urdf: str, options: StackOptions) -> Node:
+    """Return robot_state_publisher with a URDF's text: it tells where the sensors sit."""
+    from launch_ros.parameter_descriptions import ParameterValue
+
+    require_package("robot_state_publisher", "the robot's description")
+    return Node(
+        package="robot_state_publisher",
+        executable="robot_state_publisher",
+        namespace=options.namespace or "/",
+        output="both",
+        # As it is: launch would take text that looks like YAML apart.
+        parameters=[{"robot_description": ParameterValue(urdf, value_type=str), "use_sim_time": options.use_sim_time}],
+        remappings=[*options.tf_remappings],
+        respawn=options.respawn,
+        respawn_delay=options.respawn_delay_s,
+        **_PATIENCE,
+    )
+
+
+def required(node: Any, what: str) -> list[Any]:
+    """Return an action with what ends the launch when it ends. what: such as "Gazebo"."""
+    return [ends_with(node, what), node]
+
+
+def package_prefix(package: str) -> str:
+    """Return where a ROS package is installed, "" where it is not."""
+    try:
+        return str(get_package_prefix(package))
+    except PackageNotFoundError:
+        return ""
+
+
+def require_package(package: str, wanted_by: str, debian: str = "") -> str:
+    """Return where a ROS package is installed. Raises ConfigError that says how to install it."""
+    prefix = package_prefix(package)
+    if not prefix:
+        distro = os.environ.get("ROS_DISTRO", "$ROS_DISTRO")
+        raise ConfigError(
+            f"{wanted_by} needs the ROS package {package}, which is not installed: "
+            f"sudo apt install ros-{distro}-{debian or package.replace('_', '-')}"
+        )
+    return prefix
