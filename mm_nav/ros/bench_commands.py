@@ -175,7 +175,7 @@ class _Player:
 
     def _diagnose(self, message: DiagnosticArray) -> None:
         self.stages |= conversions.times_from(message)
-        self.levels += [(time.perf_counter(), s.message) for s in message.status if s.name == "mm_nav: inference"]
+        self.levels += [(time.perf_counter(), s.message) for s in message.status if s.name == "/inference: mm_nav"]
 
     def play(self, instruction: str, seconds: float, each_second: Callable[[float], None]) -> None:
         """Play for so long. each_second(elapsed seconds)."""

@@ -26,6 +26,7 @@ from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import PolicyGoal
 from mm_nav.mapping.occupancy_grid import GridExport
 from mm_nav.observation import CameraImage, ImuReading, LaserScan, Odometry, PointCloud
+from mm_nav.safety.inputs import Level
 from mm_nav.sensing.images import decode_image
 from mm_nav.sensing.messages import quaternion_from_matrix, quaternion_from_yaw, stamp_ns, yaw_from_quaternion
 
@@ -37,6 +38,10 @@ _CLOUD_FIELDS = {
     "x": (0, PointField.FLOAT32), "y": (4, PointField.FLOAT32), "z": (8, PointField.FLOAT32),
     "intensity": (12, PointField.FLOAT32), "ring": (16, PointField.UINT16), "time": (18, PointField.FLOAT32),
 }  # fmt: skip
+# What our nodes call their statuses, after the node's own name.
+_STATUS = ": mm_nav"
+PROBLEM = "problem: "  # begins the key of a value that tells one
+_LEVELS = {Level.OK: DiagnosticStatus.OK, Level.WARN: DiagnosticStatus.WARN, Level.ERROR: DiagnosticStatus.ERROR}
 
 
 def to_time(nanoseconds: int) -> Time:
@@ -50,11 +55,11 @@ def to_header(nanoseconds: int, frame: str) -> Header:
 
 
 def diagnostics_message(
-    node: str, message: str, values: Mapping[str, float | str], nanoseconds: int, warn: bool = False
+    node: str, robot: str, message: str, values: Mapping[str, float | str], nanoseconds: int, level: Level
 ) -> DiagnosticArray:
-    """Return one node's status as /diagnostics has it. values: by key; numbers get one decimal, whole ones none."""
-    status = DiagnosticStatus(name=f"mm_nav: {node}", hardware_id="mm_nav", message=message)
-    status.level = DiagnosticStatus.WARN if warn else DiagnosticStatus.OK
+    """Return one node's status as /diagnostics has it. node: its fully qualified name, which keeps robots apart. robot: what it
+    runs on. values: by key; numbers get one decimal, whole ones none."""
+    status = DiagnosticStatus(name=f"{node}{_STATUS}", hardware_id=robot, message=message, level=_LEVELS[level])
     status.values = [
         KeyValue(key=key, value=f"{value:.1f}" if isinstance(value, float) else str(value))
         for key, value in values.items()
@@ -62,9 +67,19 @@ def diagnostics_message(
     return DiagnosticArray(header=to_header(nanoseconds, ""), status=[status])
 
 
+def problems_of(message: DiagnosticArray, node: str) -> dict[str, str] | None:
+    """Return what is wrong with one of our nodes, by its fully qualified name, as it tells it on /diagnostics: texts by the input's
+    name, empty when all is well. None = it is another's message."""
+    for status in message.status:
+        if status.name == f"{node}{_STATUS}":
+            told = {item.key[len(PROBLEM) :]: item.value for item in status.values if item.key.startswith(PROBLEM)}
+            return told or ({} if status.level == DiagnosticStatus.OK else {"node": status.message})
+    return None
+
+
 def times_from(message: DiagnosticArray) -> dict[str, float]:
     """Return the times of stages, ms, that /diagnostics tells, by key ("network_p50_ms", "network_p99_ms")."""
-    values = (item for status in message.status if status.name.startswith("mm_nav: ") for item in status.values)
+    values = (item for status in message.status if status.name.endswith(_STATUS) for item in status.values)
     return {item.key: float(item.value) for item in values if item.key.endswith(("_p50_ms", "_p99_ms"))}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist, TwistStamped
 from mm_nav_interfaces.msg import GuardStatus
 from nav_msgs.msg import Odometry
@@ -16,15 +15,25 @@ from mm_nav.geometry import Twist2D
 from mm_nav.observation import LaserScan as Scan
 from mm_nav.observation import Odometry as Driven
 from mm_nav.robot import load_robot
-from mm_nav.ros import conversions, qos
+from mm_nav.ros import conversions, inputs, qos
+from mm_nav.ros.health import SILENCE, Health, Status
 from mm_nav.ros.parameters import ROBOT, ParameterSpec
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.tf_buffer import StaticTransforms
 from mm_nav.ros.topics import frames, topics
 from mm_nav.runtime.stages import Arrivals, StageTimes
 from mm_nav.safety.guard import Guard, GuardConfig, GuardResult
+from mm_nav.safety.inputs import Level, Problem
 from mm_nav.safety.watchdog import Watchdog
-from mm_nav.sensing.messages import odometry_from, scan_from, stamp_ns
+from mm_nav.sensing.messages import scan_from, stamp_ns
+
+# What the guard says of a scan that comes and cannot be used.
+_REMEDIES = {
+    "scan is frozen": "the LiDAR sends the very same ranges again and again: restart its driver",
+    "scan is stale": "its stamps are older than max_scan_age: are the clocks of LiDAR and computer the same?",
+    "clock jumped": "its stamps are from another time than this computer's: are the clocks the same, and use_sim_time right?",
+    "scan has too few usable beams": "nearly all of its ranges are no numbers: is the LiDAR covered?",
+}
 
 
 class GuardNode(StackNode):
@@ -32,6 +41,7 @@ class GuardNode(StackNode):
 
     PARAMETERS = (
         ROBOT,
+        SILENCE,
         ParameterSpec("margin", 0.03, "kept between body and obstacles, m", 0.0, 0.5),
         ParameterSpec(
             "reaction_time", 0.15, "from a command until the wheels answer the next: period and delay, s", 0.0, 1.0
@@ -62,7 +72,6 @@ class GuardNode(StackNode):
 
     def __init__(self) -> None:
         super().__init__("guard")
-        self._timer = None
 
     def configure(self) -> None:
         """Create the guard, publishers and subscriptions."""
@@ -84,7 +93,6 @@ class GuardNode(StackNode):
             ),
         )
         self._scan: Scan | None = None
-        self._wanted, self._stamp = Twist2D(), 0
         self._odometry: Driven | None = None
         self._stages, self._arrivals, self._misses = StageTimes(), Arrivals(), 0
         t = topics()
@@ -92,59 +100,60 @@ class GuardNode(StackNode):
         self._stamped = bool(self.value("twist_stamped"))
         self._command = self.create_publisher(TwistStamped if self._stamped else Twist, t.cmd_vel, qos.COMMAND)
         self._status = self.create_publisher(GuardStatus, t.guard_status, qos.STATUS)
-        self._diagnostics = self.create_publisher(DiagnosticArray, t.diagnostics, qos.STATUS)
-        self._subscriptions_own = [
-            self.create_subscription(TwistStamped, t.cmd_vel_nav, self._receive_command, qos.COMMAND),
-            self.create_subscription(LaserScan, t.scan, self._receive_scan, qos.SENSOR),
-            self.create_subscription(Odometry, t.odom, self._receive_odometry, qos.ODOMETRY),
-        ]
+        self._health = Health(self, robot.name)
+        self.create_subscription(TwistStamped, t.cmd_vel_nav, self._receive_command, qos.COMMAND)
+        self.create_subscription(LaserScan, t.scan, self._receive_scan, qos.SENSOR)
+        self.create_subscription(Odometry, t.odom, self._receive_odometry, qos.ODOMETRY)
 
     def activate(self) -> None:
-        """Start publishing."""
+        """Start publishing. What was commanded before counts no more."""
+        self._wanted, self._stamp, self._reason = Twist2D(), 0, ""
         limits = {"command": float(self.value("command_timeout")), "scan": float(self.value("scan_timeout"))}
         self._watchdog = Watchdog(limits, self.steady_s())
-        self._timer = self.create_timer(1.0 / float(self.value("rate")), self._publish, clock=self.steady)
-        self._reports = self.create_timer(1.0, self._send_diagnostics, clock=self.steady)
+        self.create_timer(1.0 / float(self.value("rate")), self._publish, clock=self.steady)
+        self._health.start(
+            (
+                inputs.scan(self, min(limits["scan"], float(self.value("silence"))), Level.ERROR),
+                inputs.odometry(self, float(self.value("silence"))),
+            ),
+            self._report,
+            self._problems,
+        )
 
     def deactivate(self) -> None:
-        """Stop the robot, then stop publishing."""
-        if self._timer is not None:
-            self.destroy_timer(self._timer)
-            self.destroy_timer(self._reports)
-            self._timer = None
+        """Stop the robot."""
         self._send(Twist2D(), self.get_clock().now().nanoseconds)
-
-    def cleanup(self) -> None:
-        """Drop publishers and subscriptions."""
-        for subscription in self._subscriptions_own:
-            self.destroy_subscription(subscription)
-        for publisher in (self._command, self._status, self._diagnostics):
-            self.destroy_publisher(publisher)
+        self._health.stop()
 
     def _receive_odometry(self, message: Odometry) -> None:
-        self._odometry = odometry_from(message)
+        try:
+            self._odometry = inputs.finite_odometry(message)
+        except SensorError as error:
+            self._health.refused("odom", str(error))
+            return
+        self._health.heard("odom")
 
     def _receive_scan(self, message: LaserScan) -> None:
         mount = self._mounts.lookup(frames().base, message.header.frame_id)
         if mount is None:
-            text = f"no transform from {frames().base} to {message.header.frame_id} on /tf_static: the robot stays"
-            self.get_logger().warning(text, throttle_duration_sec=5.0)
+            self._health.refused("scan", inputs.no_transform(message.header.frame_id))
             return
         try:
             self._scan = scan_from(message, mount)
         except SensorError as error:
             self._scan = None
-            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+            self._health.refused("scan", str(error))
             return
+        self._health.heard("scan")
         now = self.steady_s()
         self._arrivals.note(self._scan.stamp_ns, now)
         if self.active:
             self._watchdog.heard("scan", now)
 
     def _receive_command(self, message: TwistStamped) -> None:
-        self._wanted, self._stamp = conversions.twist_from(message.twist), stamp_ns(message.header)
         if not self.active:
             return
+        self._wanted, self._stamp = conversions.twist_from(message.twist), stamp_ns(message.header)
         started = self.steady_s()
         self._watchdog.heard("command", started)
         self._publish()
@@ -167,6 +176,7 @@ class GuardNode(StackNode):
             result = GuardResult(Twist2D(), self._wanted != Twist2D(), "no odometry")
         else:
             result = self._guard.filter(self._wanted, self._odometry, self._scan, now)
+        self._reason = result.reason
         self._send(result.twist, now if silent else self._stamp)
         status = GuardStatus(
             header=conversions.to_header(now, frames().base), limited=result.limited, reason=result.reason
@@ -178,14 +188,22 @@ class GuardNode(StackNode):
             status.scan_stamp = conversions.to_time(self._scan.stamp_ns)
         self._status.publish(status)
 
-    def _send_diagnostics(self) -> None:
+    def _report(self) -> Status:
         values = {
             **self._stages.report(),
             "deadline_ms": float(self.value("deadline_ms")),
             "deadline_misses": self._misses,
         }
-        now = self.get_clock().now().nanoseconds
-        self._diagnostics.publish(conversions.diagnostics_message("guard", "guarding", values, now))
+        return "guarding", values
+
+    def _problems(self) -> tuple[Problem, ...]:
+        if self._reason in _REMEDIES:
+            return (Problem("scan", Level.ERROR, f"{self._reason}: {_REMEDIES[self._reason]}"),)
+        if self._reason == "no command" and self._wanted != Twist2D():
+            topic = self.resolve_topic_name(topics().cmd_vel_nav)
+            text = f"navigator: its commands on {topic} stopped while it drove, and the robot stands: is it running?"
+            return (Problem("command", Level.WARN, text),)
+        return ()
 
     def _send(self, twist: Twist2D, stamp: int) -> None:
         """Publish; the stamp is that of the scan the command was computed from, so that every command carries its age."""

@@ -10,22 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
 from mm_nav_interfaces.msg import PolicyOutput
 from mm_nav_interfaces.srv import LoadModel
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.subscription import Subscription
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 
 from mm_nav.errors import MmNavError, SensorError
 from mm_nav.goal import PolicyGoal
 from mm_nav.observation import CameraImage, Observation
-from mm_nav.ros import conversions, qos
-from mm_nav.ros.parameters import ParameterSpec
+from mm_nav.robot import load_robot
+from mm_nav.ros import conversions, inputs, qos
+from mm_nav.ros.health import HEARTBEAT_S, SILENCE, Health, Status
+from mm_nav.ros.parameters import ROBOT, ParameterSpec
 from mm_nav.ros.raw_image import parse_image
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.tf_buffer import StaticTransforms
@@ -37,7 +37,8 @@ from mm_nav.runtime.policy import OnnxPolicy, default_model
 from mm_nav.runtime.shadow import Shadow
 from mm_nav.runtime.stages import Arrivals, StageTimes
 from mm_nav.runtime.swap import SwappablePolicy, Trial
-from mm_nav.sensing.messages import image_from, odometry_from, scan_from, stamp_ns
+from mm_nav.safety.inputs import Level, Problem
+from mm_nav.sensing.messages import image_from, scan_from, stamp_ns
 from mm_nav.sensing.newest import NewestWorker
 from mm_nav.sensing.rectify import distortion_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
@@ -57,6 +58,8 @@ class InferenceNode(StackNode):
     """Runs the policy on every observation while there is something to look for."""
 
     PARAMETERS = (
+        ROBOT,
+        SILENCE,
         ParameterSpec(
             "device",
             "",
@@ -97,6 +100,12 @@ class InferenceNode(StackNode):
 
     def __init__(self) -> None:
         super().__init__("inference")
+        self._policy: SwappablePolicy | None = None
+        self._shadow: Shadow | None = None
+        self._decoder: NewestWorker[tuple[CompressedImage, Camera], CameraImage] | None = None
+        # It outlives clean-ups, as a trial may; in a group of its own: while it waits for one, everything else must go on.
+        self._trials = MutuallyExclusiveCallbackGroup()
+        self.create_service(LoadModel, "~/load_model", self._load_model, callback_group=self._trials)
 
     def configure(self) -> None:
         """Load the network and subscribe."""
@@ -106,8 +115,8 @@ class InferenceNode(StackNode):
         self._policy = SwappablePolicy(
             load(Path(model) if model else default_model()), load, say=self.get_logger().error
         )
-        shadow = str(self.value("shadow_model"))
-        self._shadow = Shadow(self._open(Path(shadow)), Path(str(self.value("shadow_log")))) if shadow else None
+        if shadow := str(self.value("shadow_model")):
+            self._shadow = Shadow(self._open(Path(shadow)), Path(str(self.value("shadow_log"))))
         self._arrivals, self._stages = Arrivals(), StageTimes()
         # The first call of a session is slow; let it not be the first step of a drive.
         self._policy.prepare(PolicyGoal("warm-up", "the red barrel"))
@@ -126,26 +135,24 @@ class InferenceNode(StackNode):
         t = topics()
         self._mounts = StaticTransforms(self)
         self._publisher = self.create_publisher(PolicyOutput, t.policy, qos.STATUS)
-        # In a group of its own: while it waits for the trial, everything else must go on.
-        own = MutuallyExclusiveCallbackGroup()
-        self._service = self.create_service(LoadModel, "~/load_model", self._load_model, callback_group=own)
-        self._diagnostics = self.create_publisher(DiagnosticArray, t.diagnostics, qos.STATUS)
-        self._subscriptions_own = [
-            self.create_subscription(TwistStamped, t.cmd_vel_nav, self._command, qos.COMMAND),
-            self.create_subscription(Odometry, t.odom, self._odometry, qos.ODOMETRY),
-            self.create_subscription(CameraInfo, t.camera_info, self._camera_info, qos.SENSOR),
-            self._subscribe_images(t.image),
-            self.create_subscription(LaserScan, t.scan, self._scan, qos.SENSOR),
-            self.create_subscription(PolicyGoalMessage, t.policy_goal, self._receive_goal, qos.LATCHED),
-        ]
+        self._health = Health(self, load_robot(str(self.value("robot"))).name)
+        self.create_subscription(TwistStamped, t.cmd_vel_nav, self._command, qos.COMMAND)
+        self.create_subscription(Odometry, t.odom, self._odometry, qos.ODOMETRY)
+        self.create_subscription(CameraInfo, t.camera_info, self._camera_info, qos.SENSOR)
+        self._image_topic = t.image
+        self._subscribe_images(t.image)
+        self.create_subscription(LaserScan, t.scan, self._scan, qos.SENSOR)
+        self.create_subscription(PolicyGoalMessage, t.policy_goal, self._receive_goal, qos.LATCHED)
 
-    def _subscribe_images(self, topic: str) -> Subscription:
+    def _subscribe_images(self, topic: str) -> None:
         if self.value("compressed"):
             # Pictures are decoded beside the control thread.
             self._decoded = self.create_guard_condition(self._take_decoded)
             self._decoder = NewestWorker(_decode, self._decoded.trigger, "decoder")
-            return self.create_subscription(CompressedImage, f"{topic}/compressed", self._compressed, qos.IMAGE)
-        return self.create_subscription(Image, topic, self._image, qos.IMAGE, raw=True)
+            self._image_topic = f"{topic}/compressed"
+            self.create_subscription(CompressedImage, self._image_topic, self._compressed, qos.IMAGE)
+        else:
+            self.create_subscription(Image, topic, self._image, qos.IMAGE, raw=True)
 
     def _load(self, path: Path) -> OnnxPolicy | GovernedPolicy:
         """Open a model, and govern it where there is a deadline."""
@@ -167,34 +174,40 @@ class InferenceNode(StackNode):
 
     def activate(self) -> None:
         """Start reporting."""
-        self._timer = self.create_timer(1.0, self._send_diagnostics, clock=self.steady)
+        limit = float(self.value("silence"))
+        self._failure = ""
+        watched = (
+            inputs.odometry(self, limit), inputs.scan(self, limit, Level.WARN),
+            inputs.camera(self, self._image_topic, float(self.value("image_timeout"))),
+        )  # fmt: skip
+        self._health.start(watched, self._report, self._problems, HEARTBEAT_S)
 
     def deactivate(self) -> None:
         """Stop reporting."""
-        self.destroy_timer(self._timer)
+        self._health.stop()
 
     def cleanup(self) -> None:
-        """Unsubscribe and drop the network."""
-        for subscription in self._subscriptions_own:
-            self.destroy_subscription(subscription)
-        for publisher in (self._publisher, self._diagnostics):
-            self.destroy_publisher(publisher)
-        self.destroy_service(self._service)
-        if self.value("compressed"):
+        """Drop the network, and end the threads."""
+        if self._decoder is not None:
             self._decoder.close()
-            self.destroy_guard_condition(self._decoded)
         if self._shadow is not None:
             self._shadow.close()
-        del self._policy, self._shadow
+        self._policy = self._shadow = self._decoder = self._goal = self._latest = None
 
     def _odometry(self, message: Odometry) -> None:
-        self._consider(self._sync.push_odometry(odometry_from(message)))
+        try:
+            odometry = inputs.finite_odometry(message)
+        except SensorError as error:
+            self._health.refused("odom", str(error))
+            return
+        self._health.heard("odom")
+        self._consider(self._sync.push_odometry(odometry))
 
     def _camera_info(self, message: CameraInfo) -> None:
         try:
             self._distortion = distortion_from(message)
         except SensorError as error:
-            self._complain(str(error))
+            self._health.refused("image", str(error))
             return
         self._intrinsics = np.asarray(message.k, np.float64).reshape(3, 3)
 
@@ -203,30 +216,35 @@ class InferenceNode(StackNode):
             message = parse_image(buffer)
             camera = self._camera(message.header.frame_id)
             if camera is not None:
-                self._consider(self._sync.push_image(image_from(message, camera[0], camera[1], distortion=camera[2])))
+                self._see(image_from(message, camera[0], camera[1], distortion=camera[2]))
         except SensorError as error:
-            self._complain(str(error))
+            self._health.refused("image", str(error))
 
     def _compressed(self, message: CompressedImage) -> None:
         camera = self._camera(message.header.frame_id)
-        if camera is not None:
+        if camera is not None and self._decoder is not None:
             self._decoder.offer((message, camera))
 
     def _take_decoded(self) -> None:
-        for image in self._decoder.take():
+        for image in self._decoder.take() if self._decoder is not None else ():
             if isinstance(image, MmNavError):
-                self._complain(str(image))
+                self._health.refused("image", str(image))
             else:
-                self._consider(self._sync.push_image(image))
+                self._see(image)
+
+    def _see(self, image: CameraImage) -> None:
+        self._health.heard("image")
+        self._consider(self._sync.push_image(image))
 
     def _camera(self, frame: str) -> Camera | None:
         """Return what a picture needs beside its pixels, or None with a warning while that is not known."""
         if self._intrinsics is None:
-            self._complain("pictures come, but no camera_info: the camera is not used")
+            topic = self.resolve_topic_name(topics().camera_info)
+            self._health.refused("image", f"no camera_info has come on {topic}: let the camera's driver publish it")
             return None
         mount = self._mounts.lookup(frames().base, frame)
         if mount is None:
-            self._complain(f"no transform from {frames().base} to {frame} on /tf_static")
+            self._health.refused("image", inputs.no_transform(frame))
             return None
         return self._intrinsics, mount, self._distortion
 
@@ -234,16 +252,19 @@ class InferenceNode(StackNode):
         try:
             mount = self._mounts.lookup(frames().base, message.header.frame_id)
             if mount is None:
-                self._complain(f"no transform from {frames().base} to {message.header.frame_id} on /tf_static")
+                self._health.refused("scan", inputs.no_transform(message.header.frame_id))
                 return
             scan = scan_from(message, mount)
+            self._health.heard("scan")
             self._arrivals.note(scan.stamp_ns, self.steady_s())
             self._consider(self._sync.push_scan(scan))
         except SensorError as error:
-            self._complain(str(error))
+            self._health.refused("scan", str(error))
 
     def _command(self, message: TwistStamped) -> None:
         """A command has come of a scan: how long that took is what the budget is about."""
+        if self._policy is None:
+            return
         now, model = self.steady_s(), self._policy.policy
         took = self._arrivals.since_ms(stamp_ns(message.header), now, last=True)
         if took is not None and self._goal is not None and isinstance(model, GovernedPolicy):
@@ -251,22 +272,28 @@ class InferenceNode(StackNode):
 
     async def _load_model(self, request: LoadModel.Request, response: LoadModel.Response) -> LoadModel.Response:
         """Try another model beside the present one, and let it take over."""
-        path, done = Path(request.model) if request.model else default_model(), Future()
+        path, done, policy = Path(request.model) if request.model else default_model(), Future(), self._policy
+        if policy is None:
+            response.message = "the inference node is not configured: configure it, then give it another model"
+            return response
 
         def attempt() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _TRIAL_NICE)
             try:
-                done.set_result(self._policy.try_model(path))
-            except MmNavError as error:
+                done.set_result(policy.try_model(path))
+            except Exception as error:  # whoever asked must get an answer
                 done.set_result(error)
 
         threading.Thread(target=attempt, name="trial", daemon=True).start()
         found = await done
+        if policy is not self._policy:
+            response.message = f"the inference node was cleaned up while {path.name} was tried: ask again"
+            return response
         response.success = isinstance(found, Trial)
         if isinstance(found, Trial):
-            self._policy.take_over(found)
+            policy.take_over(found)
             if self._goal is not None:
-                self._policy.prepare(self._goal)
+                policy.prepare(self._goal)
             response.message = (
                 f"{path.name} has taken over; on the last {found.inputs} inputs 'in view' differed by "
                 f"{found.difference:.3f}, and it took {found.slower:.2f} times as long"
@@ -277,15 +304,22 @@ class InferenceNode(StackNode):
             self.get_logger().error(response.message)
         return response
 
-    def _send_diagnostics(self) -> None:
-        model = self._policy.policy
-        message, warn, values = model.path.stem, False, dict(self._stages.report())
-        if isinstance(model, GovernedPolicy):
-            governor = model.governor
-            message, warn = governor.level.name, governor.index > 0
-            values |= {"deadline_ms": governor.config.deadline_ms, "scan_to_command_p99_ms": governor.p99_ms}
-        now = self.get_clock().now().nanoseconds
-        self._diagnostics.publish(conversions.diagnostics_message("inference", message, values, now, warn))
+    def _report(self) -> Status:
+        assert self._policy is not None
+        model, values = self._policy.policy, dict(self._stages.report())
+        if not isinstance(model, GovernedPolicy):
+            return model.path.stem, values
+        governor = model.governor
+        values |= {"deadline_ms": governor.config.deadline_ms, "scan_to_command_p99_ms": governor.p99_ms}
+        return governor.level.name, values
+
+    def _problems(self) -> tuple[Problem, ...]:
+        if self._failure:
+            return (Problem("policy", Level.ERROR, f"the network fails: {self._failure}"),)
+        model = self._policy.policy if self._policy is not None else None
+        if isinstance(model, GovernedPolicy) and model.governor.index > 0:
+            return (Problem("deadline", Level.WARN, model.governor.level.name),)
+        return ()
 
     def _complain(self, text: str) -> None:
         self.get_logger().warning(text, throttle_duration_sec=5.0)
@@ -307,7 +341,7 @@ class InferenceNode(StackNode):
             self._infer(observation)
 
     def _infer(self, observation: Observation) -> None:
-        if not self.active or self._goal is None:
+        if not self.active or self._goal is None or self._policy is None:
             return
         waited = self._arrivals.since_ms(observation.stamp_ns, self.steady_s())
         if waited is not None:
@@ -315,8 +349,10 @@ class InferenceNode(StackNode):
         try:
             output = self._policy(observation, self._goal)
         except MmNavError as error:
-            self._complain(str(error))
+            self._failure = str(error)
+            self._complain(self._failure)
             return
+        self._failure = ""
         self._stages.note(preprocess=output.preprocess_ms, network=output.inference_ms - output.preprocess_ms)
         self._publisher.publish(conversions.policy_message(output, frames().base))
         if self._shadow is not None:

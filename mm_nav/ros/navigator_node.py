@@ -18,9 +18,7 @@ from mm_nav_interfaces.msg import GuardStatus
 from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
 from mm_nav_interfaces.msg import PolicyOutput as PolicyOutputMessage
 from nav_msgs.msg import OccupancyGrid, Odometry, Path
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
-from rclpy.task import Future
 from sensor_msgs.msg import LaserScan
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
@@ -34,7 +32,9 @@ from mm_nav.navigator import Navigator
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.observation import Observation
 from mm_nav.robot import load_robot
-from mm_nav.ros import conversions, qos
+from mm_nav.ros import conversions, inputs, qos
+from mm_nav.ros.goal_server import GoalServer
+from mm_nav.ros.health import HEARTBEAT_S, SILENCE, Health, Status
 from mm_nav.ros.parameters import ROBOT, ParameterSpec, specs_of
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.tf_buffer import StaticTransforms
@@ -42,8 +42,9 @@ from mm_nav.ros.topics import frames, topics
 from mm_nav.runtime.manifest import load_manifest
 from mm_nav.runtime.policy import OnnxPolicy, default_model
 from mm_nav.runtime.stages import Arrivals, StageTimes
+from mm_nav.safety.inputs import Level, Problem
 from mm_nav.safety.watchdog import Watchdog
-from mm_nav.sensing.messages import odometry_from, scan_from
+from mm_nav.sensing.messages import scan_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
 
 _LOST = {
@@ -68,6 +69,7 @@ class NavigatorNode(StackNode):
 
     PARAMETERS = (
         ROBOT,
+        SILENCE,
         ParameterSpec("policy_deadline", 0.08, "how long a step waits for its policy output, s of real time", 0.0, 1.0),
         ParameterSpec(
             "sensor_timeout", 1.0, "a goal fails when scan or odometry are silent for this long, s", 0.1, 10.0
@@ -84,7 +86,7 @@ class NavigatorNode(StackNode):
 
     def __init__(self) -> None:
         super().__init__("navigator")
-        self._timers_own: list[object] = []
+        self._goals: GoalServer | None = None
 
     def configure(self) -> None:
         """Create the navigator, publishers, subscriptions and the action server."""
@@ -108,9 +110,6 @@ class NavigatorNode(StackNode):
         self._sync = ObservationSynchronizer(SyncConfig(triggers=("scan",), expect_images=False))
         self._outputs: dict[tuple[int, str], PolicyOutput] = {}
         self._waiting: deque[tuple[Observation, float]] = deque(maxlen=3)
-        self._handle: ServerGoalHandle | None = None
-        self._done: Future | None = None
-        self._goal_started_s = 0.0
         self._driven = 0.0
         self._last_pose: Pose2D | None = None
         self._sent_goal_id = ""
@@ -124,72 +123,60 @@ class NavigatorNode(StackNode):
         self._plan = self.create_publisher(Path, t.plan, qos.STATUS)
         self._map = self.create_publisher(OccupancyGrid, t.map, qos.LATCHED)
         self._markers = self.create_publisher(MarkerArray, t.markers, qos.STATUS)
-        self._diagnostics = self.create_publisher(DiagnosticArray, t.diagnostics, qos.STATUS)
         self._policy_goal = self.create_publisher(PolicyGoalMessage, t.policy_goal, qos.LATCHED)
         self._tf_static = self.create_publisher(TFMessage, "/tf_static", qos.STATIC_TF)
-        self._subscriptions_own = [
-            self.create_subscription(Odometry, t.odom, self._odometry, qos.ODOMETRY),
-            self.create_subscription(LaserScan, t.scan, self._scan, qos.SENSOR),
-            self.create_subscription(PolicyOutputMessage, t.policy, self._policy, qos.STATUS),
-            self.create_subscription(GuardStatus, t.guard_status, self._guard, qos.STATUS),
-        ]
-        self._server = ActionServer(
-            self,
-            NavigateTo,
-            t.navigate_to,
-            execute_callback=self._execute,
-            goal_callback=self._consider_goal,
-            handle_accepted_callback=self._accept,
-            cancel_callback=lambda handle: CancelResponse.ACCEPT,
-        )
+        self._health = Health(self, robot.name)
+        self.create_subscription(Odometry, t.odom, self._odometry, qos.ODOMETRY)
+        self.create_subscription(LaserScan, t.scan, self._scan, qos.SENSOR)
+        self.create_subscription(PolicyOutputMessage, t.policy, self._policy, qos.STATUS)
+        self.create_subscription(GuardStatus, t.guard_status, self._guard, qos.STATUS)
+        self.create_subscription(DiagnosticArray, t.diagnostics, self._diagnostics, qos.STATUS)
+        if self._goals is not None:
+            self._goals.destroy()
+        self._goals = GoalServer(self, self._accept)
 
     def activate(self) -> None:
         """Start timers; until localisation comes, the map frame is the odom frame."""
-        f = frames()
+        f, limit = frames(), float(self.value("silence"))
+        self._waiting.clear()
         self._watchdog = Watchdog({}, self.steady_s())
+        self._inference: dict[str, str] = {}
         identity = conversions.transform_message(np.eye(4), 0, f.map, f.odom)
         self._tf_static.publish(TFMessage(transforms=[identity]))
-        self._timers_own = [
-            self.create_timer(_CHECK_S, self._check, clock=self.steady),
-            self.create_timer(0.2, self._send_feedback, clock=self.steady),
-            self.create_timer(float(self.value("map_period")), self._send_map, clock=self.steady),
-            self.create_timer(1.0, self._send_diagnostics, clock=self.steady),
-        ]
+        self.create_timer(_CHECK_S, self._check, clock=self.steady)
+        self.create_timer(0.2, self._send_feedback, clock=self.steady)
+        self.create_timer(float(self.value("map_period")), self._send_map, clock=self.steady)
+        watched = (
+            inputs.scan(self, limit, Level.ERROR), inputs.odometry(self, limit), inputs.guard(self, limit),
+            inputs.inference(self, limit + HEARTBEAT_S), inputs.policy(self, limit),
+        )  # fmt: skip
+        self._health.start(watched, self._report, self._problems, on_change=self._send_feedback)
 
     def deactivate(self) -> None:
         """End the goal and stop the robot."""
-        for timer in self._timers_own:
-            self.destroy_timer(timer)
-        self._timers_own = []
-        if self._handle is not None:
-            self.navigator.cancel()
-            self._end(ErrorCode.CANCELED, "the navigator was deactivated")
-        self._stop()
+        self.navigator.cancel()
+        self._end(ErrorCode.CANCELED, "the navigator was deactivated")
+        self._health.stop()
 
     def cleanup(self) -> None:
-        """Drop the action server, publishers and subscriptions."""
-        self._server.destroy()
-        for subscription in self._subscriptions_own:
-            self.destroy_subscription(subscription)
-        for publisher in (self._command, self._plan, self._map, self._markers, self._diagnostics, self._policy_goal,
-                          self._tf_static):  # fmt: skip
-            self.destroy_publisher(publisher)
+        """Drop the action server; who waits for a goal that has just ended gets its result before."""
+        if self._goals is not None:
+            self._goals.retire()
 
     # Goals
 
-    def _consider_goal(self, request: NavigateTo.Goal) -> GoalResponse:
-        if not self.active:
-            self.get_logger().warning("goal refused: the navigator is not active")
-            return GoalResponse.REJECT
-        return GoalResponse.ACCEPT
-
     def _accept(self, handle: ServerGoalHandle) -> None:
-        if self._handle is not None:
+        goals = self._goals
+        assert goals is not None
+        if goals.busy:
             self.navigator.cancel()
             self._end(ErrorCode.CANCELED, "a new goal took its place")
-        self._handle, self._done = handle, Future()
         self._goal_started_s = now = self.steady_s()
         self._driven, self._last_pose = 0.0, None
+        goals.begin(handle)
+        if not self.active:
+            self._end(ErrorCode.CANCELED, "the navigator was deactivated")
+            return
         request = handle.request
         try:
             frame = request.pose.header.frame_id
@@ -200,13 +187,11 @@ class NavigatorNode(StackNode):
             image = conversions.picture_from(request.image) if request.use_image else None
             self.navigator.set_goal(Goal(request.instruction, pose, image, timeout))
         except (GoalError, SensorError) as error:
-            handle.execute()
             self._end(ErrorCode.INVALID_GOAL, str(error))
             return
         if self.navigator.refusal:
             refusal = self.navigator.refusal
             self.navigator.cancel()
-            handle.execute()
             self._end(ErrorCode.UNKNOWN_TARGET, refusal)
             return
         limits = {
@@ -219,31 +204,21 @@ class NavigatorNode(StackNode):
         # A little grace at the start: the network is asked only from now on.
         self._watchdog = Watchdog(limits, now + 0.5, _ATTENTION_S)
         self._announce()
-        handle.execute()
-
-    async def _execute(self, handle: ServerGoalHandle) -> NavigateTo.Result:
-        done = self._done if self._handle is handle else None
-        result: NavigateTo.Result = await done if done is not None else self._last_result
-        if result.error_code == ErrorCode.NONE:
-            handle.succeed()
-        elif handle.is_cancel_requested:
-            handle.canceled()
-        else:
-            handle.abort()
-        return result
 
     def _end(self, error: ErrorCode, message: str) -> None:
-        """Finish the action; the navigator has stopped working on it already."""
+        """Finish the action, if there is one; the navigator has stopped working on it already."""
         self._stop()
         self._announce()
+        self._watchdog = Watchdog({}, self.steady_s())
+        if self._goals is None or not self._goals.busy:
+            return
+        # What else was wrong may be why: a thing is not found without a camera.
+        if error not in (ErrorCode.NONE, ErrorCode.CANCELED):
+            message = "; ".join(dict.fromkeys([message, *(p.text for p in self._health.problems)]))
         result = NavigateTo.Result(error_code=int(error), message=message, distance=float(self._driven))
         result.time = float(self.steady_s() - self._goal_started_s)
         self.get_logger().info(f"goal ended: {error.name}: {message}")
-        self._last_result = result
-        if self._done is not None:
-            self._done.set_result(result)
-        self._handle = self._done = None
-        self._watchdog = Watchdog({}, self.steady_s())
+        self._goals.end(result)
 
     def _announce(self) -> None:
         """Tell the inference node what to look for, when that has changed."""
@@ -256,7 +231,11 @@ class NavigatorNode(StackNode):
     # Sensors
 
     def _odometry(self, message: Odometry) -> None:
-        odometry = odometry_from(message)
+        try:
+            odometry = inputs.finite_odometry(message)
+        except SensorError as error:
+            self._health.refused("odom", str(error))
+            return
         if self._last_pose is not None:
             self._driven += odometry.pose.distance_to(self._last_pose)
         self._last_pose = odometry.pose
@@ -268,13 +247,12 @@ class NavigatorNode(StackNode):
     def _scan(self, message: LaserScan) -> None:
         mount = self._mounts.lookup(frames().base, message.header.frame_id)
         if mount is None:
-            text = f"no transform from {frames().base} to {message.header.frame_id} on /tf_static"
-            self.get_logger().warning(text, throttle_duration_sec=5.0)
+            self._health.refused("scan", inputs.no_transform(message.header.frame_id))
             return
         try:
             scan = scan_from(message, mount)
         except SensorError as error:
-            self.get_logger().warning(str(error), throttle_duration_sec=5.0)
+            self._health.refused("scan", str(error))
             return
         self._heard("scan")
         self._arrivals.note(scan.stamp_ns, self.steady_s())
@@ -282,6 +260,14 @@ class NavigatorNode(StackNode):
 
     def _guard(self, message: GuardStatus) -> None:
         self._heard("guard_status")
+
+    def _diagnostics(self, message: DiagnosticArray) -> None:
+        """Hear what the inference node says of itself and of the camera."""
+        namespace = self.get_namespace().rstrip("/")
+        told = conversions.problems_of(message, f"{namespace}/inference")
+        if told is not None:
+            self._inference = told
+            self._heard("inference")
 
     def _policy(self, message: PolicyOutputMessage) -> None:
         output = conversions.policy_from(message)
@@ -302,7 +288,8 @@ class NavigatorNode(StackNode):
 
     def _heard(self, name: str) -> None:
         now = self.steady_s()
-        if self._handle is not None and name in self._watchdog.names:
+        self._health.heard(name)
+        if self._busy and name in self._watchdog.names:
             self._watchdog.heard(name, now)
 
     def _policy_output(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput | None:
@@ -312,6 +299,14 @@ class NavigatorNode(StackNode):
         deadline = self.steady_s() + float(self.value("policy_deadline"))
         self._waiting.extend((observation, deadline) for observation in observations)
         self._work()
+
+    @property
+    def _busy(self) -> bool:
+        return self._goals is not None and self._goals.busy
+
+    @property
+    def _cancel_requested(self) -> bool:
+        return self._goals is not None and self._goals.cancel_requested
 
     # The loop
 
@@ -328,8 +323,8 @@ class NavigatorNode(StackNode):
                 self._step(observation)
 
     def _step(self, observation: Observation) -> None:
-        had_goal = self._handle is not None
-        if had_goal and self._handle is not None and self._handle.is_cancel_requested:
+        had_goal = self._busy
+        if self._cancel_requested:
             self.navigator.cancel()
             self._end(ErrorCode.CANCELED, "canceled")
             return
@@ -370,9 +365,11 @@ class NavigatorNode(StackNode):
     def _check(self) -> None:
         """By the steady clock: overdue steps, dead inputs, cancel requests while no scan comes."""
         self._work()
-        if self._handle is None:
+        if not self._busy:
+            # Nothing is asked of the policy then, and its silence means nothing.
+            self._health.heard("policy")
             return
-        if self._handle.is_cancel_requested:
+        if self._cancel_requested:
             self.navigator.cancel()
             self._end(ErrorCode.CANCELED, "canceled")
             return
@@ -382,7 +379,7 @@ class NavigatorNode(StackNode):
         silent = self._watchdog.silent(self.steady_s())
         if silent:
             self.navigator.cancel()
-            self._end(_LOST[silent[0]], f"nothing came on '{silent[0]}' any more: is its node running?")
+            self._end(_LOST[silent[0]], self._health.silence(silent[0]))
 
     def _stop(self) -> None:
         now = self.get_clock().now().nanoseconds
@@ -391,7 +388,7 @@ class NavigatorNode(StackNode):
     # Reports
 
     def _send_feedback(self) -> None:
-        if self._handle is None or not self._handle.is_active:
+        if self._goals is None or not self._busy:
             return
         progress = self.navigator.progress
         feedback = NavigateTo.Feedback(stage=progress.stage.value, step_text=progress.step_text)
@@ -403,15 +400,26 @@ class NavigatorNode(StackNode):
         feedback.confidence = float(progress.confidence)
         latency = self._stages.newest("scan_to_command")
         feedback.latency_ms = math.nan if latency is None else latency
-        self._handle.publish_feedback(feedback)
+        if self._health.problems:
+            feedback.step_text += f" [{'; '.join(problem.text for problem in self._health.problems)}]"
+        self._goals.tell(feedback)
 
     def _send_map(self) -> None:
         now = self.get_clock().now().nanoseconds
         self._map.publish(conversions.map_message(self.navigator.grid.export(), now, frames().map))
 
-    def _send_diagnostics(self) -> None:
-        now, stage = self.get_clock().now().nanoseconds, self.navigator.progress.stage.value
-        self._diagnostics.publish(conversions.diagnostics_message("navigator", stage, self._stages.report(), now))
+    def _report(self) -> Status:
+        return self.navigator.progress.stage.value, self._stages.report()
+
+    def _problems(self) -> tuple[Problem, ...]:
+        # While it is silent, what it said last is old; what it shares with this node, this node sees itself.
+        if any(problem.name == "inference" for problem in self._health.problems):
+            return ()
+        return tuple(
+            Problem(f"inference: {name}", Level.WARN, text)
+            for name, text in self._inference.items()
+            if name not in ("scan", "odom", "clock")
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

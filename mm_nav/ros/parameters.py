@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import difflib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, ParameterType, SetParametersResult
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, ParameterType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -61,43 +62,54 @@ def specs_of(config: Any, prefix: str = "") -> list[ParameterSpec]:
     ]
 
 
-def declare(node: Node, specs: Iterable[ParameterSpec]) -> None:
-    """Declare all parameters of a node. Raises ConfigError for a value or a name that is not allowed."""
+def declare(node: Node, specs: Iterable[ParameterSpec]) -> dict[str, ParameterSpec]:
+    """Declare all parameters of a node; return them by name. Raises ConfigError for a value or a name that is not allowed."""
     table = {spec.name: spec for spec in specs}
     given = {name: parameter.value for name, parameter in node._parameter_overrides.items()}
-    unknown = sorted(
-        name for name in given if name not in table and name not in _BUILT_IN and not name.startswith("qos_overrides")
-    )
-    if unknown:
-        raise ConfigError(f"{node.get_name()}: unknown parameter '{unknown[0]}'; known are {', '.join(sorted(table))}")
+    for name in sorted(given):
+        if name not in table and name not in _BUILT_IN and not name.startswith("qos_overrides"):
+            raise ConfigError(f"{node.get_name()}: {unknown(name, table)}")
     for spec in table.values():
         value = given.get(spec.name, spec.default)
-        if isinstance(spec.default, float) and isinstance(value, int) and not isinstance(value, bool):
+        if _is_whole_number(spec, value):
             value = float(value)
             node._parameter_overrides[spec.name] = Parameter(spec.name, value=value)
         reason = refusal(spec, value)
         if reason:
             raise ConfigError(f"{node.get_name()}: {reason}")
         node.declare_parameter(spec.name, spec.default, _descriptor(spec))
+    return table
 
-    def check(changed: list[Parameter]) -> SetParametersResult:
-        for parameter in changed:
-            spec = table.get(parameter.name)
-            if spec is None:
-                continue
-            reason = refusal(spec, parameter.value)
-            if not reason and not spec.live and getattr(node, "active", False):
-                reason = f"parameter '{spec.name}' cannot change while the node is active: deactivate it first"
-            if reason:
-                return SetParametersResult(successful=False, reason=reason)
-        return SetParametersResult(successful=True)
 
-    node.add_on_set_parameters_callback(check)
+def unknown(name: str, table: Mapping[str, ParameterSpec]) -> str:
+    """Return what to tell who gave a name that no parameter has."""
+    near = difflib.get_close_matches(name, table, 1)
+    meant = f"did you mean '{near[0]}'? " if near else ""
+    return f"unknown parameter '{name}': {meant}known are {', '.join(sorted(table))}"
+
+
+def changed(table: Mapping[str, ParameterSpec], parameter: Parameter[Any], active: bool) -> Parameter[Any]:
+    """Return a parameter of a running node as it is to be set: whole numbers become floats where those are wanted.
+
+    active: only what is `live` may change. Raises ConfigError for what is not allowed.
+    """
+    name, spec = parameter.name, table.get(parameter.name)
+    if spec is None:
+        if name not in _BUILT_IN and not name.startswith("qos_overrides"):
+            raise ConfigError(unknown(name, table))
+        return parameter
+    if parameter.type_ == Parameter.Type.NOT_SET:
+        raise ConfigError(f"parameter '{name}' cannot be deleted: set it to {spec.default!r}, its default, instead")
+    if reason := refusal(spec, parameter.value):
+        raise ConfigError(reason)
+    if active and not spec.live:
+        raise ConfigError(f"parameter '{name}' cannot change while the node is active: deactivate it first")
+    return Parameter(name, value=float(parameter.value)) if _is_whole_number(spec, parameter.value) else parameter
 
 
 def refusal(spec: ParameterSpec, value: Any) -> str:
     """Return why a value is not allowed, or ""."""
-    if isinstance(spec.default, float) and isinstance(value, int) and not isinstance(value, bool):
+    if _is_whole_number(spec, value):
         value = float(value)
     if type(value) is not type(spec.default):
         return f"parameter '{spec.name}' is {value!r}; it must be a {type(spec.default).__name__} ({spec.text})"
@@ -113,6 +125,11 @@ def refusal(spec: ParameterSpec, value: Any) -> str:
         except ConfigError as error:
             return f"parameter '{spec.name}' is '{value}': {error}"
     return ""
+
+
+def _is_whole_number(spec: ParameterSpec, value: Any) -> bool:
+    """Whether a float was asked for and an integer given, as from a command line: margin:=0."""
+    return isinstance(spec.default, float) and isinstance(value, int) and not isinstance(value, bool)
 
 
 def _descriptor(spec: ParameterSpec) -> ParameterDescriptor:
