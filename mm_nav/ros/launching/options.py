@@ -16,6 +16,7 @@ from mm_nav.robot import load_robot
 from mm_nav.ros.node_list import STACK
 from mm_nav.ros.topics import topics
 from mm_nav.runtime.edge import load_edge_profile
+from mm_nav.sim.starts import parse_starts
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _TOPIC_NAME = re.compile(r"(~?/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
@@ -151,7 +152,7 @@ def robot_entries(values: Mapping[str, str]) -> tuple[RobotEntry, ...]:
     names = [name.strip() for name in values["robots"].split(",")] if values["robots"] else [""]
     count = f"{len(names)} robot{'s' if len(names) > 1 else ''}"
     kinds = [kind.strip() for kind in values["robot"].split(",")]
-    starts: list[Pose2D | None] = [_pose(text) for text in values["start"].split(";")] if values["start"] else []
+    starts: list[Pose2D | None] = [*parse_starts(values["start"])]
     if values["robots"]:
         for name in names:
             if not _NAME.fullmatch(name):
@@ -171,16 +172,6 @@ def robot_entries(values: Mapping[str, str]) -> tuple[RobotEntry, ...]:
         RobotEntry(name, kind, start)
         for name, kind, start in zip(names, kinds, starts or [None] * len(names), strict=True)
     )
-
-
-def _pose(text: str) -> Pose2D:
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) not in (2, 3) or not all(map(math.isfinite, values)):
-        raise ConfigError(f"start has '{text.strip()}': give x,y,yaw in m and rad, such as 1.5,-2,0")
-    return Pose2D(values[0], values[1], values[2] if len(values) == 3 else 0.0)
 
 
 def world_of(name: str) -> Path:

@@ -36,16 +36,16 @@ def embedded(values: Mapping[str, str], pushed: str) -> Sequence[Any]:
     given: dict[str, object] = {
         "world": str(world),
         "robot": ",".join(robot.robot for robot in robots),
+        "robots": ",".join(robot.name for robot in robots),
+        "starts": _starts(robots),
         "seed": integer(values, "seed", 0, 2**31 - 1),
         "rate": number(values, "rate", 0.0, 100.0),
         "people": integer(values, "people", 0, 200),
         "life": life,
     }
-    if robots[0].name:
-        given |= {"robots": ",".join(robot.name for robot in robots), "starts": _starts(robots)}
-    else:
-        pose = placed(robots, world)[0]
-        given |= {"start_x": pose.x, "start_y": pose.y, "start_yaw": pose.yaw}
+    if not robots[0].name:
+        # Free places for several it finds itself.
+        given["starts"] = _starts([replace(robots[0], start=placed(robots, world)[0])])
     # It makes the time that the others follow. A new one would begin anew, so its end is that of all.
     simulator = stack_node(SIMULATOR, replace(options, use_sim_time=False, respawn=False), autostart=False, **given)
     sequence = BringUp([(f"{options.namespace}/{SIMULATOR.name}", simulator)])

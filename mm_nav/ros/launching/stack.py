@@ -23,7 +23,7 @@ from mm_nav.ros.process_group import ENVIRONMENT
 from mm_nav.ros.transports import VARIABLE, set_transports
 
 # Processes that are asked to end get so long, then so long again, s.
-_PATIENCE = {"sigterm_timeout": "5", "sigkill_timeout": "3"}
+PATIENCE = {"sigterm_timeout": "5", "sigkill_timeout": "3"}
 _LOCAL = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 
 Entities = list[Any]
@@ -78,7 +78,7 @@ def stack_node(spec: NodeSpec, options: StackOptions, **parameters: Any) -> Node
         remappings=[*options.tf_remappings, *options.remappings],
         respawn=options.respawn,
         respawn_delay=options.respawn_delay_s,
-        **_PATIENCE,
+        **PATIENCE,
     )
 
 
@@ -129,7 +129,7 @@ def _rviz(options: StackOptions) -> list[Node]:
             arguments=["-d", str(resource_path("config/mm_nav.rviz"))],
             parameters=[{"use_sim_time": options.use_sim_time}],
             remappings=[*options.tf_remappings, *options.remappings],
-            **_PATIENCE,
+            **PATIENCE,
         )
     ]
 
@@ -149,7 +149,7 @@ def robot_description(urdf: str, options: StackOptions) -> Node:
         remappings=[*options.tf_remappings],
         respawn=options.respawn,
         respawn_delay=options.respawn_delay_s,
-        **_PATIENCE,
+        **PATIENCE,
     )
 
 
