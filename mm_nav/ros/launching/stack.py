@@ -10,6 +10,7 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.launch_context import LaunchContext
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from mm_nav.errors import ConfigError
@@ -74,7 +75,7 @@ def stack_node(spec: NodeSpec, options: StackOptions, **parameters: Any) -> Node
         namespace=namespace,
         output="both",
         ros_arguments=["--log-level", f"{logger}:={options.log_level}"],
-        parameters=[*files, {"use_sim_time": options.use_sim_time, **parameters}],
+        parameters=[*files, {"use_sim_time": options.use_sim_time, **text_parameters(parameters)}],
         remappings=[*options.tf_remappings, *options.remappings],
         respawn=options.respawn,
         respawn_delay=options.respawn_delay_s,
@@ -134,18 +135,24 @@ def _rviz(options: StackOptions) -> list[Node]:
     ]
 
 
+def text_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters of which texts stay texts: launch would make a number of "12", and nothing of ""."""
+    return {
+        name: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+        for name, value in parameters.items()
+    }
+
+
 def robot_description(urdf: str, options: StackOptions) -> Node:
     """Return robot_state_publisher with a URDF's text: it tells where the sensors sit."""
-    from launch_ros.parameter_descriptions import ParameterValue
-
     require_package("robot_state_publisher", "the robot's description")
     return Node(
         package="robot_state_publisher",
         executable="robot_state_publisher",
+        name="robot_state_publisher",
         namespace=options.namespace or "/",
         output="both",
-        # As it is: launch would take text that looks like YAML apart.
-        parameters=[{"robot_description": ParameterValue(urdf, value_type=str), "use_sim_time": options.use_sim_time}],
+        parameters=[{**text_parameters({"robot_description": urdf}), "use_sim_time": options.use_sim_time}],
         remappings=[*options.tf_remappings],
         respawn=options.respawn,
         respawn_delay=options.respawn_delay_s,
