@@ -88,15 +88,16 @@ class SentGoal:
         self._sent_at = self._polled_at = time.monotonic()
         self._handle: Any = None
         self._result: rclpy.task.Future | None = None
-        self._cancel = self._cancel_sent = False
+        self._cancel = False
         self._heard_at = self._died_at = self._gone_at = math.nan
         self._died = ""
         self.outcome: Outcome | None = None
 
     def cancel(self) -> None:
         """Ask the stack to stop; it says so in the outcome. One that was not accepted yet is canceled as soon as it is."""
-        self._cancel = True
-        self._send_cancel()
+        if not self._cancel:
+            self._cancel = True
+            self._sent.add_done_callback(_cancel_accepted)
 
     @property
     def accepted(self) -> bool:
@@ -118,11 +119,6 @@ class SentGoal:
         if self.outcome is None:
             self._on_feedback(message.feedback)
 
-    def _send_cancel(self) -> None:
-        if self._cancel and self._handle is not None and not self._cancel_sent:
-            self._cancel_sent = True
-            self._handle.cancel_goal_async()
-
     def _look(self, now: float, died: str) -> Outcome | None:
         if self._handle is None:
             if not self._sent.done():
@@ -134,7 +130,6 @@ class SentGoal:
             if handle is None or not handle.accepted:
                 return Outcome(ErrorCode.INVALID_GOAL, "the navigator refused the goal: is it active?")
             self._handle, self._result = handle, handle.get_result_async()
-        self._send_cancel()
         assert self._result is not None
         if self._result.done():
             return self._ended(self._result.result())
@@ -155,6 +150,12 @@ class SentGoal:
             return Outcome(ErrorCode.NAVIGATOR_LOST, "the navigator forgot the goal: was it restarted?")
         got = answer.result
         return Outcome(ErrorCode(got.error_code), got.message, got.distance, got.time)
+
+
+def _cancel_accepted(sent: rclpy.task.Future) -> None:
+    handle = sent.result()
+    if handle is not None and handle.accepted:
+        handle.cancel_goal_async()
 
 
 class GoalClient:

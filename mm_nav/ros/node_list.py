@@ -26,3 +26,5 @@ STACK = (
     NodeSpec("navigator", "mm_nav.ros.navigator_node", "config/navigator.yaml"),
 )
 EMBEDDED = (SIMULATOR, *STACK)
+# Beside the stack, where Nav2's tools are to drive it.
+NAV2_BRIDGE = NodeSpec("nav2_bridge", "mm_nav.ros.nav2_bridge_node", "config/nav2_bridge.yaml")
