@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import yaml
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from mm_nav.ros import qos
 from mm_nav.sim.camera import CameraConfig
@@ -21,13 +21,6 @@ from mm_nav.sim.robot_body import Sensor, interface_names, robot_body
 from mm_nav.sim.robot_model import gazebo_prefix
 from mm_nav.sim.simulator import SimConfig
 
-# As tf2's broadcaster publishes it.
-TF = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=100,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.VOLATILE,
-)
 JOINT_STATES = (
     "joint_states"  # for robot_state_publisher: how far the wheels have turned; the embedded simulator has none
 )
@@ -102,7 +95,7 @@ def bridge_entries(
     twist = "TwistStamped" if twist_stamped else "Twist"
     found += [
         entry(names["odom"], "nav_msgs/msg/Odometry", "Odometry", qos.ODOMETRY),
-        BridgeEntry(f"{ros}tf" if ros else "/tf", f"{prefix}/tf", "tf2_msgs/msg/TFMessage", "gz.msgs.Pose_V", TF),
+        BridgeEntry(f"{ros}tf" if ros else "/tf", f"{prefix}/tf", "tf2_msgs/msg/TFMessage", "gz.msgs.Pose_V", qos.TF),
         entry(names["ground_truth"], "nav_msgs/msg/Odometry", "Odometry", qos.STATUS),
         entry(names["cmd_vel"], f"geometry_msgs/msg/{twist}", "Twist", qos.COMMAND, to_ros=False),
     ]
