@@ -24,6 +24,7 @@ from mm_nav.ros.recorder import stack_topics
 from mm_nav.ros.topics import topics
 
 ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "security.md"
 POLICIES = ROOT / "config" / "sros2" / "policies.xml"
 NODES = (*EMBEDDED, *filter(None, (getattr(node_list, "NAV2_BRIDGE", None),)))
 # Who may do what with lists of names, as sros2's policy.xsd has it.
@@ -44,7 +45,12 @@ Rule = tuple[str, str]
 
 def policy(namespace: str = "/") -> dict[str, set[Rule]]:
     """Return what each enclave may do: (verb, full name), after the replacement that docs/security.md gives for a namespace."""
-    text = POLICIES.read_text().replace('ns="/"', f'ns="{namespace}"')
+    text = POLICIES.read_text()
+    if namespace != "/":
+        replacements = re.search(r"^sed '(.*?)' ", GUIDE.read_text(), re.MULTILINE)
+        assert replacements is not None and namespace == "/alpha"
+        command = ["sed", replacements[1], str(POLICIES)]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found: dict[str, set[Rule]] = {}
     for enclave in ElementTree.fromstring(text).iter("enclave"):
         rules = found.setdefault(enclave.attrib["path"], set())
@@ -142,6 +148,7 @@ def test_the_file_is_a_policy_of_sros2() -> None:
 def test_every_node_has_an_enclave_and_no_other_has() -> None:
     nodes = {f"/mm_nav/{spec.name}" for spec in NODES}
     assert set(policy()) == nodes | {"/mm_nav/tools", "/mm_nav/operator"}
+    assert set(re.findall(r"^\| `(/mm_nav/\w+)` \|", GUIDE.read_text(), re.MULTILINE)) == set(policy())
 
 
 @pytest.mark.parametrize("spec", NODES, ids=lambda spec: spec.name)
@@ -156,9 +163,9 @@ def test_a_node_may_do_what_it_does_and_nothing_else(spec: NodeSpec) -> None:
 
 def test_a_robot_with_a_namespace_keeps_to_it() -> None:
     """With the remappings that the launch files give: one tree of frames for each robot."""
-    allowed = without_newer(policy("/alpha")["/mm_nav/guard"])
+    allowed = without_newer(policy("/alpha")["/alpha/mm_nav/guard"])
     tree = ("-r", "/tf:=tf", "-r", "/tf_static:=tf_static")
-    rules = rules_of(EMBEDDED[1], "-r", "__ns:=/alpha", *tree, wanted=policy("/alpha")["/mm_nav/guard"])
+    rules = rules_of(EMBEDDED[1], "-r", "__ns:=/alpha", *tree, wanted=policy("/alpha")["/alpha/mm_nav/guard"])
     assert EMBEDDED[1].name == "guard" and without_newer(rules) == allowed
     assert {name for _, name in allowed if not name.startswith("/alpha/")} == {
         "/clock", "/diagnostics", "/parameter_events", "/rosout"
