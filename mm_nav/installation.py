@@ -25,7 +25,9 @@ RAY = "ray>=2.9,<3"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 # Changes of this file that make old environments unusable.
 REVISION = 1
-INTERFACE_PACKAGES = ("mm_nav_interfaces", "tf2_msgs")
+INTERFACE_PACKAGES = ("mm_nav_interfaces", "tf2_msgs", "nav2_msgs")
+# A ROS 2 installation has these of its own, or does without.
+FROM_ROS = ("tf2_msgs", "nav2_msgs")
 
 
 class SetupError(Exception):
@@ -200,8 +202,8 @@ class Setup:
         key = digest(ROOT / "interfaces") + f" {self.ros}"
         if not self.stage("interfaces", key):
             return
-        names = [name for name in INTERFACE_PACKAGES if not (self.ros and name == "tf2_msgs")]
-        say(f"building {', '.join(names)} with colcon (about a minute)")
+        names = [name for name in INTERFACE_PACKAGES if not (self.ros and name in FROM_ROS)]
+        say(f"building {', '.join(names)} with colcon (one to two minutes)")
         build = self.logs / "build"
         shutil.rmtree(build, ignore_errors=True)
         prefix = sysconfig_of(self.python)

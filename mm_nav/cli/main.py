@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "replay": "run the stack over a recording and report what it would have done",
     "replay-compare": "compare two replays of the same recordings; the same as `replay compare`",
     "record": "record the stack's topics, or an episode of the simulator",
+    "robot": "check a running robot, or write a robot's model for Gazebo",
     "bench": "measure speeds on this machine",
     "profile": "count what a model costs, time it here, and estimate it for another device",
     "world": "check a world file, or generate one",
