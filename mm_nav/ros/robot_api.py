@@ -309,7 +309,9 @@ class Robot:
                 f"the navigator of {self._name} is there but has not become active within {waited_s:.0f} s: look at its log"
             )
         end = f"/{topics().navigate_to}/_action/status"
-        others = sorted(n[: -len(end)] for n, _ in self._node.get_topic_names_and_types() if n.endswith(end))
+        names = (name for name, _ in self._node.get_topic_names_and_types() if name.endswith(end))
+        # Clients such as this one subscribe to it; servers publish it.
+        others = sorted(name[: -len(end)] for name in names if self._node.count_publishers(name))
         hint = f"; there is one in namespace {', '.join(o or '/' for o in others)}" if others else ""
         return NavigatorLostError(
             f"no navigator answered on {self._name} within {waited_s:.0f} s{hint}: start the stack (mm-nav sim, or "

@@ -153,7 +153,7 @@ def test_without_a_stack_it_says_what_to_do(navigator: FakeNavigator) -> None:
             _ = lost.pose
         with pytest.raises(NavigatorLostError, match="no map on /nobody/map"):
             _ = lost.map
-        assert until(lambda: "in namespace /" in str(lost._lost(0.0)))
+        assert until(lambda: "; there is one in namespace /:" in str(lost._lost(0.0)))
     with pytest.raises(NavigatorLostError, match="closed"):
         lost.go_to("the red chair")
     with pytest.raises(ConfigError, match="no namespace"):
