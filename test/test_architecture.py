@@ -8,7 +8,8 @@ import pytest
 
 TOP_LEVEL = {
     "package.xml", "setup.py", "README.md", "mm_nav", "launch", "models", "worlds", "test", "config",
-    "setup.cfg", "pyproject.toml", "Makefile", "LICENSE", "docs", "interfaces", ".ci", ".gitignore",
+    "setup.cfg", "pyproject.toml", "Makefile", "LICENSE", "docs", "interfaces", ".ci", ".gitignore", "colcon.pkg",
+    "docker", ".dockerignore",
 }  # fmt: skip
 
 
