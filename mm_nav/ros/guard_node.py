@@ -164,6 +164,8 @@ class GuardNode(StackNode):
             self._misses += took > float(self.value("deadline_ms"))
 
     def _publish(self) -> None:
+        if not self.active:  # a timer that was due when it was destroyed may still come
+            return
         now = self.get_clock().now().nanoseconds
         silent = self._watchdog.silent(self.steady_s())
         if self._guard.config.blind_time_s > 0.0:

@@ -147,8 +147,7 @@ class InferenceNode(StackNode):
     def _subscribe_images(self, topic: str) -> None:
         if self.value("compressed"):
             # Pictures are decoded beside the control thread.
-            self._decoded = self.create_guard_condition(self._take_decoded)
-            self._decoder = NewestWorker(_decode, self._decoded.trigger, "decoder")
+            self._decoder = NewestWorker(_decode, self._announce_decoded, "decoder")
             self._image_topic = f"{topic}/compressed"
             self.create_subscription(CompressedImage, self._image_topic, self._compressed, qos.IMAGE)
         else:
@@ -224,6 +223,11 @@ class InferenceNode(StackNode):
         camera = self._camera(message.header.frame_id)
         if camera is not None and self._decoder is not None:
             self._decoder.offer((message, camera))
+
+    def _announce_decoded(self) -> None:
+        """Called in the decoder's thread. (A guard condition would do, if the events executor knew them.)"""
+        if self.executor is not None:
+            self.executor.create_task(self._take_decoded)
 
     def _take_decoded(self) -> None:
         for image in self._decoder.take() if self._decoder is not None else ():

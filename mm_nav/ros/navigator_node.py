@@ -364,6 +364,8 @@ class NavigatorNode(StackNode):
 
     def _check(self) -> None:
         """By the steady clock: overdue steps, dead inputs, cancel requests while no scan comes."""
+        if not self.active:  # a timer that was due when it was destroyed may still come
+            return
         self._work()
         if not self._busy:
             # Nothing is asked of the policy then, and its silence means nothing.
@@ -405,6 +407,8 @@ class NavigatorNode(StackNode):
         self._goals.tell(feedback)
 
     def _send_map(self) -> None:
+        if not self.active:
+            return
         now = self.get_clock().now().nanoseconds
         self._map.publish(conversions.map_message(self.navigator.grid.export(), now, frames().map))
 
