@@ -24,7 +24,7 @@ from mm_nav.ros.process_group import ENVIRONMENT
 from mm_nav.ros.transports import VARIABLE, set_transports
 
 # Processes that are asked to end get so long, then so long again, s.
-PATIENCE = {"sigterm_timeout": "5", "sigkill_timeout": "3"}
+PATIENCE = {"sigterm_timeout": "10", "sigkill_timeout": "5"}
 _LOCAL = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 
 Entities = list[Any]
