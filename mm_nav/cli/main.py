@@ -25,6 +25,7 @@ SUBCOMMANDS = {
     "replay-compare": "compare two replays of the same recordings; the same as `replay compare`",
     "record": "record the stack's topics, or an episode of the simulator",
     "robot": "check a running robot, or write a robot's model for Gazebo",
+    "calibrate": "find where the camera is relative to the LiDAR, from a recording of a board",
     "bench": "measure speeds on this machine",
     "profile": "count what a model costs, time it here, and estimate it for another device",
     "world": "check a world file, or generate one",
