@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("instruction", nargs="?", default="", help="what to do, in plain English")
     parser.add_argument("--pose", metavar="X,Y[,YAW]", help="drive to a pose: metres and rad, map frame")
     parser.add_argument("--image", type=Path, metavar="FILE", help="a picture of the thing to go to (PNG, JPEG)")
+    parser.add_argument(
+        "--namespace", default="", metavar="NAME", help="the robot's namespace, such as alpha (default: none)"
+    )
     parser.add_argument("--timeout", type=float, default=180.0, metavar="S", help="time for the goal, s (default 180)")
     parser.add_argument("--wait", type=float, default=10.0, metavar="S", help="wait for the stack, s (default 10)")
     add_json_option(parser)
@@ -43,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         )
     image = None if args.image is None else _picture(args.image)
     require_writable(args.json)
+    namespace = _namespace(args.namespace)
     from mm_nav.ros.process_group import prepare_environment
 
     prepare_environment()
@@ -55,15 +60,13 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     # Ctrl-C is ours: it cancels the goal before the context goes.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node("mm_nav_go")
+    node = rclpy.create_node("mm_nav_go", namespace=namespace)
     canceled = False
     try:
         client = GoalClient(node)
         if not client.wait(args.wait):
-            raise ConfigError(
-                f"no navigator answered within {args.wait:.0f} s: start the stack (mm-nav sim, or ros2 launch mm_nav "
-                "sim.launch.py), in the same ROS_DOMAIN_ID"
-            )
+            where = f" in the namespace /{namespace}" if namespace else ""
+            raise ConfigError(f"no navigator answered{where} within {args.wait:.0f} s: {_remedy(node)}")
 
         def feedback(message: Any) -> None:
             left = "" if math.isnan(message.distance_remaining) else f"{message.distance_remaining:.1f} m to go"
@@ -86,6 +89,28 @@ def run(args: argparse.Namespace) -> int:
         }  # fmt: skip
         write_json(args.json, result)
     return 130 if canceled else 0 if outcome.succeeded else 1
+
+
+def _namespace(text: str) -> str:
+    """Return a namespace without its leading slash. Raises ConfigError."""
+    name = text.strip("/")
+    if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*", name):
+        raise ConfigError(f"--namespace is '{text}', which is no ROS namespace: give the robot's, such as alpha")
+    return name
+
+
+def _remedy(node: Any) -> str:
+    """Return what to do when no navigator answers: in other namespaces there may be some."""
+    from mm_nav.ros.topics import topics
+
+    end = f"/{topics().navigate_to}/_action/feedback"
+    others = sorted({name.removesuffix(end) for name, _ in node.get_topic_names_and_types() if name.endswith(end)})
+    # Its own client is among them, but only navigators publish.
+    found = [other for other in others if node.count_publishers(other + end)]
+    if found:
+        give = " or ".join(f"--namespace {other.strip('/')}" if other else "no --namespace" for other in found)
+        return f"there are navigators elsewhere, give {give}"
+    return "start the stack (mm-nav sim, or ros2 launch mm_nav sim.launch.py), in the same ROS_DOMAIN_ID"
 
 
 def _picture(path: Path) -> npt.NDArray[np.uint8]:

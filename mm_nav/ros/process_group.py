@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from mm_nav.resources import resource_path
-from mm_nav.ros.node_list import NodeSpec
+from mm_nav.ros.node_list import SIMULATOR, NodeSpec
 from mm_nav.ros.transports import VARIABLE, transport_profile
 
 # Per process: room for pictures in shared memory; loopback only; no spinning threads.
@@ -33,8 +33,16 @@ def prepare_environment(domain_id: int | None = None) -> None:
         os.environ["ROS_DOMAIN_ID"] = str(domain_id)
 
 
+# A robot in a namespace has a TF tree of its own there.
+_TF_REMAPPINGS = ("/tf:=tf", "/tf_static:=tf_static")
+
+
 class ProcessGroup:
-    """The processes of some nodes; a context manager that ends them all."""
+    """The processes of some nodes; a context manager that ends them all.
+
+    parameters: by a node's name, and for that of one robot by "alpha/guard", which goes before. robots: namespaces, in each of
+    which all nodes but the simulator run once; () = once, without. processes: by name, "guard" or "alpha/guard".
+    """
 
     def __init__(
         self,
@@ -42,8 +50,13 @@ class ProcessGroup:
         log_dir: Path,
         parameters: Mapping[str, Mapping[str, object]] | None = None,
         use_sim_time: bool = True,
+        robots: Sequence[str] = (),
     ) -> None:
-        self._nodes, self._logs = tuple(nodes), log_dir
+        self._nodes: dict[str, tuple[NodeSpec, str]] = {}
+        for node in nodes:
+            for robot in robots if robots and node.name != SIMULATOR.name else ("",):
+                self._nodes[f"{robot}/{node.name}".lstrip("/")] = node, robot
+        self._logs = log_dir
         self._parameters = {name: dict(values) for name, values in (parameters or {}).items()}
         self._sim_time = use_sim_time
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -51,10 +64,10 @@ class ProcessGroup:
     def __enter__(self) -> ProcessGroup:
         self._logs.mkdir(parents=True, exist_ok=True)
         try:
-            for node in self._nodes:
-                with self.log(node.name).open("wb") as log:
-                    self.processes[node.name] = subprocess.Popen(
-                        self._command(node), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            for name, (node, robot) in self._nodes.items():
+                with self.log(name).open("wb") as log:
+                    self.processes[name] = subprocess.Popen(
+                        self._command(name, node, robot), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                         env={**os.environ, **ENVIRONMENT, **_domain()}, start_new_session=True,
                     )  # fmt: skip
         except BaseException:
@@ -67,19 +80,26 @@ class ProcessGroup:
     ) -> None:
         self.stop()
 
-    def _command(self, node: NodeSpec) -> list[str]:
+    def _command(self, name: str, node: NodeSpec, robot: str) -> list[str]:
         command = [sys.executable, "-m", node.module, "--ros-args"]
+        if robot:
+            for rule in (f"__ns:=/{robot}", *_TF_REMAPPINGS):
+                command += ["-r", rule]
         if node.parameters:
             command += ["--params-file", str(resource_path(node.parameters))]
         # The simulator makes the time that the others follow.
-        values = {"use_sim_time": self._sim_time and node.name != "simulator", **self._parameters.get(node.name, {})}
-        for name, value in values.items():
-            command += ["-p", f"{name}:={_yaml(value)}"]
+        values = {
+            "use_sim_time": self._sim_time and node.name != SIMULATOR.name,
+            **self._parameters.get(node.name, {}),
+            **self._parameters.get(name, {}),
+        }
+        for key, value in values.items():
+            command += ["-p", f"{key}:={_yaml(value)}"]
         return command
 
     def log(self, name: str) -> Path:
-        """Return the log file of a node."""
-        return self._logs / f"{name}.log"
+        """Return the log file of a process."""
+        return self._logs / f"{name.replace('/', '.')}.log"
 
     def dead(self) -> dict[str, int]:
         """Return the exit status of every process that has ended."""

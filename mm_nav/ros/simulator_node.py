@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -15,8 +14,8 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D
 from mm_nav.resources import resource_path
-from mm_nav.robot import robot_file
 from mm_nav.ros import conversions, qos
+from mm_nav.ros.namespaces import robot_kinds, robot_names
 from mm_nav.ros.parameters import ParameterSpec
 from mm_nav.ros.simulated_robot import FAST_TICK_S, TICK_S, SimulatedRobot
 from mm_nav.ros.stack_node import StackNode, run_node
@@ -35,30 +34,6 @@ from mm_nav.sim.world import load_world
 PHYSICS_S = 0.01
 _REPORT_S = 1.0
 _SLOW = 0.9  # a smaller share of the wanted rate is reported
-# A part of a ROS name; rcl refuses what is not one only when the first topic is made, and without saying which robot it was.
-_NAME = re.compile(r"(?!.*__)[A-Za-z][A-Za-z0-9_]*")
-
-
-def robot_names(text: str) -> tuple[str, ...]:
-    """Return the robots' namespaces of "alpha, beta"; () for "". Raises ConfigError for what cannot be a ROS namespace."""
-    names = tuple(name.strip() for name in text.split(",")) if text.strip() else ()
-    for index, name in enumerate(names):
-        if not _NAME.fullmatch(name):
-            raise ConfigError(
-                f"robot name '{name}' of '{text}' cannot be a ROS namespace: give letters, digits and single underscores, "
-                "beginning with a letter, and commas between names"
-            )
-        if name in names[:index]:
-            raise ConfigError(f"robot name '{name}' is there twice in '{text}': give each robot a name of its own")
-    return names
-
-
-def rigs_of(text: str) -> tuple[str, ...]:
-    """Return the robots of "generic, jackal": names in config/robots or YAML files. Raises ConfigError for an unknown one."""
-    rigs = tuple(name.strip() for name in text.split(","))
-    for name in rigs:
-        robot_file(name)
-    return rigs
 
 
 class SimulatorNode(StackNode):
@@ -90,7 +65,7 @@ class SimulatorNode(StackNode):
             "generic",
             "robot with its sensors: a name in config/robots, or a YAML file; one for all robots, or one for each, separated by "
             "commas",
-            check=rigs_of,
+            check=robot_kinds,
         ),
         ParameterSpec("urdf", "", "URDF file with the links that the robot's sensors are mounted on; empty = its own"),
         ParameterSpec("people", 0, "people who wander about", 0, 200),
@@ -144,12 +119,9 @@ class SimulatorNode(StackNode):
             )
 
     def _sim_configs(self, count: int) -> list[SimConfig]:
-        rigs = rigs_of(str(self.value("robot")))
-        if len(rigs) not in (1, count):
-            raise ConfigError(
-                f"robot is '{self.value('robot')}', {len(rigs)} robots, but there are {count}: give one for all or one for each"
-            )
-        configs = [load_rig(name, str(self.value("urdf")) or None) for name in rigs]
+        kinds = robot_kinds(str(self.value("robot")), count)
+        rigs = {kind: load_rig(kind, str(self.value("urdf")) or None) for kind in kinds}
+        configs = [rigs[kind] for kind in kinds]
         life = load_life(str(self.value("life"))) if self.value("life") else None
         life = life or next((config.life for config in configs if config.life is not None), None)
         if self.value("people"):
@@ -157,7 +129,7 @@ class SimulatorNode(StackNode):
         given = {"width": "camera_width", "height": "camera_height", "horizontal_fov": "camera_fov"}
         changes = {field: self.value(name) for field, name in given.items() if self.value(name)}
         made = []
-        for config in configs if len(configs) == count else configs * count:
+        for config in configs:
             camera = config.camera if self.value("camera") else None
             if camera is not None:
                 camera = replace(camera, shadows=bool(self.value("shadows")), **changes)

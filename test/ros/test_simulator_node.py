@@ -1,7 +1,11 @@
 """The simulator node publishes what Gazebo and its bridge would: the same topics, types, frames, sizes and rates."""
 
+import subprocess
+import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -10,18 +14,24 @@ import numpy as np
 import pytest
 import rclpy
 import yaml
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2
 from std_msgs.msg import UInt32
 from tf2_msgs.msg import TFMessage
 
+from mm_nav.errors import ConfigError
+from mm_nav.geometry import Pose2D
 from mm_nav.resources import resource_path
 from mm_nav.ros import qos
 from mm_nav.ros.node_list import SIMULATOR
 from mm_nav.ros.process_group import ProcessGroup, prepare_environment
+from mm_nav.ros.simulator_node import SimulatorNode
 from mm_nav.ros.topics import frames, topics
-from mm_nav.sensing.messages import cloud_from, stamp_ns
+from mm_nav.sensing.messages import cloud_from, odometry_from, scan_from, stamp_ns
 from mm_nav.sim.committed_worlds import committed_world
 from mm_nav.sim.rig import load_rig
 
@@ -34,8 +44,14 @@ def number(element: ElementTree.Element, path: str) -> float:
     return float(element.findtext(path) or "nan")
 
 
-def listen(parameters: dict[str, Any], wanted: dict[str, type], seconds: float, logs: Path) -> dict[str, list[Any]]:
-    """Run the node and return the messages of each topic over that much simulated time."""
+def listen(
+    parameters: dict[str, Any],
+    wanted: dict[str, type],
+    seconds: float,
+    logs: Path,
+    drive: dict[str, float] | None = None,
+) -> dict[str, list[Any]]:
+    """Run the node and return the messages of each topic over that much simulated time. drive: topics that get a speed, m/s."""
     prepare_environment()
     rclpy.init()
     node = rclpy.create_node("listener")
@@ -44,13 +60,18 @@ def listen(parameters: dict[str, Any], wanted: dict[str, type], seconds: float, 
     for name, kind in wanted.items():
         profile = qos.STATIC_TF if name.endswith("tf_static") else qos.ODOMETRY if kind is Odometry else qos.SENSOR
         node.create_subscription(kind, name, lambda m, box=heard[name]: box.append(m), profile)
+    commands = {name: node.create_publisher(TwistStamped, name, qos.COMMAND) for name in drive or {}}
     node.create_subscription(Clock, "/clock", lambda m: clock.append(stamp_ns_of(m)), qos.STATUS)
     try:
         start = {"start_x": START.x, "start_y": START.y, "start_yaw": START.yaw}
         with ProcessGroup((SIMULATOR,), logs, {"simulator": start | parameters}) as group:
             end = time.monotonic() + 40.0
             while time.monotonic() < end and (not clock or clock[-1] - clock[0] < seconds * 1e9):
-                rclpy.spin_once(node, timeout_sec=0.2)
+                rclpy.spin_once(node, timeout_sec=0.05 if commands else 0.2)
+                for name, publisher in commands.items():
+                    command = TwistStamped()
+                    command.twist.linear.x = (drive or {})[name]
+                    publisher.publish(command)
                 assert not group.dead(), group.log("simulator").read_text()
     finally:
         node.destroy_node()
@@ -161,3 +182,130 @@ def test_people_and_noise_are_the_same_at_any_rate(tmp_path: Path) -> None:
     assert len(both) >= 15
     assert all(scans[0][stamp] == scans[1][stamp] for stamp in both)
     assert len(set(scans[0].values())) == len(scans[0])  # people walk and noise is drawn anew: no two scans are alike
+
+
+START_TEXT = f"{START.x},{START.y},{START.yaw}"
+TWO = {"robots": "alpha,beta", "robot": "generic,omni", "starts": "2.0,2.0,0.0; 3.0,2.0,3.14159"}
+
+
+def test_two_robots_in_one_world_each_in_its_namespace(tmp_path: Path) -> None:
+    t = topics()
+    kinds = {t.scan: LaserScan, t.image: Image, t.camera_info: CameraInfo, t.odom: Odometry, t.ground_truth: Odometry,
+             t.contacts: UInt32, "tf": TFMessage, "tf_static": TFMessage}  # fmt: skip
+    wanted: dict[str, type] = {f"{name}/{topic}": kind for name in ("alpha", "beta") for topic, kind in kinds.items()}
+    wanted |= {t.scan: LaserScan, "/tf": TFMessage, "/tf_static": TFMessage, t.diagnostics: DiagnosticArray}
+    quiet = TWO | {"camera_width": 64, "camera_height": 48}
+    heard = listen(quiet, wanted, 4.0, tmp_path, drive={f"beta/{t.cmd_vel}": 0.08})
+    for topic in (t.scan, "/tf", "/tf_static"):  # nothing of theirs is where that of one robot would be
+        assert not heard.pop(topic)
+    assert all(heard.values()), {name: len(messages) for name, messages in heard.items()}
+    # Frames are those of one robot, in a TF tree for each.
+    for name in ("alpha", "beta"):
+        transform = heard[f"{name}/tf"][-1].transforms[0]
+        assert (transform.header.frame_id, transform.child_frame_id) == (frames().odom, frames().base)
+        assert heard[f"{name}/{t.scan}"][-1].header.frame_id == frames().scan
+    mounts = {m.child_frame_id for message in heard["beta/tf_static"] for m in message.transforms}
+    assert mounts == {frames().camera, frames().scan}
+    # Only the one that was told to has driven, and the other one sees it come.
+    first, last = (odometry_from(heard[f"beta/{t.ground_truth}"][index]).pose for index in (0, -1))
+    assert last.distance_to(first) > 0.05
+    assert odometry_from(heard[f"alpha/{t.ground_truth}"][-1]).pose == Pose2D(2.0, 2.0, 0.0)
+    ahead = [float(scan_from(message).ranges[180]) for message in heard[f"alpha/{t.scan}"]]
+    assert ahead[0] == pytest.approx(1.0 - 0.25, abs=0.06) and ahead[-1] < ahead[0] - 0.02
+    assert heard[f"beta/{t.contacts}"][-1].data == 0
+    # One clock, and sensors that take turns.
+    stamps = {name: {stamp_ns(m.header) for m in heard[f"{name}/{t.odom}"]} for name in ("alpha", "beta")}
+    assert stamps["alpha"] & stamps["beta"]
+    status = [s for message in heard[t.diagnostics] for s in message.status]
+    values = {item.key: item.value for item in status[-1].values}
+    assert (
+        status[-1].name == "/simulator: mm_nav" and values["robots"] == "2" and float(values["real_time_factor"]) > 0.1
+    )
+    assert (status[-1].level == DiagnosticStatus.OK) == (float(values["real_time_factor"]) >= 0.9)
+    assert float(values["cpu_share"]) > 0.0
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The node as launch starts it."""
+    process = subprocess.Popen([sys.executable, "-m", SIMULATOR.module, "--ros-args", *arguments])
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20.0)
+
+
+def test_a_launch_file_can_remap_tf_into_the_namespace() -> None:
+    prepare_environment()
+    rclpy.init()
+    node = rclpy.create_node("listener")
+    parameters = [f"start_x:={START.x}", f"start_y:={START.y}", "camera:=false"]
+    rules = [word for p in parameters for word in ("-p", p)] + [
+        "-r",
+        "__ns:=/site",
+        "-r",
+        "/tf:=tf",
+        "-r",
+        "/tf_static:=tf_static",
+    ]
+    try:
+        with running(*rules) as process:
+            end = time.monotonic() + 40.0
+            while time.monotonic() < end and node.count_publishers("/site/scan") == 0:
+                rclpy.spin_once(node, timeout_sec=0.1)
+                assert process.poll() is None
+            moving, fixed = (node.get_publishers_info_by_topic(f"/site/{name}") for name in ("tf", "tf_static"))
+            assert len(moving) == len(fixed) == 1 and node.count_publishers("/tf") == 0 == node.count_publishers(
+                "/tf_static"
+            )
+            assert node.count_publishers("/site/scan") == node.count_publishers("/clock") == 1
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
+    # As tf2's broadcasters do: listeners there ask for no more, and no less is of use to them.
+    assert moving[0].qos_profile.reliability == fixed[0].qos_profile.reliability == ReliabilityPolicy.RELIABLE
+    assert moving[0].qos_profile.durability == DurabilityPolicy.VOLATILE and qos.TF.depth == 100
+    assert fixed[0].qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+
+
+@contextmanager
+def unconfigured(parameters: dict[str, str]) -> Iterator[SimulatorNode]:
+    rules = [word for name, value in parameters.items() for word in ("-p", f"{name}:='{value}'")]
+    rclpy.init(args=["--ros-args", *rules, "-p", "camera:=false"])
+    try:
+        node = SimulatorNode()
+        yield node
+        node.destroy_node()
+    finally:
+        rclpy.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"robots": "alpha,alpha"}, "'alpha' is there twice"),
+        ({"robots": "alpha,2nd"}, "'2nd' of 'alpha,2nd' cannot be a ROS namespace"),
+        ({"robots": "alpha,"}, "robot name '' of"),
+        ({"robots": "a__b"}, "single underscores"),
+        ({"robots": "alpha,beta", "robot": "generic,toaster"}, "give one of"),
+        ({"robots": "alpha,beta,gamma", "robot": "generic,jackal"}, "2 robots, but there are 3"),
+        ({"robots": "alpha,beta", "starts": START_TEXT}, "are 1 for 2 robots"),
+        ({"robots": "alpha,beta", "starts": f"{START_TEXT};{START_TEXT}"}, "'beta' would start at .*, where 'alpha' starts"),
+        ({"robots": "alpha,beta", "starts": f"{START_TEXT}; 3.9,3.17"}, "'beta' would start at 3.90,3.17,0.00, in 'brown_chair_1'"),
+        ({"robots": "alpha", "starts": "here"}, "x,y,yaw for each robot"),
+        ({"robots": "alpha,beta", "lost": "sonar"}, "alpha/scan"),
+    ],
+)  # fmt: skip
+def test_impossible_robots_are_refused_in_one_line(parameters: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message), unconfigured(parameters) as node:
+        node.configure()
+
+
+def test_without_starts_robots_stand_free_near_the_worlds_own_start() -> None:
+    with unconfigured({"robots": "alpha,beta,gamma"}) as node:
+        node.configure()
+        poses = [robot.simulator.pose for robot in node._robots]
+        assert poses[0] == START and all(1.5 <= pose.distance_to(START) < 4.0 for pose in poses[1:])
+        assert node._fleet.names == ("alpha", "beta", "gamma")
+        node.cleanup()

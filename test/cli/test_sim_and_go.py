@@ -1,0 +1,43 @@
+"""`mm-nav sim` and `mm-nav go` refuse what cannot be used before any node runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from mm_nav.cli.main import main
+
+pytest.importorskip("rclpy", reason="rclpy is not installed (make setup)")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--robots", "alpha,alpha"], "'alpha' is there twice"),
+        (["--robots", "alpha,b-c"], "cannot be a ROS namespace"),
+        (["--robots", "alpha,beta", "--robot", "generic,toaster"], "robot 'toaster' is not known"),
+        (["--robots", "alpha,beta", "--robot", "generic,omni,jackal"], "3 robots, but there are 2"),
+        (["--robot", "generic,omni"], "2 robots, but there are 1"),
+        (["--robots", "alpha,beta", "--start", "2.2,3.4"], "--start has 1 poses for 2 robots"),
+        (["--start", "2.2,3.4; 1,1"], "--start has 2 poses for 1 robots"),
+        (["--start", "here"], "x,y,yaw for each robot"),
+        (["--robots", "alpha,beta", "--start", "2.2,3.4; 2.3,3.4"], "where 'alpha' starts"),
+        (["--robots", "alpha,beta", "--start", "2.2,3.4; 3.9,3.17"], "in 'brown_chair_1'"),
+        (["--people", "-1"], "--people is -1"),
+        (["--life", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_wrong_robots_are_refused(arguments, message, capsys, tmp_path):
+    assert main(["sim", *arguments, "--logs", str(tmp_path)]) == 2
+    output = capsys.readouterr().err
+    assert message in output and len(output.splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("namespace", ["a b", "2nd", "a//b"])
+def test_go_refuses_what_is_no_namespace(namespace, capsys):
+    assert main(["go", "go to the red chair", "--namespace", namespace]) == 2
+    assert "no ROS namespace" in capsys.readouterr().err
+
+
+def test_go_says_where_it_looked(capsys):
+    assert main(["go", "go to the red chair", "--namespace", "/alpha/", "--wait", "0.3"]) == 2
+    assert "no navigator answered in the namespace /alpha within 0 s: start the stack" in capsys.readouterr().err
