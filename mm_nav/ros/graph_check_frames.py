@@ -74,11 +74,11 @@ def _links(s: GraphSnapshot) -> list[Finding]:
         text = f"{link.parent} -> {link.child} has a quaternion of length {link.length:.3g}"
         remedy = "publish a rotation of length 1; none at all is x 0, y 0, z 0, w 1 (a forgotten w is the usual reason)"
         return [fail("tf: rotations", "quaternion", text, "length 1", remedy)]
-    count = Counter(_plain(link.child) for link in s.static)
-    twice = [child for child, number in count.items() if number > 1]
+    every = {(_plain(link.parent), _plain(link.child)) for link in (*s.static, *s.moving)}
+    twice = [child for child, number in Counter(child for _, child in every).items() if number > 1]
     if twice:
-        parents = " and ".join(link.parent for link in s.static if _plain(link.child) == twice[0])
-        remedy = "stop one of the publishers (`ros2 topic info -v /tf_static`): a frame has one parent, the last to come wins"
+        parents = " and ".join(sorted(parent for parent, child in every if child == twice[0]))
+        remedy = "stop one of the publishers (`ros2 topic info -v /tf_static`, or /tf): a frame has one parent, the last to come wins"
         text = f"{twice[0]} hangs from {parents}"
         return [fail("tf: parents", "two_parents", text, "one parent for each frame", remedy)]
     if not s.static:
@@ -114,7 +114,7 @@ def _no_mount(s: GraphSnapshot, frame: str, item: str, expected: str) -> Finding
     if _chain(every, name, base):
         text = f"the way from {base} to {frame} is on /tf, which the stack does not read for mounts"
         return fail(item, "tf_moving", text, expected, f"make its joints fixed in the URDF, or {publish}")
-    root, own = _root(every, name), _root(every, base)
+    root, own = _root(fixed, name), _root(fixed, base)
     known = {_plain(link.child) for link in s.static} | {_plain(link.parent) for link in s.static}
     alike = sorted(other for other in known if other.endswith(f"/{name}") or name.endswith(f"/{other}"))
     if alike:

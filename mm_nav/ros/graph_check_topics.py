@@ -97,7 +97,9 @@ def missing(s: GraphSnapshot, wanted: Wanted, level: Level = Level.FAIL) -> Find
     best = nearest[0]
     nodes = ", ".join(sorted({end.node for end in s.publishers[best] if end.type == wanted.type}))
     measured = f"nobody publishes {wanted.topic}; there is {best} of type {wanted.type} (from {nodes})"
-    remap = f"remap {wanted.role}:={best} (`--ros-args -r {base}:={best}` for guard, inference and navigator)"
+    remap = f"remap {wanted.role}:={best}, as in `ros2 launch mm_nav robot.launch.py {wanted.role}:={best}`"
+    if wanted.role not in _LIKELY:
+        remap = f"remap it: `--ros-args -r {base}:={best}` for guard, inference and navigator"
     space = best[: -len(wanted.topic)] if best.endswith(wanted.topic) else ""
     if space and not s.namespace:
         remap = (

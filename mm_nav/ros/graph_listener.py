@@ -37,7 +37,9 @@ from mm_nav.sim.rig import load_rig
 
 _NAME = "mm_nav_robot_check"
 # Time for others to be discovered, before listening begins; and for the stack's nodes to answer, after it.
-_PATIENCE_S, _ANSWERS_S = 2.0, 2.0
+_PATIENCE_S, _ANSWERS_S = 4.0, 2.0
+# Participants announce themselves anew every 3 s: who was missed at first is heard of then, and listened to for as long.
+_LATECOMERS_S = 4.0
 _LOOK_S = 0.2
 _DEPTH = 40
 _KINDS = {"camera": "image", "lidar": "scan", "cloud": "points", "imu": "imu"}
@@ -85,11 +87,15 @@ def listen(
     node = rclpy.create_node(
         f"{_NAME}_{os.getpid()}", context=context, enable_rosout=False, start_parameter_services=False
     )
+    executor = SingleThreadedExecutor(context=context)
     try:
-        return _Listener(node, context, space, needs, compressed, remaps or {}).run(seconds)
+        executor.add_node(node)
+        return _Listener(node, executor, space, needs, compressed, remaps or {}).run(seconds)
     finally:
+        executor.shutdown()
         node.destroy_node()
         rclpy.shutdown(context=context)
+        context.destroy()
 
 
 def robot_needs(robot: str, said_by: str) -> RobotNeeds:
@@ -117,11 +123,16 @@ class _Box:
 
 class _Listener:
     def __init__(
-        self, node: Node, context: Context, space: str, robot: RobotNeeds, compressed: bool, remaps: Mapping[str, str]
+        self,
+        node: Node,
+        executor: SingleThreadedExecutor,
+        space: str,
+        robot: RobotNeeds,
+        compressed: bool,
+        remaps: Mapping[str, str],
     ) -> None:
-        self._node, self._space, self._robot, self._remaps = node, space, robot, dict(remaps)
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(node)
+        self._node, self._executor, self._space, self._robot = node, executor, space, robot
+        self._remaps = dict(remaps)
         self._boxes: dict[str, _Box] = {}
         self._now_ns = 0
         self._odometry: list[Odometry] = []
@@ -161,12 +172,15 @@ class _Listener:
     def run(self, seconds: float) -> GraphSnapshot:
         """Wait until somebody is there, listen, and return what came."""
         until = time.monotonic() + _PATIENCE_S
-        while not self._look() and time.monotonic() < until:
+        while not (known := self._look()) and time.monotonic() < until:
             self._spin(_LOOK_S)
         until = time.monotonic() + seconds
+        last = until + _LATECOMERS_S
         while (left := until - time.monotonic()) > 0.0:
             self._spin(min(_LOOK_S, left))
-            self._look()
+            if not (seen := self._look()) <= known:
+                known |= seen
+                until = min(last, time.monotonic() + seconds)
         ended = time.time()
         until = time.monotonic() + _ANSWERS_S
         while self._questions.open and time.monotonic() < until:
@@ -178,8 +192,8 @@ class _Listener:
         while (left := until - time.monotonic()) > 0.0:
             self._executor.spin_once(timeout_sec=left)
 
-    def _look(self) -> bool:
-        """Subscribe to what is there now; return whether anybody is."""
+    def _look(self) -> set[str]:
+        """Subscribe to what is there now; return the nodes, and the roles that have a publisher."""
         nodes = self._others()
         self._questions.ask(nodes)
         self._follow(nodes)
@@ -194,7 +208,7 @@ class _Listener:
                 self._boxes[role] = self._subscribe(wanted)
             else:
                 self._boxes.pop(role, None)
-        return bool(nodes)
+        return set(nodes) | (set(self._boxes) if nodes else set())
 
     def _others(self) -> list[str]:
         """Full names of all nodes but this one and those of tools, which hide theirs."""
