@@ -78,7 +78,7 @@ def _links(s: GraphSnapshot) -> list[Finding]:
     twice = [child for child, number in Counter(child for _, child in every).items() if number > 1]
     if twice:
         parents = " and ".join(sorted(parent for parent, child in every if child == twice[0]))
-        remedy = "stop one of the publishers (`ros2 topic info -v /tf_static`, or /tf): a frame has one parent, the last to come wins"
+        remedy = "stop one of the publishers (`ros2 topic info -v /tf_static`, or /tf): of two parents, the last wins"
         text = f"{twice[0]} hangs from {parents}"
         return [fail("tf: parents", "two_parents", text, "one parent for each frame", remedy)]
     if not s.static:

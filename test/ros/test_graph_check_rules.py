@@ -204,7 +204,8 @@ OPTICAL = "camera_optical_frame"
 CASES: dict[str, tuple[Edit, set[str], str]] = {
     "nobody publishes": (published("/odom"), {"missing"}, "start the driver"),
     "compressed only": (
-        lambda s: published("/cam/compressed", Endpoint("/cam", graph.COMPRESSED))(without_camera(s)), {"missing"}, "compressed:=true"
+        lambda s: published("/cam/compressed", Endpoint("/cam", graph.COMPRESSED))(without_camera(s)), {"missing"},
+        "compressed:=true",
     ),
     "two LiDARs": (
         published("/scan", Endpoint("/a", graph.SCAN), Endpoint("/b", graph.SCAN)), {"two_publishers"}, "all of them but one"
@@ -275,7 +276,8 @@ CASES: dict[str, tuple[Edit, set[str], str]] = {
         {"tf_beside"}, "hang it from base_link",
     ),
     "two odometries on TF": (
-        lambda s: replace(s, moving=(*s.moving, Transform("odom_vio", "base_link", np.eye(4)))), {"two_parents"}, "odom_vio"
+        lambda s: replace(s, moving=(*s.moving, Transform("odom_vio", "base_link", np.eye(4)))),
+        {"two_parents", "tf_odom"}, "odom_vio",
     ),
     "two parents": (
         lambda s: replace(s, static=(*s.static, Transform("mast", "base_scan", np.eye(4)))), {"two_parents", "tf_missing"}, "mast"
