@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -192,6 +193,7 @@ class InferenceNode(StackNode):
         if self._shadow is not None:
             self._shadow.close()
         self._policy = self._shadow = self._decoder = self._goal = self._latest = None
+        gc.collect()  # a network is too large to wait until somebody looks for garbage
 
     def _odometry(self, message: Odometry) -> None:
         try:
