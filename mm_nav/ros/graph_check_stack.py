@@ -59,6 +59,11 @@ def check_stack(s: GraphSnapshot) -> list[Finding]:
     launch = "`ros2 launch mm_nav robot.launch.py`" + (f" with namespace:={s.namespace[1:]}" if s.namespace else "")
     if not s.stack:
         text = f"not running: no {', '.join(STACK_NODES)}"
+        guards = sorted(name for name in s.nodes if name.endswith("/guard"))
+        if guards:
+            space = guards[0].removesuffix("/guard") or "/"
+            text = f"{text} in {s.namespace or '/'}; there is {guards[0]}"
+            return [warn("stack", "no_stack", text, "all three active", f"check that robot: --namespace {space}")]
         return [warn("stack", "no_stack", text, "all three active", f"start it: {launch}")]
     found = []
     for name in STACK_NODES:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mm_nav.ros.graph_check_frames import check_frames
 from mm_nav.ros.graph_check_odometry import check_odometry
 from mm_nav.ros.graph_check_sensors import check_camera, check_points, check_scan
@@ -25,9 +27,9 @@ def check_graph(s: GraphSnapshot) -> tuple[Finding, ...]:
     found += check_topic(s, "odom", _limits(s, "odom"))
     found += check_odometry(s)
     if "imu" in s.robot.rates_hz:
-        found += check_topic(s, "imu", None, Level.WARN)
+        found += _optional(check_topic(s, "imu", None, Level.WARN))
     found += check_topic(s, "tf_static", None)
-    found += check_topic(s, "tf", None, Level.WARN)
+    found += _optional(check_topic(s, "tf", None, Level.WARN))
     found += check_frames(s)
     found += check_commands(s)
     found += check_stack(s)
@@ -59,8 +61,13 @@ def _lidar(s: GraphSnapshot) -> list[Finding]:
         return _points_only(s)
     found = [*check_topic(s, "scan", _limits(s, "scan")), *check_scan(s)]
     if "points" in s.robot.rates_hz or _published(s, "points"):
-        found += [*check_topic(s, "points", _limits(s, "points"), Level.WARN), *check_points(s)]
+        found += _optional([*check_topic(s, "points", _limits(s, "points"), Level.WARN), *check_points(s)])
     return found
+
+
+def _optional(findings: list[Finding]) -> list[Finding]:
+    """Return findings on what the stack itself does not read, none of which fails."""
+    return [replace(f, level=Level.WARN) if f.level is Level.FAIL else f for f in findings]
 
 
 def missing_near(s: GraphSnapshot) -> bool:

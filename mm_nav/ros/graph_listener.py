@@ -23,6 +23,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
 
 from mm_nav.errors import ConfigError, MmNavError, SensorError
 from mm_nav.observation import Odometry
@@ -236,6 +237,9 @@ class _Listener:
                     fitting = [pair for pair in fitting if pair[0].endswith("tf_static")]
                 if fitting and (fitting[0][0], fitting[0][1]) != (self._wanted[role].topic, self._wanted[role].type):
                     self._wanted[role] = replace(self._wanted[role], topic=fitting[0][0], type=fitting[0][1])
+        if "tf" not in self._remaps:  # none of them reads it; who moves one of the two moves both
+            beside = self._wanted["tf_static"].topic.removesuffix("_static")
+            self._wanted["tf"] = replace(self._wanted["tf"], topic=beside)
 
     def _subscribe(self, wanted: Wanted) -> _Box:
         box = _Box(wanted)
@@ -249,9 +253,11 @@ class _Listener:
             if handle is not None:
                 handle(deserialize_message(message, kind))
 
+        # rclpy of Humble hands over the message alone.
+        callback = take if hasattr(Subscription, "CallbackType") else lambda message: take(message, {})
         profiles = (_LATCHED, _LEAST) if wanted.role == "tf_static" else (_LEAST,)
         for profile in profiles:
-            box.subscriptions.append(self._node.create_subscription(kind, wanted.topic, take, profile, raw=True))
+            box.subscriptions.append(self._node.create_subscription(kind, wanted.topic, callback, profile, raw=True))
         return box
 
     def _handlers(self) -> dict[str, Callable[[Any], None]]:
