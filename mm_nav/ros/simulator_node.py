@@ -106,7 +106,7 @@ class SimulatorNode(StackNode):
         self._fleet = Fleet(scene, configs, starts, int(self.value("seed")), names)
         sensors = [sensor for config in configs for sensor in config.sensors().values()]
         self._tick_s = FAST_TICK_S if any(isinstance(sensor, ImuConfig) for sensor in sensors) else TICK_S
-        self._clock = self.create_publisher(ClockMessage, "/clock", qos.STATUS)
+        self._time = self.create_publisher(ClockMessage, "/clock", qos.STATUS)
         self._diagnostics = self.create_publisher(DiagnosticArray, topics().diagnostics, qos.STATUS)
         self._robots = [
             SimulatedRobot(self, name, simulator, self._tick_s, member)
@@ -189,7 +189,7 @@ class SimulatorNode(StackNode):
     def _step(self) -> None:
         timeout = float(self.value("command_timeout"))
         self._fleet.step([robot.command(timeout) for robot in self._robots], self._tick_s)
-        self._clock.publish(ClockMessage(clock=conversions.to_time(self._fleet.time_ns)))
+        self._time.publish(ClockMessage(clock=conversions.to_time(self._fleet.time_ns)))
         for robot in self._robots:
             robot.publish()
 

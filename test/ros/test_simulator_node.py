@@ -17,6 +17,8 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2
@@ -216,6 +218,8 @@ def test_two_robots_in_one_world_each_in_its_namespace(tmp_path: Path) -> None:
     # One clock, and sensors that take turns.
     stamps = {name: {stamp_ns(m.header) for m in heard[f"{name}/{t.odom}"]} for name in ("alpha", "beta")}
     assert stamps["alpha"] & stamps["beta"]
+    phases = [{stamp_ns(m.header) % 100_000_000 for m in heard[f"{name}/{t.scan}"]} for name in ("alpha", "beta")]
+    assert phases == [{0}, {50_000_000}]
     status = [s for message in heard[t.diagnostics] for s in message.status]
     values = {item.key: item.value for item in status[-1].values}
     assert (
@@ -309,3 +313,25 @@ def test_without_starts_robots_stand_free_near_the_worlds_own_start() -> None:
         assert poses[0] == START and all(1.5 <= pose.distance_to(START) < 4.0 for pose in poses[1:])
         assert node._fleet.names == ("alpha", "beta", "gamma")
         node.cleanup()
+
+
+def test_it_is_configured_anew_as_often_as_one_likes() -> None:
+    with unconfigured({"robots": "alpha,beta"}) as node:
+        held = []
+        for _ in range(4):
+            assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+            for _ in range(3):
+                node._step()
+            assert node._fleet.time_ns == 150_000_000  # from 0 each time
+            assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+            held.append([len(list(getattr(node, kind))) for kind in ("publishers", "subscriptions", "timers")])
+            assert node.trigger_cleanup() == TransitionCallbackReturn.SUCCESS
+            held.append([len(list(getattr(node, kind))) for kind in ("publishers", "subscriptions", "timers")])
+        assert held[0] == held[2] == held[6] and held[1] == held[7] and held[0][0] > held[1][0] + 10
+        assert node.set_parameters([Parameter("robots", value="alpha,alpha")])[0].reason.startswith(
+            "parameter 'robots'"
+        )
+        node.set_parameters([Parameter("starts", value=START_TEXT)])
+        assert node.trigger_configure() == TransitionCallbackReturn.FAILURE  # one start for two
+        node.set_parameters([Parameter("starts", value="")])
+        assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
