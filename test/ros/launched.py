@@ -18,11 +18,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NODES = ("simulator", "guard", "inference", "navigator", "nav2_bridge")
 _ROS2 = "import sys; from ros2cli.cli import main; sys.exit(main())"
-# Says what it was called with and what its parameter files hold, and waits to be ended.
+# Says what it was called with and what its parameter files hold, in a file of its own, and waits to be ended.
 _RECORDER = """\
 #!/bin/sh
-echo "CALL $0 $*" >> {calls}
-for word in "$@"; do if [ -f "$word" ]; then echo "FILE $word" >> {calls}; cat "$word" >> {calls}; fi; done
+(
+  echo "CALL $0 $*"
+  for word in "$@"; do if [ -f "$word" ]; then echo "FILE $word"; cat "$word"; echo; fi; done
+) > {calls}/$$.part
+mv {calls}/$$.part {calls}/$$.txt
 exec sleep 600
 """
 
@@ -36,10 +39,11 @@ def needs_launch() -> None:
 
 
 class Prefix:
-    """An install folder in which packages are found. calls: file in which the stand-ins write how they were called."""
+    """An install folder in which packages are found. calls: folder in which the stand-ins write how they were called."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.calls = folder, folder / "calls.txt"
+        self.folder, self.calls = folder, folder / "calls"
+        self.calls.mkdir()
         share = folder / "share" / "mm_nav"
         (share / "launch").mkdir(parents=True)
         for path in (ROOT / "launch").glob("*.py"):

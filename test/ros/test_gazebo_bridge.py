@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +14,14 @@ import yaml
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+from mm_nav.cli import robot_model
 from mm_nav.errors import ConfigError
 from mm_nav.ros.gazebo_bridge import JOINT_STATES, BridgeEntry, bridge_entries, bridge_yaml, qos_overrides
 from mm_nav.ros.process_group import prepare_environment
 from mm_nav.ros.simulator_node import SimulatorNode
 from mm_nav.ros.topics import topics
 from mm_nav.sim.rig import load_rig
-from mm_nav.sim.robot_model import robot_sdf
+from mm_nav.sim.robot_model import robot_sdf, robot_urdf
 
 # What only the embedded simulator has: robot_state_publisher and its diagnostics are nodes of their own with Gazebo, the rest
 # is about the simulation.
@@ -144,3 +147,26 @@ def test_the_file_and_the_overrides_say_what_bridges_understand() -> None:
 def test_the_committed_bridge_is_the_generators(root: Path) -> None:
     entries = bridge_entries(load_rig("generic"), joint_states=False)
     assert (root / "config" / "bridge.yaml").read_text() == bridge_yaml(entries, "generic")
+
+
+def test_the_command_shows_a_robot_and_writes_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    robot_model.add_arguments(parser)
+    files = {kind: tmp_path / "new" / f"jackal.{kind}" for kind in ("sdf", "urdf", "bridge", "json")}
+    given = [word for kind, file in files.items() for word in (f"--{kind}", str(file))]
+    options = ["--namespace", "alpha", "--gazebo", "fortress", "--index", "3"]
+    assert robot_model.run(parser.parse_args(["jackal", *given, *options])) == 0
+    rig = load_rig("jackal")
+    assert files["sdf"].read_text() == robot_sdf(rig, "alpha", gazebo="fortress", index=3)
+    assert files["urdf"].read_text() == robot_urdf(rig)
+    assert files["bridge"].read_text() == bridge_yaml(bridge_entries(rig, "alpha"), "jackal")
+    told = json.loads(files["json"].read_text())
+    assert {sensor["frame"] for sensor in told["sensors"]} >= {"base_scan", "points_link", "camera_optical_frame"}
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("camera_optical_frame", "left_wheel", "points_link", "wheel slip"))
+    assert robot_model.run(parser.parse_args(["generic", "--urdf", "-"])) == 0
+    assert capsys.readouterr().out == robot_urdf(load_rig("generic"))
+    wrong = tmp_path / "wrong.sdf"
+    with pytest.raises(ConfigError, match="give 0 to 15"):
+        robot_model.run(parser.parse_args(["generic", "--sdf", str(wrong), "--index", "77"]))
+    assert not wrong.exists()

@@ -202,7 +202,7 @@ def without_camera(s: GraphSnapshot) -> GraphSnapshot:
 KEY = (Endpoint("/teleop", graph.TWIST_STAMPED),)
 OPTICAL = "camera_optical_frame"
 CASES: dict[str, tuple[Edit, set[str], str]] = {
-    "nobody publishes": (published("/odom"), {"missing"}, "start the driver"),
+    "nobody publishes": (published("/odom"), {"missing"}, "start the driver of the base"),
     "compressed only": (
         lambda s: published("/cam/compressed", Endpoint("/cam", graph.COMPRESSED))(without_camera(s)), {"missing"},
         "compressed:=true",

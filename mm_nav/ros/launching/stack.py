@@ -169,7 +169,7 @@ def package_prefix(package: str) -> str:
     """Return where a ROS package is installed, "" where it is not."""
     try:
         return str(get_package_prefix(package))
-    except PackageNotFoundError:
+    except (PackageNotFoundError, OSError):  # the latter where no ROS is sourced at all
         return ""
 
 
