@@ -144,7 +144,7 @@ def check_clock(s: GraphSnapshot) -> list[Finding]:
             return [fail(item, "clock_unused", text, "use_sim_time true", remedy)]
         return [ok(item, f"/clock from {by}", "use_sim_time true where /clock is")]
     if on:
-        text = f"{', '.join(on)} have use_sim_time, and nobody publishes /clock: their time stands at 0"
+        text = f"use_sim_time is true for {', '.join(on)}, and nobody publishes /clock: time stands at 0 there"
         remedy = "start them with `-p use_sim_time:=false` on a robot; start the simulator or ros_gz_bridge otherwise"
         return [fail(item, "no_clock", text, "/clock", remedy)]
     return [ok(item, "the system's", "use_sim_time true where /clock is")]
@@ -182,7 +182,7 @@ def _listener(s: GraphSnapshot, topic: str, sent: str, stamped: bool, listeners:
         (other, end)
         for other, ends in sorted(s.subscriptions.items())
         for end in ends
-        if end.type in (TWIST, TWIST_STAMPED) and other not in (topic, s.wanted["cmd_vel_nav"].topic)
+        if end.type in (TWIST, TWIST_STAMPED) and other != topic and end.node.rsplit("/", 1)[1] not in STACK_NODES
     ]
     if near:
         other, end = min(near, key=lambda pair: ("cmd_vel" not in pair[0], len(pair[0])))

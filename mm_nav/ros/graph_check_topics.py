@@ -35,16 +35,24 @@ _LIKELY = {
     "odom": (("odom", "filtered"), ("ground_truth", "truth", "vio")),
     "points": (("points", "velodyne"), ("depth", "camera")),
 }  # fmt: skip
+# Who publishes what, where nobody does.
+_SOURCES = {
+    "image": "the camera's driver", "camera_info": "the camera's driver, with its calibration", "scan": "the LiDAR's driver",
+    "points": "the LiDAR's driver", "odom": "the driver of the base", "imu": "the IMU's driver",
+    "tf_static": "robot_state_publisher with the robot's URDF, or a static_transform_publisher for each sensor",
+    "tf": "the driver of the base, so that it publishes odom -> base_link",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a sensor's timing may be, s. gap: silences beyond it stop something (`stops` says what); slow_gap: it suffers.
+    """What a sensor's timing may be, s. gap: silences beyond it stop something (`stops` says what); slow_gap: `slows` happens.
     age, slow_age: the same of a message's age when it comes. rate_hz: as the robot's file has it, 0 = not known."""
 
     gap: float
     age: float
     stops: str
+    slows: str = ""
     slow_gap: float = float("inf")
     slow_age: float = float("inf")
     rate_hz: float = 0.0
@@ -82,7 +90,7 @@ def missing(s: GraphSnapshot, wanted: Wanted, level: Level = Level.FAIL) -> Find
     nearest = candidates(s, wanted)
     if not nearest:
         measured = f"nobody publishes {wanted.topic}, and there is no topic of type {wanted.type}"
-        remedy = f"start the driver that publishes {wanted.type}"
+        remedy = f"start {_SOURCES.get(wanted.role, 'the driver')}"
         other = COMPRESSED if wanted.type == IMAGE else IMAGE
         if wanted.role == "image" and (there := s.of_type(other)):
             measured = f"nobody publishes {wanted.topic} ({wanted.type}); there is {there[0]} of type {other}"
@@ -191,7 +199,7 @@ def _rate(s: GraphSnapshot, role: str, limits: Limits, fitting: list[Endpoint]) 
         remedy = f"raise the rate of {nodes} above {1.0 / limits.gap:.0f} Hz, or relieve its machine: {limits.stops}"
         return fail(item, "slow", measured, expected, remedy)
     if long or worst > limits.slow_gap:
-        remedy = f"look what keeps {nodes} or its machine busy (`top`), or raise its rate: {limits.stops} at such gaps"
+        remedy = f"look what keeps {nodes} or its machine busy (`top`), or raise its rate: at such gaps, {limits.stops if long else limits.slows}"
         return warn(item, "gap", measured, expected, remedy)
     if limits.rate_hz and rate < _SLOW_SHARE * limits.rate_hz:
         remedy = f"set the rate of {nodes}, or correct rate_hz in the robot's file"
@@ -251,7 +259,7 @@ def _time(s: GraphSnapshot, role: str, limits: Limits, fitting: list[Endpoint]) 
     if age > limits.age:
         return fail(item, "old", measured, expected, remedy)
     if age > limits.slow_age:
-        return warn(item, "old", measured, expected, remedy)
+        return warn(item, "old", measured, expected, f"{sync}, or make {nodes} faster: {limits.slows}")
     return ok(item, measured, expected)
 
 

@@ -44,10 +44,11 @@ def passed(findings: tuple[Finding, ...]) -> bool:
 def _limits(s: GraphSnapshot, role: str) -> Limits:
     needs, rate = s.needs, s.robot.rates_hz.get(role, 0.0) if s.robot.said_by else 0.0
     if role in ("scan", "points"):
-        stops = "the guard stops the robot"
-        return Limits(needs.scan_gap_s, needs.max_age_s, stops, needs.slow_age_s, needs.slow_age_s, rate)
+        stops, slows = "the guard stops the robot", "the guard slows the robot down"
+        return Limits(needs.scan_gap_s, needs.max_age_s, stops, slows, needs.slow_age_s, needs.slow_age_s, rate)
     if role == "odom":
-        return Limits(needs.max_age_s, needs.max_age_s, "the guard stops the robot", _ODOMETRY_GAP_S)
+        stops, slows = "the guard stops the robot", "scans wait for odometry, or go without"
+        return Limits(needs.max_age_s, needs.max_age_s, stops, slows, _ODOMETRY_GAP_S)
     return Limits(needs.image_gap_s, needs.image_gap_s, "the camera counts as lost", rate_hz=rate)
 
 
