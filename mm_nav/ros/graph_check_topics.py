@@ -107,7 +107,8 @@ def missing(s: GraphSnapshot, wanted: Wanted, level: Level = Level.FAIL) -> Find
     measured = f"nobody publishes {wanted.topic}; there is {best} of type {wanted.type} (from {nodes})"
     remap = f"remap {wanted.role}:={best}, as in `ros2 launch mm_nav robot.launch.py {wanted.role}:={best}`"
     if wanted.role not in _LIKELY:
-        remap = f"remap it: `--ros-args -r {base}:={best}` for guard, inference and navigator"
+        own = f"/{base}" if wanted.role.startswith("tf") else base  # as the nodes name it
+        remap = f"remap it: `--ros-args -r {own}:={best}` for guard, inference and navigator"
     space = best[: -len(wanted.topic)] if best.endswith(wanted.topic) else ""
     if space and not s.namespace:
         remap = (
@@ -129,7 +130,10 @@ def candidates(s: GraphSnapshot, wanted: Wanted) -> list[str]:
         score = sum(word in topic for word in good) - 2 * sum(word in topic for word in bad)
         return -score - 2 * topic.endswith(wanted.topic), len(topic), topic
 
-    return sorted((topic for topic in s.of_type(wanted.type) if topic not in taken), key=cost)
+    found = [topic for topic in s.of_type(wanted.type) if topic not in taken]
+    if wanted.role.startswith("tf"):
+        found = [topic for topic in found if topic.endswith(f"/{wanted.role}")]
+    return sorted(found, key=cost)
 
 
 def _publishers(wanted: Wanted, publishers: tuple[Endpoint, ...], fitting: list[Endpoint]) -> Finding:
@@ -199,7 +203,8 @@ def _rate(s: GraphSnapshot, role: str, limits: Limits, fitting: list[Endpoint]) 
         remedy = f"raise the rate of {nodes} above {1.0 / limits.gap:.0f} Hz, or relieve its machine: {limits.stops}"
         return fail(item, "slow", measured, expected, remedy)
     if long or worst > limits.slow_gap:
-        remedy = f"look what keeps {nodes} or its machine busy (`top`), or raise its rate: at such gaps, {limits.stops if long else limits.slows}"
+        effect = limits.stops if long else limits.slows
+        remedy = f"look what keeps {nodes} or its machine busy (`top`), or raise its rate: at such gaps, {effect}"
         return warn(item, "gap", measured, expected, remedy)
     if limits.rate_hz and rate < _SLOW_SHARE * limits.rate_hz:
         remedy = f"set the rate of {nodes}, or correct rate_hz in the robot's file"
