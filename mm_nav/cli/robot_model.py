@@ -100,25 +100,29 @@ def _write(path: Path, text: str) -> None:
 
 
 def _show(rig: SimConfig, body: RobotBody, missing: tuple[str, ...]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    console, robot = Console(highlight=False), rig.robot
+    robot = rig.robot
+    # Names and poses are not to be cut, on a narrow terminal or in a pipe neither.
+    console = Console(width=max(Console().width, 108), highlight=False)
     console.print(
         f"[bold]{body.name}[/]: {robot.drive} drive, up to {robot.max_linear:g} m/s and {robot.max_angular:g} rad/s, "
         f"{robot.height_m:g} m high, wheels of {2e3 * body.wheels.radius:.0f} mm, {body.wheels.separation:g} m apart"
     )
-    links = Table(title="links and the joints that hold them", title_justify="left")
-    for column in ("link", "joint", "parent", "x y z, m", "roll pitch yaw, rad", "mass, kg"):
-        links.add_column(column, justify="right" if column.startswith("mass") else "left")
+    links = Table(title="links and the joints that hold them", title_justify="left", box=box.SIMPLE, padding=(0, 1))
+    for column in ("link", "joint", "parent", "x y z, m", "turned, rad"):
+        links.add_column(column, no_wrap=True)
+    links.add_column("kg", justify="right")
     for link in body.links:
         mass = f"{link.inertia.mass:.2f}" if link.inertia is not None else ""
-        kind = link.joint if link.parent else "root"
-        links.add_row(link.name, kind, link.parent, _numbers(link.xyz), _numbers(link.rpy), mass)
+        turned = _numbers(link.rpy) if any(link.rpy) else ""
+        links.add_row(link.name, link.joint if link.parent else "", link.parent, _numbers(link.xyz), turned, mass)
     console.print(links)
-    sensors = Table(title="sensors", title_justify="left")
+    sensors = Table(title="sensors", title_justify="left", box=box.SIMPLE, padding=(0, 1))
     for column in ("name", "what", "topic", "frame", "Hz"):
-        sensors.add_column(column, justify="right" if column == "Hz" else "left")
+        sensors.add_column(column, justify="right" if column == "Hz" else "left", no_wrap=column in ("topic", "frame"))
     for sensor in body.sensors:
         sensors.add_row(sensor.name, _what(sensor.config), sensor.topic, sensor.frame, f"{sensor.config.rate_hz:g}")
     console.print(sensors)
