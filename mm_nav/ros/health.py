@@ -18,7 +18,7 @@ _CHECK_S, _ATTENTION_S = 0.1, 0.3
 HEARTBEAT_S = 0.2
 
 SILENCE = ParameterSpec(
-    "silence", 0.5, "what is silent for longer is reported in /diagnostics and to who waits for a goal, s", 0.1, 10.0
+    "silence", 0.4, "what is silent for longer is reported in /diagnostics and to who waits for a goal, s", 0.1, 10.0
 )
 
 
