@@ -11,6 +11,7 @@ import pytest
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.robot import RobotConfig
+from mm_nav.sim.bodies import fleet_body
 from mm_nav.sim.camera import CameraConfig
 from mm_nav.sim.fleet import Fleet
 from mm_nav.sim.lidar import CloudConfig, LidarConfig
@@ -65,6 +66,18 @@ def test_each_is_seen_by_the_other_in_a_colour_of_its_own(scene: Scene) -> None:
     before = alpha.scan().ranges[360]
     fleet.step([Twist2D(), Twist2D(-0.2, 0.0), Twist2D()], 2.0)
     assert alpha.scan().ranges[360] > before + 0.3
+
+
+@pytest.mark.parametrize("name", ["generic", "racecar"])
+def test_a_body_is_as_large_as_the_robot_that_collides(name: str) -> None:
+    robot = load_rig(name).robot
+    (segment,) = fleet_body(robot, 1).segments
+    corners = np.concatenate([part.triangles.reshape(-1, 3) for part in segment.parts])
+    outline = robot.footprint_array()
+    assert corners.min(axis=0) == pytest.approx([*outline.min(axis=0), robot.ground_clearance_m])
+    assert corners.max(axis=0) == pytest.approx([*outline.max(axis=0), robot.height_m])
+    x, y, z, radius = fleet_body(robot, 1).sphere(0.0, 0.0, 0.0, 0.0)
+    assert np.linalg.norm(corners - (x, y, z), axis=-1).max() <= radius + 1e-9
 
 
 def test_who_drives_into_another_one_has_collided_and_who_stands_has_not(scene: Scene) -> None:
@@ -152,7 +165,9 @@ def test_people_give_way_to_all_and_doors_open_for_all(scene: Scene) -> None:
         arrived |= eve.x < -3.4
         opened |= abs(leaf.yaw) > 0.5
     assert arrived and opened and all(robot.collisions == 0 for robot in fleet.robots)
-    assert 0.4 < closest[0] < 1.5 and 0.4 < closest[1] < 1.5
+    # Radii of person and robot, and the gap that who reacts keeps.
+    kept = 0.25 + load_rig("generic").robot.circumscribed_radius + 0.2
+    assert all(kept - 0.01 < gap < 1.5 for gap in closest[:2])
     near = Fleet(scene, [replace(config, life=life), config], [Pose2D(0.0, -3.0), Pose2D(-3.0, -3.0)])
     near.step([Twist2D()] * 2, 2.0)
     assert near.life is not None and near.life.poses()[1].yaw == 0.0  # nobody is near: it stays closed
@@ -167,6 +182,9 @@ def test_one_who_does_not_react_stops_before_any_robot(scene: Scene) -> None:
     fleet.step([Twist2D()] * 2, 6.0)
     assert fleet.life is not None and fleet.life.poses()[0].x == pytest.approx(0.43, abs=0.1)
     assert beta.collisions == 0
+    # Each body is where it is, and no other's.
+    assert alpha.scan().ranges[180] == pytest.approx(3.0 - 0.18, abs=1e-3)
+    assert beta.scan().ranges[170:190].min() == pytest.approx(0.35, abs=0.15)  # a leg
     fleet.step([Twist2D(), Twist2D(0.5, 0.0)], 1.0)
     assert beta.collision_with == "bob" and alpha.collisions == 0
 
