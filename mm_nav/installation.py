@@ -266,6 +266,23 @@ class Setup:
             if found[0].resolve() != target.resolve() and not target.exists():
                 target.symlink_to(found[0])
 
+    def ament(self) -> None:
+        """Make the environment a prefix in which `ros2 run mm_nav` and `ros2 launch mm_nav` find this checkout."""
+        index = self.venv / "share" / "ament_index" / "resource_index" / "packages"
+        share, programs = self.venv / "share" / "mm_nav", self.venv / "lib" / "mm_nav"
+        for folder in (share, programs):
+            shutil.rmtree(folder, ignore_errors=True)
+        for folder in (index, share / "launch", programs):
+            folder.mkdir(parents=True, exist_ok=True)
+        (index / "mm_nav").touch()
+        for name in ("package.xml", "config", "worlds", "models"):
+            (share / name).symlink_to(ROOT / name)
+        # One by one: `ros2 launch` does not look into folders that are links.
+        for file in (ROOT / "launch").glob("*.launch.py"):
+            (share / "launch" / file.name).symlink_to(file)
+        for program in (self.venv / "bin").glob("mm_nav_*"):
+            (programs / program.name).symlink_to(program)
+
     def torch(self, force: bool) -> None:
         """Install PyTorch: always when forced, else only where the package index serves a CPU build."""
         key = f"{TORCH} {force}"
@@ -352,6 +369,7 @@ def main(arguments: list[str] | None = None) -> int:
         setup.create()
         setup.packages()
         setup.interfaces()
+        setup.ament()
         if options.train or options.test:
             setup.torch(force=options.train)
             setup.ray(force=options.train)

@@ -10,7 +10,9 @@ from mm_nav.errors import MmNavError
 
 
 def _roots() -> list[Path]:
-    roots = [Path(__file__).resolve().parent.parent, Path(sys.prefix) / "share" / "mm_nav"]
+    # A checkout; or PREFIX/lib/python3.x/site-packages/mm_nav: what was installed together belongs together.
+    above = Path(__file__).resolve().parents
+    roots = [above[1], *(folder / "share" / "mm_nav" for folder in above[4:5]), Path(sys.prefix) / "share" / "mm_nav"]
     prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
     return roots + [Path(prefix) / "share" / "mm_nav" for prefix in prefixes if prefix]
 
@@ -18,7 +20,8 @@ def _roots() -> list[Path]:
 def resource_path(name: str) -> Path:
     """Return the path of a file or folder such as "models/tiny.onnx".
 
-    Looks in the checkout, in the Python installation's share folder and in the ament prefixes, in this order.
+    Looks in the checkout, beside the installed package, in the Python installation's share folder and in the ament prefixes, in
+    this order.
     Raises MmNavError when it is in none of them.
     """
     for root in _roots():

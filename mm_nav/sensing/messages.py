@@ -168,6 +168,7 @@ def scan_of(
 ) -> LaserScan:
     """Return a LaserScan of a LaserScan message's numbers.
 
+    -inf, an echo from nearer than the sensor measures (REP 117), becomes range_min: what is so near is no free space.
     A time_increment_s that cannot be one (below 0, not finite, a sweep of more than LONGEST_SWEEP_S) counts as 0, all beams at
     once: some drivers fill that field with anything. Raises SensorError for a scan without beams or with a beam spacing of zero.
     """
@@ -182,6 +183,9 @@ def scan_of(
         )
     if upside_down:
         angle_min, angle_increment = -angle_min, -angle_increment
+    # fmin passes over NaN.
+    if np.fmin.reduce(ranges) == -np.inf:
+        ranges = np.where(np.isneginf(ranges), np.float32(range_min), ranges)
     if not 0.0 <= time_increment_s * len(ranges) <= LONGEST_SWEEP_S:
         time_increment_s = 0.0
     return LaserScan(stamp_ns, ranges, angle_min, angle_increment, range_min, range_max, mount, time_increment_s)

@@ -111,6 +111,14 @@ def test_times_of_the_beams_are_taken_where_they_can_be(told, taken):
     assert messages.scan_from(scan(time_increment=told)).time_increment_s == taken
 
 
+def test_what_is_nearer_than_can_be_measured_is_no_free_space():
+    seen = scan()
+    seen.ranges = np.array([2.0, -np.inf, np.nan, np.inf], np.float32)
+    out = messages.scan_from(seen)
+    np.testing.assert_array_equal(out.ranges, np.array([2.0, 0.1, np.nan, np.inf], np.float32))
+    assert out.valid().tolist() == [True, True, False, False]
+
+
 def test_upside_down_lidar_turns_the_other_way():
     over = np.diag([1.0, -1.0, -1.0, 1.0])  # rolled by pi
     upright, flipped = messages.scan_from(scan()), messages.scan_from(scan(), over)
