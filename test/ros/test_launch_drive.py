@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -68,7 +70,30 @@ def test_a_dead_node_ends_everything(prefix: Prefix) -> None:
         order(running, "/simulator", "/guard", "/inference", "/navigator")
         os.kill(running.pid("mm_nav_inference-3"), signal.SIGKILL)
         assert running.process.wait(60.0) == 1
-        assert "/inference (a node of the stack) ended with status -9" in running.log
+        assert "/inference ended with status -9, so everything is shut down" in running.log
+        assert not running.left
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not installed")
+def test_whoever_kills_the_launch_kills_what_it_started(prefix: Prefix) -> None:
+    with launched(prefix, "sim.launch.py", "stack:=false") as running:
+        running.wait_for("/simulator is active")
+        running.process.kill()
+        running.process.wait(10.0)
+        until = time.monotonic() + 30.0
+        while running.left and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not running.left
+
+
+def test_what_is_wrong_from_the_start_is_not_started_again(prefix: Prefix, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("/alpha/guard: {ros__parameters: {margin: 99.0}}")
+    words = ["urdf:=none", "namespace:=alpha", "on_exit:=respawn", f"params_file:={own}"]
+    with launched(prefix, "robot.launch.py", *words) as running:
+        assert running.process.wait(120.0) == 1
+        assert "it must be between 0.0 and 0.5" in running.log and running.log.count("it must be between") == 1
+        assert "/alpha/guard ended with status 2 before all were up" in running.log
         assert not running.left
 
 

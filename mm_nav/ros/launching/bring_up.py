@@ -62,22 +62,23 @@ def ends_on_failure() -> RegisterEventHandler:
     )
 
 
-def ends_with(node: Any, what: str, respawn_hint: bool = False) -> RegisterEventHandler:
-    """Return what ends the launch when a process ends, whatever its status. node: the action. what: "the guard of /alpha"."""
-    hint = "; on_exit:=respawn would start it again" if respawn_hint else ""
+def ends_with(node: Any, what: str) -> RegisterEventHandler:
+    """Return what ends the launch when a process ends, whatever its status. node: the action. what: such as "Gazebo"."""
 
     def ended(event: Any, context: LaunchContext) -> None:
         if not context.is_shutdown:
-            context.emit_event_sync(
-                Failed(f"{what} ended with status {event.returncode}: everything is shut down{hint}")
-            )
+            context.emit_event_sync(Failed(f"{what} ended with status {event.returncode}, so everything is shut down"))
 
     return RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended))
 
 
 class BringUp:
     """A sequence of lifecycle nodes. nodes: (full name, action), in the order in which they come up. after: a sequence that comes
-    first. retry_s: a node that cannot be configured is tried again after so long; 0 = that ends the launch."""
+    first.
+
+    retry_s: above 0: once all were active, a node may die, for its action starts it again, and one that then cannot be configured
+    is tried again after so long. Before, and with 0, either ends the launch: what is wrong from the start does not mend itself.
+    """
 
     def __init__(self, nodes: Sequence[tuple[str, Node]], after: BringUp | None = None, retry_s: float = 0.0) -> None:
         self._nodes, self._after, self._retry_s = tuple(nodes), after, retry_s
@@ -91,7 +92,7 @@ class BringUp:
         handlers = [OnShutdown(on_shutdown=self._stop)]
         for name, node in self._nodes:
             handlers.append(OnProcessStart(target_action=node, on_start=lambda _, c, name=name: self._started(name, c)))
-            handlers.append(OnProcessExit(target_action=node, on_exit=lambda _, c, name=name: self._ended(name)))
+            handlers.append(OnProcessExit(target_action=node, on_exit=lambda e, c, name=name: self._ended(name, e, c)))
         return [RegisterEventHandler(handler) for handler in handlers]
 
     async def wait(self) -> None:
@@ -106,11 +107,17 @@ class BringUp:
         if not context.is_shutdown:
             self._tasks[name] = context.asyncio_loop.create_task(self._bring_up(name, context))
 
-    def _ended(self, name: str) -> None:
+    def _ended(self, name: str, event: Any, context: LaunchContext) -> None:
         self._event(name).clear()
         task = self._tasks.pop(name, None)
         if task is not None:
             task.cancel()
+        if not context.is_shutdown and not (self._retry_s and self._complete):
+            reason = f"{name} ended with status {event.returncode}"
+            reason += (
+                ", so everything is shut down" if self._complete else " before all were up; its lines above say why"
+            )
+            context.emit_event_sync(Failed(reason))
 
     def _stop(self, event: object, context: LaunchContext) -> None:
         for task in self._tasks.values():

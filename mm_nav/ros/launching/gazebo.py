@@ -21,7 +21,7 @@ from mm_nav.ros.gazebo_bridge import bridge_entries, bridge_yaml, qos_overrides
 from mm_nav.ros.launching.bring_up import Failed
 from mm_nav.ros.launching.options import StackOptions, robot_entries, stack_options, world_of, yes
 from mm_nav.ros.launching.simulation import placed, robot_options
-from mm_nav.ros.launching.stack import PATIENCE, require_package, required, robot_description, stack
+from mm_nav.ros.launching.stack import PATIENCE, require_package, required, robot_description, ros_node, stack
 from mm_nav.sim.rig import load_rig
 from mm_nav.sim.robot_model import MAX_ROBOTS, robot_sdf, robot_urdf
 from mm_nav.sim.simulator import SimConfig
@@ -114,14 +114,12 @@ def _simulator(release: str, world: Path, headless: bool) -> list[Any]:
 
 def _spawned(name: str, model: Path, start: Pose2D) -> list[Any]:
     """Return what puts a robot into the world; without it there is nothing to drive."""
-    node = Node(
-        package="ros_gz_sim",
-        executable="create",
+    node = ros_node(
+        "ros_gz_sim",
+        "create",
         name=f"create_{name}",
-        output="both",
         arguments=["-file", str(model), "-name", name, "-x", f"{start.x:.4f}", "-y", f"{start.y:.4f}", "-z", str(_DROP_M),
                    "-Y", f"{start.yaw:.4f}"],
-        **PATIENCE,
     )  # fmt: skip
 
     def ended(event: Any, context: LaunchContext) -> None:
@@ -139,14 +137,12 @@ def _bridge(path: Path, owns: Sequence[StackOptions], rigs: Sequence[SimConfig])
         for entry in bridge_entries(rig, own.namespace, clock=index == 0)
     ]
     path.write_text(bridge_yaml(entries, ", ".join(rig.robot.name for rig in rigs)), encoding="utf-8")
-    return Node(
-        package="ros_gz_bridge",
-        executable="parameter_bridge",
+    return ros_node(
+        "ros_gz_bridge",
+        "parameter_bridge",
         name="bridge",
-        output="both",
         parameters=[{"config_file": str(path), "use_sim_time": True, **qos_overrides(entries)}],
         # Commands stop when it dies, and so do the robots; a new one goes on.
         respawn=True,
         respawn_delay=1.0,
-        **PATIENCE,
     )

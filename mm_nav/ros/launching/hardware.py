@@ -13,7 +13,7 @@ from launch_ros.actions import Node
 from mm_nav.errors import ConfigError
 from mm_nav.ros.launching.bring_up import ends_with
 from mm_nav.ros.launching.options import StackOptions, integer, stack_options, yes
-from mm_nav.ros.launching.stack import PATIENCE, require_package, robot_description, stack, text_parameters
+from mm_nav.ros.launching.stack import require_package, robot_description, ros_node, stack, text_parameters
 from mm_nav.ros.topics import frames, topics
 from mm_nav.sim.rig import load_rig
 from mm_nav.sim.robot_model import robot_urdf
@@ -33,7 +33,7 @@ def hardware(values: Mapping[str, str], pushed: str) -> Sequence[Any]:
     rig = load_rig(options.robot)
     drivers = [*camera_driver(values, options), *lidar_driver(values, options)]
     description = _description(values, options, rig)
-    ends = [] if options.respawn else [ends_with(node, name, True) for name, node in drivers]
+    ends = [] if options.respawn else [ends_with(node, name) for name, node in drivers]
     return [*ends, *description, *(node for _, node in drivers), *stack(options)[0]]
 
 
@@ -133,17 +133,15 @@ def _driver(
     remappings: Sequence[tuple[str, str]],
     options: StackOptions,
 ) -> Node:
-    return Node(
-        package=package,
-        executable=program,
+    return ros_node(
+        package,
+        program,
         name=name,
         namespace=options.namespace or "/",
-        output="both",
         parameters=[text_parameters(parameters), *([options.params_file] if options.params_file else [])],
         remappings=[*options.tf_remappings, *remappings],
         respawn=options.respawn,
         respawn_delay=options.respawn_delay_s,
-        **PATIENCE,
     )
 
 

@@ -20,7 +20,7 @@ from mm_nav.ros.launching.options import (
     world_of,
     yes,
 )
-from mm_nav.ros.launching.stack import required, stack, stack_node
+from mm_nav.ros.launching.stack import stack, stack_node
 from mm_nav.ros.node_list import SIMULATOR
 from mm_nav.sim.committed_worlds import committed_world
 from mm_nav.sim.rig import load_life
@@ -49,7 +49,7 @@ def embedded(values: Mapping[str, str], pushed: str) -> Sequence[Any]:
     # It makes the time that the others follow. A new one would begin anew, so its end is that of all.
     simulator = stack_node(SIMULATOR, replace(options, use_sim_time=False, respawn=False), autostart=False, **given)
     sequence = BringUp([(f"{options.namespace}/{SIMULATOR.name}", simulator)])
-    found = [*sequence.entities(), *required(simulator, "the simulator")]
+    found = [*sequence.entities(), simulator]
     if yes(values, "stack"):
         for robot in robots:
             found += stack(robot_options(options, robot), sequence)[0]

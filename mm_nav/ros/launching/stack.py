@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ def launch_description(arguments: Sequence[Argument], start: Start, local: bool 
         given = [text.partition(":=")[0] for text in context.argv if ":=" in text]
         check_names(given, arguments)
         set_environment(local)
+        _tie_processes(context)
         pushed = context.launch_configurations.get("ros_namespace", "")
         return [ends_on_failure(), *start(values_of(context.launch_configurations, arguments), pushed)]
 
@@ -61,6 +63,19 @@ def set_environment(local: bool) -> None:
             os.environ.setdefault(name, value)
 
 
+def _tie_processes(context: LaunchContext) -> None:
+    """Have the kernel end what is started when the launch itself is killed: Ctrl-C it handles itself, SIGTERM and SIGKILL not."""
+    if not context.launch_configurations.get("launch-prefix") and shutil.which("setpriv"):
+        context.launch_configurations["launch-prefix"] = "setpriv --pdeathsig TERM --"
+
+
+def ros_node(package: str, executable: str, **arguments: Any) -> Node:
+    """Return a node's action. Its lines in the log begin with the program's name, whatever prefix it is started with."""
+    return Node(
+        package=package, executable=executable, exec_name=executable, **{"output": "both", **PATIENCE, **arguments}
+    )
+
+
 def stack_node(spec: NodeSpec, options: StackOptions, **parameters: Any) -> Node:
     """Return a node of the stack. parameters: what was given, which goes before what files say."""
     namespace = options.namespace or "/"
@@ -68,18 +83,16 @@ def stack_node(spec: NodeSpec, options: StackOptions, **parameters: Any) -> Node
     files = [str(resource_path(spec.parameters))] if spec.parameters else []
     if options.params_file:
         files.append(options.params_file)
-    return Node(
-        package="mm_nav",
-        executable=spec.executable,
+    return ros_node(
+        "mm_nav",
+        spec.executable,
         name=spec.name,
         namespace=namespace,
-        output="both",
         ros_arguments=["--log-level", f"{logger}:={options.log_level}"],
         parameters=[*files, {"use_sim_time": options.use_sim_time, **text_parameters(parameters)}],
         remappings=[*options.tf_remappings, *options.remappings],
         respawn=options.respawn,
         respawn_delay=options.respawn_delay_s,
-        **PATIENCE,
     )
 
 
@@ -94,8 +107,7 @@ def stack(options: StackOptions, after: BringUp | None = None) -> tuple[Entities
         given = _given(options).get(spec.name, {})
         nodes.append((f"{options.namespace}/{spec.name}", stack_node(spec, options, autostart=False, **given)))
     sequence = BringUp(nodes, after, options.respawn_delay_s + 1.0 if options.respawn else 0.0)
-    ends = [] if options.respawn else [ends_with(node, f"{name} (a node of the stack)", True) for name, node in nodes]
-    return [*sequence.entities(), *ends, *(node for _, node in nodes), *_rviz(options)], sequence
+    return [*sequence.entities(), *(node for _, node in nodes), *_rviz(options)], sequence
 
 
 def _given(options: StackOptions) -> dict[str, dict[str, object]]:
@@ -122,15 +134,14 @@ def _rviz(options: StackOptions) -> list[Node]:
         return []
     require_package("rviz2", "rviz:=true")
     return [
-        Node(
-            package="rviz2",
-            executable="rviz2",
+        ros_node(
+            "rviz2",
+            "rviz2",
             namespace=options.namespace or "/",
             output="log",
             arguments=["-d", str(resource_path("config/mm_nav.rviz"))],
             parameters=[{"use_sim_time": options.use_sim_time}],
             remappings=[*options.tf_remappings, *options.remappings],
-            **PATIENCE,
         )
     ]
 
@@ -146,17 +157,15 @@ def text_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def robot_description(urdf: str, options: StackOptions) -> Node:
     """Return robot_state_publisher with a URDF's text: it tells where the sensors sit."""
     require_package("robot_state_publisher", "the robot's description")
-    return Node(
-        package="robot_state_publisher",
-        executable="robot_state_publisher",
+    return ros_node(
+        "robot_state_publisher",
+        "robot_state_publisher",
         name="robot_state_publisher",
         namespace=options.namespace or "/",
-        output="both",
         parameters=[{**text_parameters({"robot_description": urdf}), "use_sim_time": options.use_sim_time}],
         remappings=[*options.tf_remappings],
         respawn=options.respawn,
         respawn_delay=options.respawn_delay_s,
-        **PATIENCE,
     )
 
 
