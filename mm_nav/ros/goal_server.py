@@ -15,6 +15,13 @@ from mm_nav.command import ErrorCode
 from mm_nav.ros.stack_node import StackNode
 from mm_nav.ros.topics import topics
 
+# How a goal ends when an input of the navigator is silent for too long.
+LOST = {
+    "scan": ErrorCode.SENSOR_LOST,
+    "odom": ErrorCode.SENSOR_LOST,
+    "policy": ErrorCode.INFERENCE_LOST,
+    "guard_status": ErrorCode.GUARD_LOST,
+}
 # A result is on its way for so long at most.
 _DELIVERY_S = 0.5
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import traceback
 from collections import deque
@@ -17,13 +16,12 @@ from mm_nav_interfaces.action import NavigateTo
 from mm_nav_interfaces.msg import GuardStatus
 from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
 from mm_nav_interfaces.msg import PolicyOutput as PolicyOutputMessage
-from nav_msgs.msg import OccupancyGrid, Odometry, Path
+from nav_msgs.msg import Odometry
 from rclpy.action.server import ServerGoalHandle
 from sensor_msgs.msg import LaserScan
 from tf2_msgs.msg import TFMessage
-from visualization_msgs.msg import MarkerArray
 
-from mm_nav.command import Command, ErrorCode, PolicyOutput, Stage
+from mm_nav.command import ErrorCode, PolicyOutput, Stage
 from mm_nav.errors import GoalError, ModelError, SensorError
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal, PolicyGoal
@@ -33,8 +31,9 @@ from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.observation import Observation
 from mm_nav.robot import load_robot
 from mm_nav.ros import conversions, inputs, qos
-from mm_nav.ros.goal_server import GoalServer
+from mm_nav.ros.goal_server import LOST, GoalServer
 from mm_nav.ros.health import HEARTBEAT_S, SILENCE, Health, Status
+from mm_nav.ros.navigator_views import Views, feedback_message
 from mm_nav.ros.parameters import ROBOT, ParameterSpec, specs_of
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.tf_buffer import StaticTransforms
@@ -47,12 +46,6 @@ from mm_nav.safety.watchdog import Watchdog
 from mm_nav.sensing.messages import scan_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
 
-_LOST = {
-    "scan": ErrorCode.SENSOR_LOST,
-    "odom": ErrorCode.SENSOR_LOST,
-    "policy": ErrorCode.INFERENCE_LOST,
-    "guard_status": ErrorCode.GUARD_LOST,
-}
 # What the navigator, which drives by speed and turning rate, makes of other drives.
 _UNUSED = {
     "omni": "it is driven like a differential drive, never sideways",
@@ -114,15 +107,11 @@ class NavigatorNode(StackNode):
         self._last_pose: Pose2D | None = None
         self._sent_goal_id = ""
         self._blind_time_s, self._ticked_ns = float(self.value("blind_time_s")), 0
-        # By the steady clock: simulated time is too coarse to tell.
-        self._stages = StageTimes()
-        self._arrivals = Arrivals()
+        self._stages, self._arrivals = StageTimes(), Arrivals()
         t = topics()
         self._mounts = StaticTransforms(self)
         self._command = self.create_publisher(TwistStamped, t.cmd_vel_nav, qos.COMMAND)
-        self._plan = self.create_publisher(Path, t.plan, qos.STATUS)
-        self._map = self.create_publisher(OccupancyGrid, t.map, qos.LATCHED)
-        self._markers = self.create_publisher(MarkerArray, t.markers, qos.STATUS)
+        self._views = Views(self)
         self._policy_goal = self.create_publisher(PolicyGoalMessage, t.policy_goal, qos.LATCHED)
         self._tf_static = self.create_publisher(TFMessage, "/tf_static", qos.STATIC_TF)
         self._health = Health(self, robot.name)
@@ -145,7 +134,7 @@ class NavigatorNode(StackNode):
         self._tf_static.publish(TFMessage(transforms=[identity]))
         self.create_timer(_CHECK_S, self._check, clock=self.steady)
         self.create_timer(0.2, self._send_feedback, clock=self.steady)
-        self.create_timer(float(self.value("map_period")), self._send_map, clock=self.steady)
+        self.create_timer(float(self.value("map_period")), self._show_map, clock=self.steady)
         watched = (
             inputs.scan(self, limit, Level.ERROR), inputs.odometry(self, limit), inputs.guard(self, limit),
             inputs.inference(self, limit + HEARTBEAT_S), inputs.policy(self, limit),
@@ -349,22 +338,11 @@ class NavigatorNode(StackNode):
             self._end(command.error, command.message)
             return
         self._announce()
-        self._show(command)
-
-    def _show(self, command: Command) -> None:
-        progress, frame = self.navigator.progress, frames().map
-        self._plan.publish(conversions.path_message(self.navigator.plan, command.stamp_ns, frame))
-        markers = MarkerArray()
-        if progress.target is not None:
-            target = progress.target
-            markers.markers = [
-                conversions.target_marker(target.x, target.y, progress.confidence, command.stamp_ns, frame)
-            ]
-        self._markers.publish(markers)
+        self._views.show(self.navigator, command.stamp_ns)
 
     def _check(self) -> None:
         """By the steady clock: overdue steps, dead inputs, cancel requests while no scan comes."""
-        if not self.active:  # a timer that was due when it was destroyed may still come
+        if not self.active:
             return
         self._work()
         if not self._busy:
@@ -381,7 +359,7 @@ class NavigatorNode(StackNode):
         silent = self._watchdog.silent(self.steady_s())
         if silent:
             self.navigator.cancel()
-            self._end(_LOST[silent[0]], self._health.silence(silent[0]))
+            self._end(LOST[silent[0]], self._health.silence(silent[0]))
 
     def _stop(self) -> None:
         now = self.get_clock().now().nanoseconds
@@ -390,27 +368,15 @@ class NavigatorNode(StackNode):
     # Reports
 
     def _send_feedback(self) -> None:
-        if self._goals is None or not self._busy:
+        if self._goals is None or not self._goals.busy:
             return
-        progress = self.navigator.progress
-        feedback = NavigateTo.Feedback(stage=progress.stage.value, step_text=progress.step_text)
-        feedback.step_index, feedback.step_count = progress.step_index, progress.step_count
-        feedback.distance_remaining = float(progress.distance_m)
-        if progress.target is not None:
-            now = self.get_clock().now().nanoseconds
-            feedback.target_pose = conversions.pose_message(progress.target, now, frames().map)
-        feedback.confidence = float(progress.confidence)
-        latency = self._stages.newest("scan_to_command")
-        feedback.latency_ms = math.nan if latency is None else latency
-        if self._health.problems:
-            feedback.step_text += f" [{'; '.join(problem.text for problem in self._health.problems)}]"
+        now, latency = self.get_clock().now().nanoseconds, self._stages.newest("scan_to_command")
+        feedback = feedback_message(self.navigator.progress, latency, self._health.problems, now)
         self._goals.tell(feedback)
 
-    def _send_map(self) -> None:
-        if not self.active:
-            return
-        now = self.get_clock().now().nanoseconds
-        self._map.publish(conversions.map_message(self.navigator.grid.export(), now, frames().map))
+    def _show_map(self) -> None:
+        if self.active:  # a timer that was due when it was destroyed may still come
+            self._views.map(self.navigator, self.get_clock().now().nanoseconds)
 
     def _report(self) -> Status:
         return self.navigator.progress.stage.value, self._stages.report()
