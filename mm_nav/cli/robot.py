@@ -10,7 +10,7 @@ NAME = "robot"
 HELP = "check a running robot, or write a robot's model for Gazebo"
 _ACTIONS = {
     "check": "say what is missing or wrong on a live robot, and how to mend it",
-    "model": "write a robot's SDF or URDF model from its YAML file",
+    "model": "show a robot's links, joints and sensors; write its Gazebo model, URDF and bridge file",
 }
 
 

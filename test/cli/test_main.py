@@ -33,7 +33,15 @@ def test_every_subcommand_explains_itself(name, capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [("world", "check"), ("world", "generate"), ("evaluate", "language"), ("evaluate", "ablation")]
+    "words",
+    [
+        ("world", "check"),
+        ("world", "generate"),
+        ("evaluate", "language"),
+        ("evaluate", "ablation"),
+        ("robot", "check"),
+        ("robot", "model"),
+    ],
 )
 def test_nested_commands_explain_themselves(words, capsys):
     with pytest.raises(SystemExit) as ended:

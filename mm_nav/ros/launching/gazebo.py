@@ -142,7 +142,7 @@ def _bridge(path: Path, owns: Sequence[StackOptions], rigs: Sequence[SimConfig])
         "parameter_bridge",
         name="bridge",
         parameters=[{"config_file": str(path), "use_sim_time": True, **qos_overrides(entries)}],
-        # Commands stop when it dies, and so do the robots; a new one goes on.
+        # Gazebo's base keeps the last command when it dies, so a new one must come up at once.
         respawn=True,
         respawn_delay=1.0,
     )
