@@ -26,9 +26,9 @@ from std_msgs.msg import UInt32
 from tf2_msgs.msg import TFMessage
 
 from mm_nav.errors import ConfigError
-from mm_nav.geometry import Pose2D
+from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.resources import resource_path
-from mm_nav.ros import qos
+from mm_nav.ros import conversions, qos
 from mm_nav.ros.node_list import SIMULATOR
 from mm_nav.ros.process_group import ProcessGroup, prepare_environment
 from mm_nav.ros.simulator_node import SimulatorNode
@@ -273,9 +273,14 @@ def test_a_launch_file_can_remap_tf_into_the_namespace() -> None:
     assert fixed[0].qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
 
 
+def _text(value: str) -> str:
+    """A value as YAML has it: numbers as they are."""
+    return value if value.replace(".", "").isdigit() else f"'{value}'"
+
+
 @contextmanager
 def unconfigured(parameters: dict[str, str]) -> Iterator[SimulatorNode]:
-    rules = [word for name, value in parameters.items() for word in ("-p", f"{name}:='{value}'")]
+    rules = [word for name, value in parameters.items() for word in ("-p", f"{name}:={_text(value)}")]
     rclpy.init(args=["--ros-args", *rules, "-p", "camera:=false"])
     try:
         node = SimulatorNode()
@@ -335,3 +340,18 @@ def test_it_is_configured_anew_as_often_as_one_likes() -> None:
         assert node.trigger_configure() == TransitionCallbackReturn.FAILURE  # one start for two
         node.set_parameters([Parameter("starts", value="")])
         assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+
+
+@pytest.mark.parametrize(("lost", "silent"), [("scan", [True, True]), ("beta/scan", [False, True])])
+def test_a_sensor_falls_silent_on_all_robots_or_on_one(lost: str, silent: list[bool]) -> None:
+    with unconfigured({"robots": "alpha,beta", "lost": lost, "lost_after": "0.0"}) as node:
+        node.configure()
+        heard: dict[str, int] = {}
+        for robot in node._robots:
+            robot._receive(conversions.twist_message(Twist2D(0.2, 0.0), 0, frames().base))
+            robot._publish = lambda outlet, name=robot.name: heard.update({f"{name}/{outlet.name}": 1})
+        node.activate()
+        for _ in range(4):
+            node._step()
+        assert [f"{name}/scan" not in heard for name in ("alpha", "beta")] == silent
+        node.deactivate()
