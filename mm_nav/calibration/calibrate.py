@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -16,7 +16,7 @@ from mm_nav.calibration.board_pose import board_pose
 from mm_nav.calibration.frames import Frames, optical_frame
 from mm_nav.calibration.recording import CalibrationRecording, open_calibration
 from mm_nav.calibration.search import FirstPose, first_pose
-from mm_nav.calibration.solver import Constraint, Solution, solve
+from mm_nav.calibration.solver import Constraint, Prior, Solution, solve
 from mm_nav.calibration.track import BoardTrack, Detection
 from mm_nav.calibration.views import View, contact_of, find_views
 from mm_nav.errors import BagError, ConfigError
@@ -36,6 +36,9 @@ OFFSET_KNOWN_S = 0.008
 _WRONG_SCALE, _DOUBT = 0.02, 4.0
 _SCALES = (0.6, 0.7, 0.8, 0.9, 1.1, 1.25, 1.4, 1.6)
 _JPEG = 92
+_CLAIMED_M, _CLAIMED_RAD = 0.1, float(np.radians(5.0))
+# Corners that a wrong number of columns makes of a pattern do not lie as on a board.
+_MOST_PX = 1.5
 
 
 @dataclass(frozen=True)
@@ -140,14 +143,17 @@ def _calibrated(
     start = first_pose(views, board, claimed if options.use_claimed else None)
     progress("finding the camera's pose", 1, 3)
     if start.matched.sum() < least:
-        _look_for_wrong_size(views, board, recording, start)
+        _look_for_wrong_size(views, board, start)
         raise BagError(
             f"{recording.path}: {recording.lidar_topic} shows the board in {int(start.matched.sum())} of {len(views)} views "
             f"only (at least {least} are needed): hold it so that the LiDAR's beams meet it, free of walls and of who holds it"
         )
-    solution, constraints = _solved(views, board, track, start, options.offset, least, recording)
+    # What somebody measured or drew is rarely farther off; it stands for what the views leave open.
+    known = claimed is not None and options.use_claimed and not _far_apart(claimed, start.lidar_T_camera)
+    prior = Prior(claimed, _CLAIMED_M, _CLAIMED_RAD) if known and claimed is not None else Prior(start.lidar_T_camera)
+    solution, constraints = _solved(views, board, track, start, prior, options.offset, least, recording)
     progress("finding the camera's pose", 2, 3)
-    _look_at_scale(constraints, track, solution, board)
+    _look_at_scale(constraints, track, solution, board, prior)
     warnings = list(dict.fromkeys(recording.warnings))
     base = recording.frames.base_of(lidar, options.base)
     if options.base is not None and base is None:
@@ -184,7 +190,7 @@ def _detections(
         lens = recording.lens.fitted(*picture.rgb.shape[:2])
         corners = find_corners(np.asarray(cv2.cvtColor(picture.rgb, cv2.COLOR_RGB2GRAY), np.uint8), board)
         pose = None if corners is None else board_pose(corners, board, lens)
-        if corners is not None and pose is not None:
+        if corners is not None and pose is not None and pose.rms_px < _MOST_PX * max(1.0, picture.rgb.shape[1] / 1280):
             _, data = cv2.imencode(".jpg", picture.rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG])
             found.append((Detection(picture.time_s, corners, pose), bytes(data.tobytes())))
     found.sort(key=lambda pair: pair[0].time_s)
@@ -192,7 +198,7 @@ def _detections(
 
 
 def _solved(
-    views: list[View], board: Board, track: BoardTrack, start: FirstPose, offset: bool, least: int,
+    views: list[View], board: Board, track: BoardTrack, start: FirstPose, prior: Prior, offset: bool, least: int,
     recording: CalibrationRecording,
 ) -> tuple[Solution, list[Constraint]]:  # fmt: skip
     pose, offset_s = start.lidar_T_camera, 0.0
@@ -204,13 +210,14 @@ def _solved(
             if (contact := contact_of(view, board, pose, gate, slope)) is not None
         ]
         if len(constraints) < least:
+            _look_for_wrong_size(views, board, start)
             raise BagError(
                 f"{recording.path}: of {len(views)} views the scan has the board, as straight as it should be, in "
                 f"{len(constraints)} only (at least {least} are needed): hold it at the LiDAR's height, nearer, and free of walls"
             )
         solution = solve(
             constraints, track, pose, offset=offset and any(not c.view.still for c in constraints), start_s=offset_s,
-            prior=start.lidar_T_camera,
+            prior=prior,
         )  # fmt: skip
         pose, offset_s = solution.lidar_T_camera, solution.offset_s
     assert solution is not None
@@ -222,21 +229,26 @@ def _solved(
     return solution, constraints
 
 
-def _look_at_scale(constraints: list[Constraint], track: BoardTrack, solution: Solution, board: Board) -> None:
+def _look_at_scale(
+    constraints: list[Constraint], track: BoardTrack, solution: Solution, board: Board, prior: Prior
+) -> None:
     """Raise ConfigError when the LiDAR says that the board has another size than was given."""
     kept = [c for c, used in zip(constraints, solution.used, strict=True) if used]
     sized = solve(
-        kept, track, solution.lidar_T_camera, offset=False, scale=True, start_s=solution.offset_s,
+        kept, track, solution.lidar_T_camera, offset=False, scale=True, start_s=solution.offset_s, prior=prior,
     )  # fmt: skip
     off, doubt = sized.scale - 1.0, float(sized.deviation[7])
     if abs(off) > _WRONG_SCALE and abs(off) > _DOUBT * doubt:
         raise _wrong_size(board, sized.scale, doubt)
 
 
-def _look_for_wrong_size(views: list[View], board: Board, recording: CalibrationRecording, start: FirstPose) -> None:
-    """Raise ConfigError when the scans fit a board of another size much better."""
-    from dataclasses import replace
+def _far_apart(one: Matrix, other: Matrix) -> bool:
+    cosine = (np.trace(one[:3, :3].T @ other[:3, :3]) - 1) / 2
+    return bool(np.linalg.norm(one[:3, 3] - other[:3, 3]) > 4 * _CLAIMED_M or cosine < np.cos(4 * _CLAIMED_RAD))
 
+
+def _look_for_wrong_size(views: list[View], board: Board, start: FirstPose) -> None:
+    """Raise ConfigError when the scans fit a board of another size much better."""
     best = 1.0, start.score
     for scale in _SCALES:
         scaled = [replace(v, pose=replace(v.pose, centre=v.pose.centre * scale)) for v in views]

@@ -22,8 +22,8 @@ from mm_nav.calibration.views import Contact, View
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
-# What is believed before any view: the camera is about where it was said to be, and both stamp within a twentieth of a second.
-PRIOR_M, PRIOR_RAD, PRIOR_S = 0.5, np.radians(30.0), 0.05
+# Both sensors are believed to stamp within a twentieth of a second, before anything moved.
+PRIOR_S = 0.05
 # LiDARs measure a little differently on black and on white; this does not go away with the number of points.
 _LIDAR_FLOOR_M, _LIDAR_LEAST_M = 0.001, 0.002
 # Share of the way between two pictures by which a board may be off the straight line between them.
@@ -31,6 +31,8 @@ _INTERPOLATION = 0.1
 # A view whose error would come up less often than this among good ones is left out.
 _STRANGE = 1e-3
 _STEP_S = 0.01
+# Standard deviations from which on directions are followed.
+_FOLLOW_RAD, _FOLLOW_M = float(np.radians(0.5)), 0.012
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,19 @@ class Constraint:
 
     view: View
     contact: Contact
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is believed of lidar_T_camera (4, 4) before any view, by standard deviations (m, rad) of each direction.
+
+    It decides only what the views leave open; where they tell a direction to within a tenth of this, it moves it by a hundredth
+    of how far it is off itself.
+    """
+
+    lidar_T_camera: Matrix
+    shift_m: float = 0.5
+    turn_rad: float = float(np.radians(30.0))
 
 
 @dataclass(frozen=True)
@@ -75,17 +90,16 @@ class Solution:
 
 def solve(
     constraints: Sequence[Constraint], track: BoardTrack, start: Matrix, *, offset: bool = True, scale: bool = False,
-    start_s: float = 0.0, prior: Matrix | None = None,
+    start_s: float = 0.0, prior: Prior | None = None,
 ) -> Solution:  # fmt: skip
     """Return the pose that fits constraints best, from a start (4, 4) that fits about.
 
-    offset, scale: whether these are found too. prior: (4, 4), what is weakly believed of lidar_T_camera (a foot, thirty degrees);
-    None = start. Views that contradict the others are not used.
+    offset, scale: whether these are found too. prior: None = the start, weakly. Views that contradict the others are not used.
     """
     free = np.r_[np.ones(6, bool), offset, scale]
     noise = lidar_noise_m([c.contact for c in constraints])
     state = _State(start, start_s, 1.0)
-    believed = start if prior is None else prior
+    believed = prior or Prior(start)
     used = np.ones(len(constraints), bool)
     for round_ in range(8):
         problem = _Problem.at(constraints, track, state, noise, believed)
@@ -101,8 +115,45 @@ def solve(
     strange = float(residuals[:rows] @ residuals[:rows]) / max(rows - int(free.sum()), 1)
     covariance = np.zeros((8, 8))
     covariance[np.ix_(free, free)] = np.linalg.inv(jacobian.T @ jacobian) * max(1.0, strange)
+    covariance = _widened(covariance, problem, state, used, free, max(1.0, strange))
     distances = tuple(_distances(c, track, state) for c in constraints)
     return Solution(state.pose, state.offset_s, state.scale, covariance, used, distances, strange, noise)
+
+
+def _widened(
+    covariance: Floats, problem: _Problem, state: _State, used: npt.NDArray[np.bool_], free: npt.NDArray[np.bool_],
+    strange: float,
+) -> Floats:  # fmt: skip
+    """Return the covariance with what is poorly determined as uncertain as the misfit really leaves it.
+
+    Where boards stand upright, the valley of good poses is long and bent, and its curvature at one place says too little: the
+    direction is followed, with all others free, to where the misfit says two standard deviations.
+    """
+
+    def misfit(at: _State) -> float:
+        residuals, _ = problem.system(at, used, free)
+        return float(residuals @ residuals) / strange
+
+    widened, least = covariance.copy(), misfit(state)
+    for k, limit in enumerate((*[_FOLLOW_RAD] * 3, *[_FOLLOW_M] * 3)):
+        deviation = float(np.sqrt(covariance[k, k]))
+        if deviation < limit:
+            continue
+        others, found = free.copy(), deviation
+        others[k] = False
+        for sign in (-1.0, 1.0):
+            far, at = 2 * deviation, state
+            for _ in range(6):
+                step = np.zeros(8)
+                # Beside the direction itself, what usually goes with it: a start near the valley's floor.
+                step[:] = covariance[:, k] / covariance[k, k] * sign * far
+                at = problem.fitted(state.moved(step), used, others, robust=False)
+                if misfit(at) - least > 4.0:
+                    break
+                far *= 1.3
+            found = max(found, far / 2)
+        widened[k], widened[:, k] = widened[k] * found / deviation, widened[:, k] * found / deviation
+    return widened
 
 
 def lidar_noise_m(contacts: Sequence[Contact]) -> float:
@@ -130,7 +181,7 @@ class _Problem:
 
     points: (C, K, 3), in the LiDAR. normals: (C, K, 3) and offsets: (C, K) of the boards before the camera, normal_rates and
     offset_rates how fast they change with the time offset, which was offset_s. blocks: (C, K, K), which make residuals independent
-    and of variance 1. believed: (4, 4), the prior.
+    and of variance 1. believed: the prior.
     """
 
     points: Floats
@@ -140,11 +191,11 @@ class _Problem:
     offset_rates: Floats
     offset_s: float
     blocks: Floats
-    believed: Matrix
+    believed: Prior
 
     @classmethod
     def at(
-        cls, constraints: Sequence[Constraint], track: BoardTrack, state: _State, noise_m: float, believed: Matrix
+        cls, constraints: Sequence[Constraint], track: BoardTrack, state: _State, noise_m: float, believed: Prior
     ) -> _Problem:
         points = np.stack([c.contact.points for c in constraints])
         count, size = points.shape[:2]
@@ -191,9 +242,10 @@ class _Problem:
         blocks = self.blocks[used]
         seen = np.einsum("ckl,cl->ck", blocks, self.residuals(state)[used]).ravel()
         slopes = np.einsum("ckl,clp->ckp", blocks, slope[used]).reshape(-1, 8)
-        turn = Rotation.from_matrix(state.pose[:3, :3] @ self.believed[:3, :3].T).as_rotvec()
-        weights = np.r_[np.full(3, 1 / PRIOR_RAD), np.full(3, 1 / PRIOR_M), 1 / PRIOR_S, 1.0]
-        departure = np.r_[turn, state.pose[:3, 3] - self.believed[:3, 3], state.offset_s, state.scale - 1.0]
+        believed, prior = self.believed.lidar_T_camera, self.believed
+        turn = Rotation.from_matrix(state.pose[:3, :3] @ believed[:3, :3].T).as_rotvec()
+        weights = np.r_[np.full(3, 1 / prior.turn_rad), np.full(3, 1 / prior.shift_m), 1 / PRIOR_S, 1.0]
+        departure = np.r_[turn, state.pose[:3, 3] - believed[:3, 3], state.offset_s, state.scale - 1.0]
         return np.concatenate([seen, weights * departure]), np.concatenate([slopes, np.diag(weights)])[:, free]
 
     def fitted(self, state: _State, used: npt.NDArray[np.bool_], free: npt.NDArray[np.bool_], robust: bool) -> _State:

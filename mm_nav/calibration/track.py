@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 CORNER_FLOOR_PX = 0.05
 # A board stands still while its corners keep within this of where they were: what hands cannot avoid, and a third of a pixel.
 _STILL_M, _STILL_PX = 0.003, 0.35
-_STILL_S, _STILL_LEAST = 0.4, 3
+_STILL_S, _STILL_LEAST = 0.35, 3
 # At both ends of a rest the LiDAR may still, or already, see the board move; also with clocks that differ a little.
 _TRIM_S = 0.1
 # Between pictures farther apart nobody knows how the board moved.
@@ -97,7 +97,7 @@ class BoardTrack:
         return BoardPose(self._turns(inside).as_matrix(), centre, least.information, least.rms_px, least.count)
 
     def rests(self, lens: Lens) -> list[Rest]:
-        """Return when the board stood still for 0.4 s or longer."""
+        """Return when the board stood still for a third of a second or longer."""
         found, start = [], 0
         while start < len(self.times):
             end = self._rest_from(start, lens)

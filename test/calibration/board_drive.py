@@ -75,7 +75,8 @@ def world_with(folder: Path, board: Board, world_T_board, surroundings=True):
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / f"board_{board.columns}_{board.rows}_{board.is_charuco}.png"
     if not picture.exists():
-        cv2.imwrite(str(picture), board_picture(board))
+        # On this face of a box the simulator shows pictures mirrored; a chessboard looks the same, markers do not.
+        cv2.imwrite(str(picture), board_picture(board)[:, ::-1])
     half = board.half_size(outer=True)
     # A box whose face towards -x shows the picture upright: its x axis goes into the board, y to the left, z up.
     pose = world_T_board @ np.block([[BODY_R_OPTICAL.T, np.zeros((3, 1))], [np.zeros((1, 3)), np.ones((1, 1))]])
