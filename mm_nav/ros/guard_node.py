@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from geometry_msgs.msg import Twist, TwistStamped
 from mm_nav_interfaces.msg import GuardStatus
 from nav_msgs.msg import Odometry
-from sensor_msgs.msg import LaserScan
 
 from mm_nav.errors import SensorError
 from mm_nav.geometry import Twist2D
@@ -17,6 +16,7 @@ from mm_nav.observation import Odometry as Driven
 from mm_nav.robot import load_robot
 from mm_nav.ros import conversions, inputs, qos
 from mm_nav.ros.health import SILENCE, Health, Status
+from mm_nav.ros.obstacles import POINTS, ScanInput
 from mm_nav.ros.parameters import ROBOT, ParameterSpec
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.tf_buffer import StaticTransforms
@@ -25,7 +25,7 @@ from mm_nav.runtime.stages import Arrivals, StageTimes
 from mm_nav.safety.guard import Guard, GuardConfig, GuardResult
 from mm_nav.safety.inputs import Level, Problem
 from mm_nav.safety.watchdog import Watchdog
-from mm_nav.sensing.messages import scan_from, stamp_ns
+from mm_nav.sensing.messages import stamp_ns
 
 # What the guard says of a scan that comes and cannot be used.
 _REMEDIES = {
@@ -41,6 +41,7 @@ class GuardNode(StackNode):
 
     PARAMETERS = (
         ROBOT,
+        POINTS,
         SILENCE,
         ParameterSpec("margin", 0.03, "kept between body and obstacles, m", 0.0, 0.5),
         ParameterSpec(
@@ -96,13 +97,12 @@ class GuardNode(StackNode):
         self._odometry: Driven | None = None
         self._stages, self._arrivals, self._misses = StageTimes(), Arrivals(), 0
         t = topics()
-        self._mounts = StaticTransforms(self)
         self._stamped = bool(self.value("twist_stamped"))
         self._command = self.create_publisher(TwistStamped if self._stamped else Twist, t.cmd_vel, qos.COMMAND)
         self._status = self.create_publisher(GuardStatus, t.guard_status, qos.STATUS)
         self._health = Health(self, robot.name)
         self.create_subscription(TwistStamped, t.cmd_vel_nav, self._receive_command, qos.COMMAND)
-        self.create_subscription(LaserScan, t.scan, self._receive_scan, qos.SENSOR)
+        ScanInput(self, StaticTransforms(self), self._health, robot, self._receive_scan, self._drop_scan)
         self.create_subscription(Odometry, t.odom, self._receive_odometry, qos.ODOMETRY)
 
     def activate(self) -> None:
@@ -133,22 +133,14 @@ class GuardNode(StackNode):
             return
         self._health.heard("odom")
 
-    def _receive_scan(self, message: LaserScan) -> None:
-        mount = self._mounts.lookup(frames().base, message.header.frame_id)
-        if mount is None:
-            self._health.refused("scan", inputs.no_transform(message.header.frame_id))
-            return
-        try:
-            self._scan = scan_from(message, mount)
-        except SensorError as error:
-            self._scan = None
-            self._health.refused("scan", str(error))
-            return
-        self._health.heard("scan")
-        now = self.steady_s()
-        self._arrivals.note(self._scan.stamp_ns, now)
+    def _receive_scan(self, scan: Scan) -> None:
+        self._scan, now = scan, self.steady_s()
+        self._arrivals.note(scan.stamp_ns, now)
         if self.active:
             self._watchdog.heard("scan", now)
+
+    def _drop_scan(self) -> None:
+        self._scan = None
 
     def _receive_command(self, message: TwistStamped) -> None:
         if not self.active:

@@ -18,14 +18,15 @@ from mm_nav_interfaces.srv import LoadModel
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.task import Future
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mm_nav.errors import MmNavError, SensorError
 from mm_nav.goal import PolicyGoal
-from mm_nav.observation import CameraImage, Observation
+from mm_nav.observation import CameraImage, LaserScan, Observation
 from mm_nav.robot import load_robot
 from mm_nav.ros import conversions, inputs, qos
 from mm_nav.ros.health import HEARTBEAT_S, SILENCE, Health, Status
+from mm_nav.ros.obstacles import POINTS, ScanInput
 from mm_nav.ros.parameters import ROBOT, ParameterSpec
 from mm_nav.ros.raw_image import parse_image
 from mm_nav.ros.stack_node import StackNode, run_node
@@ -39,7 +40,7 @@ from mm_nav.runtime.shadow import Shadow
 from mm_nav.runtime.stages import Arrivals, StageTimes
 from mm_nav.runtime.swap import SwappablePolicy, Trial
 from mm_nav.safety.inputs import Level, Problem
-from mm_nav.sensing.messages import image_from, scan_from, stamp_ns
+from mm_nav.sensing.messages import image_from, stamp_ns
 from mm_nav.sensing.newest import NewestWorker
 from mm_nav.sensing.rectify import distortion_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
@@ -60,6 +61,7 @@ class InferenceNode(StackNode):
 
     PARAMETERS = (
         ROBOT,
+        POINTS,
         SILENCE,
         ParameterSpec(
             "device",
@@ -136,13 +138,14 @@ class InferenceNode(StackNode):
         t = topics()
         self._mounts = StaticTransforms(self)
         self._publisher = self.create_publisher(PolicyOutput, t.policy, qos.STATUS)
-        self._health = Health(self, load_robot(str(self.value("robot"))).name)
+        robot = load_robot(str(self.value("robot")))
+        self._health = Health(self, robot.name)
         self.create_subscription(TwistStamped, t.cmd_vel_nav, self._command, qos.COMMAND)
         self.create_subscription(Odometry, t.odom, self._odometry, qos.ODOMETRY)
         self.create_subscription(CameraInfo, t.camera_info, self._camera_info, qos.SENSOR)
         self._image_topic = t.image
         self._subscribe_images(t.image)
-        self.create_subscription(LaserScan, t.scan, self._scan, qos.SENSOR)
+        ScanInput(self, self._mounts, self._health, robot, self._scan)
         self.create_subscription(PolicyGoalMessage, t.policy_goal, self._receive_goal, qos.LATCHED)
 
     def _subscribe_images(self, topic: str) -> None:
@@ -254,18 +257,9 @@ class InferenceNode(StackNode):
             return None
         return self._intrinsics, mount, self._distortion
 
-    def _scan(self, message: LaserScan) -> None:
-        try:
-            mount = self._mounts.lookup(frames().base, message.header.frame_id)
-            if mount is None:
-                self._health.refused("scan", inputs.no_transform(message.header.frame_id))
-                return
-            scan = scan_from(message, mount)
-            self._health.heard("scan")
-            self._arrivals.note(scan.stamp_ns, self.steady_s())
-            self._consider(self._sync.push_scan(scan))
-        except SensorError as error:
-            self._health.refused("scan", str(error))
+    def _scan(self, scan: LaserScan) -> None:
+        self._arrivals.note(scan.stamp_ns, self.steady_s())
+        self._consider(self._sync.push_scan(scan))
 
     def _command(self, message: TwistStamped) -> None:
         """A command has come of a scan: how long that took is what the budget is about."""

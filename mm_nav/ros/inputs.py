@@ -9,15 +9,17 @@ from rclpy.node import Node
 
 from mm_nav.errors import SensorError
 from mm_nav.observation import Odometry
+from mm_nav.ros.stack_node import StackNode
 from mm_nav.ros.topics import frames, topics
 from mm_nav.safety.inputs import Input, Level
 from mm_nav.sensing.messages import odometry_from
 
 
-def scan(node: Node, limit_s: float, level: Level) -> Input:
-    """Return the LiDAR. limit_s: longest silence, s. level: how bad one is for this node."""
+def scan(node: StackNode, limit_s: float, level: Level) -> Input:
+    """Return the LiDAR, of whichever kind. limit_s: longest silence, s. level: how bad one is for this node."""
     remedy = "is the LiDAR's driver (or the simulator) running, on this topic and ROS_DOMAIN_ID?"
-    return Input("scan", node.resolve_topic_name(topics().scan), "LiDAR", limit_s, remedy, level)
+    topic = topics().points if node.value("points") else topics().scan
+    return Input("scan", node.resolve_topic_name(topic), "LiDAR", limit_s, remedy, level)
 
 
 def odometry(node: Node, limit_s: float) -> Input:

@@ -18,7 +18,6 @@ from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
 from mm_nav_interfaces.msg import PolicyOutput as PolicyOutputMessage
 from nav_msgs.msg import Odometry
 from rclpy.action.server import ServerGoalHandle
-from sensor_msgs.msg import LaserScan
 from tf2_msgs.msg import TFMessage
 
 from mm_nav.command import ErrorCode, PolicyOutput, Stage
@@ -28,12 +27,13 @@ from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.language.knowledge import Knowledge
 from mm_nav.navigator import Navigator
 from mm_nav.navigator_config import NavigatorConfig
-from mm_nav.observation import Observation
+from mm_nav.observation import LaserScan, Observation
 from mm_nav.robot import load_robot
 from mm_nav.ros import conversions, inputs, qos
 from mm_nav.ros.goal_server import LOST, GoalServer
 from mm_nav.ros.health import HEARTBEAT_S, SILENCE, Health, Status
 from mm_nav.ros.navigator_views import Views, feedback_message
+from mm_nav.ros.obstacles import POINTS, ScanInput
 from mm_nav.ros.parameters import ROBOT, ParameterSpec, specs_of
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.tf_buffer import StaticTransforms
@@ -43,7 +43,6 @@ from mm_nav.runtime.policy import OnnxPolicy, default_model
 from mm_nav.runtime.stages import Arrivals, StageTimes
 from mm_nav.safety.inputs import Level, Problem
 from mm_nav.safety.watchdog import Watchdog
-from mm_nav.sensing.messages import scan_from
 from mm_nav.sensing.synchronizer import ObservationSynchronizer, SyncConfig
 
 # What the navigator, which drives by speed and turning rate, makes of other drives.
@@ -62,6 +61,7 @@ class NavigatorNode(StackNode):
 
     PARAMETERS = (
         ROBOT,
+        POINTS,
         SILENCE,
         ParameterSpec("policy_deadline", 0.08, "how long a step waits for its policy output, s of real time", 0.0, 1.0),
         ParameterSpec(
@@ -109,14 +109,13 @@ class NavigatorNode(StackNode):
         self._blind_time_s, self._ticked_ns = float(self.value("blind_time_s")), 0
         self._stages, self._arrivals = StageTimes(), Arrivals()
         t = topics()
-        self._mounts = StaticTransforms(self)
         self._command = self.create_publisher(TwistStamped, t.cmd_vel_nav, qos.COMMAND)
         self._views = Views(self)
         self._policy_goal = self.create_publisher(PolicyGoalMessage, t.policy_goal, qos.LATCHED)
         self._tf_static = self.create_publisher(TFMessage, "/tf_static", qos.STATIC_TF)
         self._health = Health(self, robot.name)
         self.create_subscription(Odometry, t.odom, self._odometry, qos.ODOMETRY)
-        self.create_subscription(LaserScan, t.scan, self._scan, qos.SENSOR)
+        ScanInput(self, StaticTransforms(self), self._health, robot, self._scan)
         self.create_subscription(PolicyOutputMessage, t.policy, self._policy, qos.STATUS)
         self.create_subscription(GuardStatus, t.guard_status, self._guard, qos.STATUS)
         self.create_subscription(DiagnosticArray, t.diagnostics, self._diagnostics, qos.STATUS)
@@ -233,16 +232,7 @@ class NavigatorNode(StackNode):
         if self.navigator.policy_goal is None:
             self._act_blind(odometry.stamp_ns)
 
-    def _scan(self, message: LaserScan) -> None:
-        mount = self._mounts.lookup(frames().base, message.header.frame_id)
-        if mount is None:
-            self._health.refused("scan", inputs.no_transform(message.header.frame_id))
-            return
-        try:
-            scan = scan_from(message, mount)
-        except SensorError as error:
-            self._health.refused("scan", str(error))
-            return
+    def _scan(self, scan: LaserScan) -> None:
         self._heard("scan")
         self._arrivals.note(scan.stamp_ns, self.steady_s())
         self._consider(self._sync.push_scan(scan))
