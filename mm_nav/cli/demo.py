@@ -212,29 +212,14 @@ class _Drive:
 
 def default_start(world: Path, scene: Scene | None = None) -> Pose2D:
     """Return the start pose of a world file: its own where it comes with the stack, else a free spot of the scene."""
+    from mm_nav.robot import RobotConfig
     from mm_nav.sim.committed_worlds import committed_world
-    from mm_nav.sim.ground_truth import GroundTruthMap
     from mm_nav.sim.scene import Scene
+    from mm_nav.sim.starts import free_starts
     from mm_nav.sim.world import load_world
 
     entry = committed_world(world)
-    return entry.start if entry is not None else free_spot(GroundTruthMap(scene or Scene(load_world(world))))
-
-
-def free_spot(truth: Any) -> Pose2D:
-    """Return the roomiest place of the largest free region, near the middle of the world."""
-    import numpy as np
-
-    region = truth.largest_part()
-    if not region.any():
-        raise ConfigError("the world has no place where the robot fits: give --start, or another world")
-    height, width = truth.shape
-    rows, columns = np.mgrid[:height, :width]
-    middle = np.hypot(rows - height / 2, columns - width / 2) * truth.resolution
-    score = np.where(region, np.minimum(truth.clearance, 1.0) * 4 - middle, -np.inf)
-    row, column = np.unravel_index(int(np.argmax(score)), score.shape)
-    x, y = truth.cell_to_world((row, column))
-    return Pose2D(float(x), float(y), 0.0)
+    return entry.start if entry is not None else free_starts(scene or Scene(load_world(world)), [RobotConfig()])[0]
 
 
 def _obituary(group: ProcessGroup) -> str:
