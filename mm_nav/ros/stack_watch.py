@@ -96,16 +96,17 @@ def _run(command: Sequence[str], namespace: str, reports: Reports, heartbeat: Pa
     set_transports()
     if heartbeat is not None:
         heartbeat.unlink(missing_ok=True)
+    children: list[subprocess.Popen[bytes]] = []
+    # Launch ends everything in order when it is interrupted. Set before it starts: it would ignore what a job of a shell ignores.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: _end(children, manager))
     try:
-        child = subprocess.Popen(command, env=environment)
+        children.append(subprocess.Popen(command, env=environment))
     except OSError as error:
         sys.stderr.write(
             f"error: {command[0]} cannot be run ({error.strerror}): source ROS 2 and the workspace first\n"
         )
         return _LOST
-    # Launch ends everything in order when it is interrupted.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: _end(child, manager))
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("stack_watch", namespace=namespace, start_parameter_services=False)
     node.create_subscription(
@@ -114,13 +115,14 @@ def _run(command: Sequence[str], namespace: str, reports: Reports, heartbeat: Pa
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        _watch(child, executor, reports, manager, heartbeat)
+        _watch(children[0], executor, reports, manager, heartbeat)
     finally:
         node.destroy_node()
         rclpy.shutdown()
         if heartbeat is not None:
             heartbeat.unlink(missing_ok=True)
-    return child.returncode if child.returncode >= 0 else 128 - child.returncode
+    status = children[0].returncode
+    return status if status >= 0 else 128 - status
 
 
 def _watch(
@@ -149,10 +151,12 @@ def _watch(
             heartbeat.touch()
 
 
-def _end(child: subprocess.Popen[bytes], manager: ServiceManager) -> None:
+def _end(children: Sequence[subprocess.Popen[bytes]], manager: ServiceManager) -> None:
     manager.tell("STOPPING=1")
-    if child.poll() is None:
-        child.send_signal(signal.SIGINT)
+    if not children:
+        raise SystemExit(0)
+    if children[0].poll() is None:
+        children[0].send_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":
