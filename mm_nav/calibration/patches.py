@@ -17,7 +17,9 @@ Floats = npt.NDArray[np.float64]
 _LEAST_POINTS = 5
 # Points of one line or patch keep within this of it, metres: three times the noise of usual LiDARs.
 _FLAT_M = 0.035
-_VOXEL_M, _REACH_M = 0.04, 0.13
+_VOXEL_M = 0.04
+# Neighbours differ by this in direction (rad) and relative range; up and down by this many times as much.
+_REACH, _RINGS_APART = 0.06, 2.0
 _FAR_M = 12.0
 
 
@@ -76,9 +78,14 @@ def _flats(sweep: Sweep, largest_m: float) -> list[Patch]:
         return []
     _, first = np.unique(np.floor(points / _VOXEL_M).astype(np.int64), axis=0, return_index=True)
     kept = points[first]
-    # Rings of a LiDAR are far apart: neighbours reach farther up and down than along, and farther the farther they are.
-    scale = np.maximum(1.0, np.linalg.norm(kept, axis=1) * 0.5)[:, None] * np.array([1.0, 1.0, 2.5])
-    pairs = cKDTree(kept / scale).query_pairs(_REACH_M, output_type="ndarray")
+    # Beams go apart with distance, and rings are farther apart than columns: near is what differs little in direction and, as a
+    # share of it, in range.
+    level = np.maximum(np.hypot(kept[:, 0], kept[:, 1]), 1e-6)
+    away = np.log(np.maximum(np.linalg.norm(kept, axis=1), 1e-3))
+    up = np.arctan2(kept[:, 2], level) / _RINGS_APART
+    pairs = cKDTree(np.stack([away, kept[:, 0] / level, kept[:, 1] / level, up], axis=1)).query_pairs(
+        _REACH, output_type="ndarray"
+    )
     graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(kept), len(kept)))
     _, label = connected_components(graph, directed=False)
     found = []
