@@ -11,6 +11,7 @@ $NOTIFY_SOCKET.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import socket
@@ -33,6 +34,8 @@ from mm_nav.ros.transports import set_transports
 # Nodes report every second at the latest; so long they may be silent.
 LIMIT_S = 5.0
 _LOOK_S = 0.5
+# Launch kills after 15 s what does not end.
+_END_S = 25.0
 _LOST = 127  # as shells say it of a program that is not there
 
 
@@ -82,14 +85,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--limit", type=float, default=LIMIT_S, metavar="S", help=f"longest silence of a node (default {LIMIT_S:g})"
     )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="end the command with status 1 when a node that reported has been silent for so long; 0 = never (systemd's watchdog "
+        "does it, Docker has none)",
+    )
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="what is run, after --")
     args = parser.parse_args(argv)
     prefix = f"/{args.namespace.strip('/')}".rstrip("/")
     reports = Reports([f"{prefix}/{node.name}" for node in STACK], args.limit)
-    return _run(args.command, prefix, reports, args.heartbeat)
+    return _run(args.command, prefix, reports, args.heartbeat, args.patience or math.inf)
 
 
-def _run(command: Sequence[str], namespace: str, reports: Reports, heartbeat: Path | None) -> int:
+def _run(command: Sequence[str], namespace: str, reports: Reports, heartbeat: Path | None, patience_s: float) -> int:
     manager = ServiceManager(os.environ.get("NOTIFY_SOCKET", ""))
     # Only this process speaks for the service.
     environment = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_PID")}
@@ -115,7 +126,9 @@ def _run(command: Sequence[str], namespace: str, reports: Reports, heartbeat: Pa
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        _watch(children[0], executor, reports, manager, heartbeat)
+        if not _watch(children[0], executor, reports, manager, heartbeat, patience_s):
+            _stop(children[0])
+            return 1
     finally:
         node.destroy_node()
         rclpy.shutdown()
@@ -131,8 +144,10 @@ def _watch(
     reports: Reports,
     manager: ServiceManager,
     heartbeat: Path | None,
-) -> None:
-    look_at, before, ready = 0.0, None, False
+    patience_s: float,
+) -> bool:
+    """Watch until the command ends; return False when a node has been silent for longer than patience_s instead."""
+    look_at, alive_at, before, ready = 0.0, math.inf, None, False
     while child.poll() is None:
         executor.spin_once(timeout_sec=_LOOK_S)
         now = time.monotonic()
@@ -144,11 +159,25 @@ def _watch(
             before = missing
             manager.tell(f"STATUS=waiting for {', '.join(missing)}" if missing else "STATUS=all nodes are active")
         if missing:
+            if now - alive_at > patience_s:
+                sys.stderr.write(f"error: {', '.join(missing)} silent for {patience_s:g} s: the stack is ended\n")
+                return False
             continue
+        alive_at = now
         manager.tell("WATCHDOG=1", *(() if ready else ("READY=1",)))
         ready = True
         if heartbeat is not None:
             heartbeat.touch()
+    return True
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def _end(children: Sequence[subprocess.Popen[bytes]], manager: ServiceManager) -> None:
