@@ -103,7 +103,7 @@ class GuardNode(StackNode):
         self._health = Health(self, robot.name)
         self.create_subscription(TwistStamped, t.cmd_vel_nav, self._receive_command, qos.COMMAND)
         ScanInput(self, StaticTransforms(self), self._health, robot, self._receive_scan, self._drop_scan)
-        self.create_subscription(Odometry, t.odom, self._receive_odometry, qos.ODOMETRY)
+        self.create_subscription(Odometry, t.odom, self._receive_odometry, qos.ODOMETRY_HEARD)
 
     def activate(self) -> None:
         """Start publishing. What was commanded before counts no more."""

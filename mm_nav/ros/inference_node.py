@@ -141,7 +141,7 @@ class InferenceNode(StackNode):
         robot = load_robot(str(self.value("robot")))
         self._health = Health(self, robot.name)
         self.create_subscription(TwistStamped, t.cmd_vel_nav, self._command, qos.COMMAND)
-        self.create_subscription(Odometry, t.odom, self._odometry, qos.ODOMETRY)
+        self.create_subscription(Odometry, t.odom, self._odometry, qos.ODOMETRY_HEARD)
         self.create_subscription(CameraInfo, t.camera_info, self._camera_info, qos.SENSOR)
         self._image_topic = t.image
         self._subscribe_images(t.image)

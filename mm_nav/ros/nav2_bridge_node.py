@@ -26,11 +26,12 @@ from mm_nav.errors import GoalError
 from mm_nav.geometry import Pose2D
 from mm_nav.ros import conversions, nav2_messages, qos
 from mm_nav.ros.goal_client import FeedbackMessage, Outcome, SentGoal, goal_message
+from mm_nav.ros.map_frame import MapFrame
 from mm_nav.ros.nav2_messages import FOLLOW_WAYPOINTS, NAVIGATE_THROUGH_POSES, NAVIGATE_TO_POSE, Status, Waypoint
 from mm_nav.ros.parameters import ParameterSpec
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.topics import frames, topics
-from mm_nav.sensing.messages import odometry_from
+from mm_nav.sensing.messages import odometry_from, stamp_ns
 
 _TICK_S = 0.05
 _NAVIGATOR_S = 5.0  # so long may the navigator take to be found
@@ -98,6 +99,7 @@ class Nav2BridgeNode(StackNode):
         ]  # fmt: skip
         self._endpoints = [self._client, self._own, *servers]
         self.create_subscription(Odometry, topics().odom, self._receive_odometry, qos.SENSOR)
+        self._map_frame = MapFrame(self)
         # RViz's "2D Goal Pose".
         self.create_subscription(PoseStamped, "goal_pose", self._receive_goal_pose, qos.STATUS)
         if self.value("stand_in"):
@@ -286,9 +288,9 @@ class Nav2BridgeNode(StackNode):
             feedback.navigation_time = _duration(1e-9 * spent_ns)
             feedback.number_of_recoveries = min(route.recoveries, 32767)
             if self._odometry is not None:
-                feedback.current_pose.header.stamp = self._odometry.header.stamp
-                feedback.current_pose.header.frame_id = frames().map
-                feedback.current_pose.pose = self._odometry.pose.pose
+                feedback.current_pose = conversions.pose_message(
+                    self._pose, stamp_ns(self._odometry.header), frames().map
+                )
             nav2_messages.fill(feedback, number_of_poses_remaining=len(rest))
             if hasattr(feedback, "waypoint_statuses"):
                 nav2_messages.fill_waypoints(feedback, "waypoint_statuses", route.waypoints)
@@ -296,15 +298,15 @@ class Nav2BridgeNode(StackNode):
 
     def _receive_odometry(self, message: Odometry) -> None:
         odometry = odometry_from(message)
-        self._odometry, self._pose = message, odometry.pose
+        self._odometry, self._pose = message, self._map_frame.in_map(odometry.pose)
         speed = math.hypot(odometry.twist.linear, odometry.twist.lateral)
         self._speed += _SMOOTHING * (speed - self._speed)
         now = self.steady_s()
         if self.value("stand_in") and self.active and now - self._posed_s >= 1.0:
             self._posed_s = now
             pose = PoseWithCovarianceStamped(pose=message.pose)
-            # Until localisation comes, the map frame is the odom frame.
-            pose.header.stamp, pose.header.frame_id = message.header.stamp, frames().map
+            where = conversions.pose_message(self._pose, odometry.stamp_ns, frames().map)
+            pose.header, pose.pose.pose = where.header, where.pose
             self._amcl_pose.publish(pose)
 
     # What else Nav2's tools ask for

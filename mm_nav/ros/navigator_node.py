@@ -32,7 +32,8 @@ from mm_nav.robot import load_robot
 from mm_nav.ros import conversions, inputs, qos
 from mm_nav.ros.goal_server import LOST, GoalServer
 from mm_nav.ros.health import HEARTBEAT_S, SILENCE, Health, Status
-from mm_nav.ros.navigator_views import Views, feedback_message
+from mm_nav.ros.map_frame import MapFrame
+from mm_nav.ros.navigator_views import Views
 from mm_nav.ros.obstacles import POINTS, ScanInput
 from mm_nav.ros.parameters import ROBOT, ParameterSpec, specs_of
 from mm_nav.ros.stack_node import StackNode, run_node
@@ -74,6 +75,11 @@ class NavigatorNode(StackNode):
             "model", "", "ONNX model whose manifest says what can be named; empty = the one that comes with mm_nav"
         ),
         ParameterSpec("map_period", 1.0, "time between two maps, s", 0.1, 60.0),
+        ParameterSpec(
+            "localization",
+            False,
+            "map -> odom comes from elsewhere (AMCL, SLAM): goal poses in map are taken to odom by it",
+        ),
         *specs_of(NavigatorConfig()),
     )
 
@@ -110,11 +116,13 @@ class NavigatorNode(StackNode):
         self._stages, self._arrivals = StageTimes(), Arrivals()
         t = topics()
         self._command = self.create_publisher(TwistStamped, t.cmd_vel_nav, qos.COMMAND)
-        self._views = Views(self)
+        localized = bool(self.value("localization"))
+        self._map_frame = MapFrame(self, listens=localized)
+        self._views = Views(self, frames().odom if localized else frames().map)
         self._policy_goal = self.create_publisher(PolicyGoalMessage, t.policy_goal, qos.LATCHED)
         self._tf_static = self.create_publisher(TFMessage, "/tf_static", qos.STATIC_TF)
         self._health = Health(self, robot.name)
-        self.create_subscription(Odometry, t.odom, self._odometry, qos.ODOMETRY)
+        self.create_subscription(Odometry, t.odom, self._odometry, qos.ODOMETRY_HEARD)
         ScanInput(self, StaticTransforms(self), self._health, robot, self._scan)
         self.create_subscription(PolicyOutputMessage, t.policy, self._policy, qos.STATUS)
         self.create_subscription(GuardStatus, t.guard_status, self._guard, qos.STATUS)
@@ -124,13 +132,14 @@ class NavigatorNode(StackNode):
         self._goals = GoalServer(self, self._accept)
 
     def activate(self) -> None:
-        """Start timers; until localisation comes, the map frame is the odom frame."""
-        f, limit = frames(), float(self.value("silence"))
+        """Start timers; without localisation the map frame is the odom frame."""
+        limit = float(self.value("silence"))
         self._waiting.clear()
         self._watchdog = Watchdog({}, self.steady_s())
         self._inference: dict[str, str] = {}
-        identity = conversions.transform_message(np.eye(4), 0, f.map, f.odom)
-        self._tf_static.publish(TFMessage(transforms=[identity]))
+        if not self.value("localization"):
+            identity = conversions.transform_message(np.eye(4), 0, frames().map, frames().odom)
+            self._tf_static.publish(TFMessage(transforms=[identity]))
         self.create_timer(_CHECK_S, self._check, clock=self.steady)
         self.create_timer(0.2, self._send_feedback, clock=self.steady)
         self.create_timer(float(self.value("map_period")), self._show_map, clock=self.steady)
@@ -167,11 +176,8 @@ class NavigatorNode(StackNode):
             return
         request = handle.request
         try:
-            frame = request.pose.header.frame_id
-            if request.use_pose and frame not in ("", frames().map, frames().odom):
-                raise GoalError(f"the goal pose is in frame '{frame}': give it in '{frames().map}'")
             timeout = float(request.timeout) if request.timeout != 0 else float(self.value("default_timeout"))
-            pose = conversions.pose_from(request.pose) if request.use_pose else None
+            pose = self._map_frame.goal_in_odom(request.pose) if request.use_pose else None
             image = conversions.picture_from(request.image) if request.use_image else None
             self.navigator.set_goal(Goal(request.instruction, pose, image, timeout))
         except (GoalError, SensorError) as error:
@@ -361,7 +367,7 @@ class NavigatorNode(StackNode):
         if self._goals is None or not self._goals.busy:
             return
         now, latency = self.get_clock().now().nanoseconds, self._stages.newest("scan_to_command")
-        feedback = feedback_message(self.navigator.progress, latency, self._health.problems, now)
+        feedback = self._views.feedback(self.navigator.progress, latency, self._health.problems, now)
         self._goals.tell(feedback)
 
     def _show_map(self) -> None:

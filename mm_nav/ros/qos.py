@@ -15,11 +15,18 @@ SENSOR = QoSProfile(
     reliability=ReliabilityPolicy.BEST_EFFORT,
     durability=DurabilityPolicy.VOLATILE,
 )
-# Odometry is interpolated between messages, so losing one costs accuracy.
+# Odometry is interpolated between messages, so losing one costs accuracy: it is sent reliably, and kept for longer than a step.
 ODOMETRY = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=20,
     reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+# But some bases (iRobot's Create 3) send it best effort, and a reliable subscription would never hear those.
+ODOMETRY_HEARD = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=20,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
     durability=DurabilityPolicy.VOLATILE,
 )
 COMMAND = QoSProfile(

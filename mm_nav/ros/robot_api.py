@@ -34,6 +34,7 @@ from mm_nav.goal import Goal
 from mm_nav.mapping.occupancy_grid import GridExport
 from mm_nav.ros import qos
 from mm_nav.ros.goal_client import Outcome, SentGoal, goal_message
+from mm_nav.ros.map_frame import MapFrame
 from mm_nav.ros.navigation import Feedback, Navigation
 from mm_nav.ros.node_list import STACK
 from mm_nav.ros.own_context import cancel_from_elsewhere, close_context, open_context
@@ -86,6 +87,7 @@ class Robot:
         self._pose: tuple[float, Pose2D] | None = None
         self._map: bytes | None = None
         self._node.create_subscription(Odometry, topics().odom, self._odometry, qos.SENSOR)
+        self._map_frame = MapFrame(self._node)
         # Maps are large: one is unpacked only when it is asked for.
         self._node.create_subscription(OccupancyGrid, topics().map, self._keep_map, qos.LATCHED, raw=True)
         self._node.create_timer(_POLL_S, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -272,8 +274,7 @@ class Robot:
 
     def _odometry(self, message: Odometry) -> None:
         with self._heard:
-            # Until localisation comes, the map frame is the odom frame.
-            self._pose = time.monotonic(), odometry_from(message).pose
+            self._pose = time.monotonic(), self._map_frame.in_map(odometry_from(message).pose)
             self._heard.notify_all()
 
     def _keep_map(self, message: bytes) -> None:

@@ -33,7 +33,17 @@ VERBS = {"topics": ("publish", "subscribe"), "services": ("reply", "request"), "
 ACTION_SERVICES, ACTION_TOPICS = ("send_goal", "cancel_goal", "get_result"), ("feedback", "status")
 # Parameters with which a node uses all that it can use, and the names that it then does without.
 VARIANTS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
-    "inference": (("compressed:=false", ("image/compressed",)), ("compressed:=true", ("image",))),
+    "guard": (("points:=false", ("points",)), ("points:=true", ("scan",))),
+    "inference": (
+        ("compressed:=false", ("image/compressed", "points")),
+        ("compressed:=true", ("image", "points")),
+        ("points:=true", ("image/compressed", "scan")),
+    ),
+    "navigator": (
+        ("points:=false", ("points", "tf")),
+        ("points:=true", ("scan", "tf")),
+        ("localization:=true", ("points",)),
+    ),
     "simulator": (("robot:=jackal", ()),),
     "nav2_bridge": (("stand_in:=true", ()),),
 }
@@ -104,7 +114,9 @@ def rules_of(spec: NodeSpec, *arguments: str, wanted: set[Rule]) -> set[Rule]:
     cls = next(v for k, v in vars(module).items() if k.endswith("Node") and getattr(v, "__module__", "") == spec.module)
     rules: set[Rule] = set()
     for variant, without in VARIANTS.get(spec.name, (("autostart:=false", ()),)):
-        expected = without_newer({rule for rule in wanted if rule[1].removeprefix("/") not in without})
+        expected = without_newer(
+            {rule for rule in wanted if rule[1].removeprefix("/alpha").removeprefix("/") not in without}
+        )
         rclpy.init(args=["--ros-args", "-p", "use_sim_time:=true", "-p", variant, *arguments])
         try:
             node = cls()
