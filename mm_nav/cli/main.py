@@ -35,6 +35,7 @@ SUBCOMMANDS = {
     "export": "export a trained policy to ONNX",
     "familiarity": "learn what a model's training frames are like, and how well strange ones are told from them",
     "shapes": "learn the outlines of things in the LiDAR's map, for when the camera is lost",
+    "engine": "build TensorRT engines ahead of a drive, and list those there are",
     "quantize": "make an exported policy faster: int8, with ranges from real frames",
 }
 

@@ -85,9 +85,10 @@ def run(args: argparse.Namespace) -> int:
         }
     }  # fmt: skip
     for name, kind in zip(names or ("",), kinds, strict=True):
-        parameters |= {f"{name}/{node}".lstrip("/"): {"robot": kind} for node in ("guard", "navigator")}
+        parameters |= {f"{name}/{node}".lstrip("/"): {"robot": kind} for node in ("guard", "inference", "navigator")}
     if args.model is not None:
-        parameters["inference"] = {"model": str(args.model.resolve())}
+        for node in ("inference", "navigator"):
+            parameters.setdefault(node, {})["model"] = str(args.model.resolve())
     nodes = (SIMULATOR,) if args.simulator_only else EMBEDDED
     # Whoever ends this with a mere `kill` gets rid of the nodes too.
     signal.signal(signal.SIGTERM, _interrupt)

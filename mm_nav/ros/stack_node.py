@@ -215,7 +215,9 @@ def run_node(node_class: Callable[[], StackNode], argv: Sequence[str] | None = N
     except RuntimeError as error:  # RCLError is one
         sys.stderr.write(f"error: the ROS arguments cannot be used: {error}\n")
         return 2
-    signal.signal(signal.SIGTERM, _interrupt)
+    asked = _Interruption()
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell had SIGINT ignored, as it does with `… &`
+        signal.signal(number, asked)
     node: StackNode | None = None
     executor = Executor()
     try:
@@ -223,8 +225,9 @@ def run_node(node_class: Callable[[], StackNode], argv: Sequence[str] | None = N
         node.freezes = True
         executor.add_node(node)
         node.start()
+        asked.raises = False
         # spin_once in a loop: a multi-threaded executor loses messages at high rates.
-        while rclpy.ok():
+        while rclpy.ok() and not asked.since:
             executor.spin_once(timeout_sec=0.5)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -244,5 +247,15 @@ def run_node(node_class: Callable[[], StackNode], argv: Sequence[str] | None = N
     return 0
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+class _Interruption:
+    """A handler of signals. since: how many have come. raises: whether the first one breaks off what runs, as loading a network
+    does; the second always does."""
+
+    def __init__(self) -> None:
+        self.since, self.raises = 0, True
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.since += 1
+        # Raised in a callback, it would be printed as the callback's fault, or be lost.
+        if self.raises or self.since > 1:
+            raise KeyboardInterrupt

@@ -131,6 +131,17 @@ def test_options() -> None:
     assert [namespace_of(*names) for names in (("",), ("/a/b",), ("/a", "/x"), ("a", "/"))] == ["", "/a/b", "/a", "/a"]
 
 
+def test_what_localises_and_where_obstacles_come_from() -> None:
+    options = stack_options(
+        given("robot", localization="true", obstacles="points", enclaves="/mm_nav/"), use_sim_time=False
+    )
+    nodes = [(node, name) for node, name, value in options.parameters if value]
+    assert nodes == [("navigator", "localization"), *((node, "points") for node in ("guard", "inference", "navigator"))]
+    assert dict(options.remappings) == {"map": "navigator/map"} and options.enclaves == "/mm_nav"
+    with pytest.raises(ConfigError, match="enclaves is 'mm_nav'"):
+        stack_options(given("sim", enclaves="mm_nav"), use_sim_time=True)
+
+
 def test_worlds() -> None:
     assert world_of("").name == "apartment.sdf" and world_of("office") == ROOT / "worlds/office.sdf"
     assert world_of(str(ROOT / "worlds/cluttered.sdf")).is_absolute()

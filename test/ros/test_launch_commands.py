@@ -119,8 +119,9 @@ def test_robot_with_drivers_in_a_namespace(tmp_path: Path) -> None:
     )
     found = calls(
         prefix, "robot.launch.py", "namespace:=alpha", "camera:=realsense", "camera_device:=0123", "lidar:=rplidar",
-        "lidar_device:=/dev/null", "scan:=lidar/scan", "twist_stamped:=false", "device:=orin-nano", count=6,
+        "lidar_device:=/dev/null", "scan:=lidar/scan", "twist_stamped:=false", "device:=orin-nano", "enclaves:=/mm_nav", count=6,
     )  # fmt: skip
+    assert "/mm_nav/guard" in found.words("mm_nav_guard", "/alpha")
     lidar = found.parameters("rplidar_composition", "/alpha")
     assert (
         lidar["frame_id"] == "base_scan" and lidar["serial_port"] == "/dev/null" and lidar["serial_baudrate"] == 115200

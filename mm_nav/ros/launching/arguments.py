@@ -84,6 +84,15 @@ _VIEW = (
     Argument("rviz", "false", "true: RViz with the view of config/ (needs the package rviz2)", YES_NO),
     Argument("nav2", "false", "true: serve Nav2's actions navigate_to_pose, … too (needs the package nav2_msgs)", YES_NO),
 )  # fmt: skip
+_ROUTE = (
+    Argument(
+        "obstacles",
+        "scan",
+        "where obstacles come from: scan (LaserScan), or points (PointCloud2), cut into a planar scan, for robots without a scan",
+        ("scan", "points"),
+    ),
+    Argument("enclaves", "", "SROS2: the nodes' enclaves are below this, such as /mm_nav (docs/security.md); empty = none"),
+)  # fmt: skip
 _STACK = Argument("stack", "true", "false: no stack, only the robot and its sensors", YES_NO)
 _TOPICS = (
     Argument("image", "", "topic of the camera's pictures, where it is not `image`; compressed ones are below it"),
@@ -99,7 +108,7 @@ SIM = (
     Argument("life", "", "YAML file with people, robots and doors that move; empty = none but `people`"),
     Argument("seed", "0", "seed of the simulated noise: the same seed, the same world and sensors"),
     Argument("rate", "1.0", "simulated seconds per second, 0 to 100; 0 = as fast as possible"),
-    _STACK, *_POLICY, *_LIFE, *_VIEW,
+    _STACK, *_ROUTE, *_POLICY, *_LIFE, *_VIEW,
 )  # fmt: skip
 
 GAZEBO = (
@@ -111,7 +120,7 @@ GAZEBO = (
         "harmonic (and later ones: `gz sim`) or fortress (`ign gazebo`); auto = what is installed, the distribution's own first",
         ("auto", "harmonic", "fortress"),
     ),
-    _STACK, *_POLICY, *_LIFE, *_VIEW,
+    _STACK, *_ROUTE, *_POLICY, *_LIFE, *_VIEW,
 )  # fmt: skip
 
 ROBOT = (
@@ -142,8 +151,14 @@ ROBOT = (
     Argument("cmd_vel", "", "topic of the base's commands, where it is not `cmd_vel`"),
     Argument("twist_stamped", "true", "false: the base takes Twist instead of TwistStamped", YES_NO),
     Argument("compressed", "false", "true: read compressed pictures (IMAGE/compressed) instead of raw ones", YES_NO),
+    Argument(
+        "localization",
+        "false",
+        "true: AMCL or SLAM publishes map -> odom, by which goal poses in map are taken; the stack's own map is navigator/map then",
+        YES_NO,
+    ),
     Argument("use_sim_time", "false", "true: time comes from /clock, for a robot in a simulator", YES_NO),
-    *_POLICY, *_LIFE, *_VIEW,
+    *_ROUTE, *_POLICY, *_LIFE, *_VIEW,
 )  # fmt: skip
 
 REPLAY = (
@@ -158,5 +173,5 @@ REPLAY = (
         "is installed and reads the format",
         ("auto", "ros2bag", "mm_nav"),
     ),
-    _ROBOT, _NAMESPACE, *_TOPICS, *_POLICY, *_LIFE, *_VIEW,
+    _ROBOT, _NAMESPACE, *_TOPICS, *_ROUTE, *_POLICY, *_LIFE, *_VIEW,
 )  # fmt: skip

@@ -20,6 +20,7 @@ from mm_nav.sim.starts import parse_starts
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _TOPIC_NAME = re.compile(r"(~?/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
+_ENCLAVE = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 # Names of nodes in a file of parameters that stand for any.
 _ANY = ("*", "**")
 
@@ -31,7 +32,8 @@ class StackOptions:
     namespace: absolute, such as "/alpha"; "" = none. robot: a name in config/robots or the whole path of a YAML file. model,
     device, params_file: whole paths or names; "" = none was given. remappings: topics that have other names, (from, to).
     parameters: of nodes, (node, name, value). respawn: whether a node that died is started again, after respawn_delay_s; else its
-    death ends everything. nav2: whether the bridge to Nav2's actions runs too. rviz: whether a window opens.
+    death ends everything. enclaves: path above the nodes' SROS2 enclaves, "" = none. nav2: whether Nav2's actions are served too.
+    rviz: whether a window opens.
     """
 
     namespace: str = ""
@@ -46,6 +48,7 @@ class StackOptions:
     respawn_delay_s: float = 1.0
     nav2: bool = False
     rviz: bool = False
+    enclaves: str = ""
     remappings: tuple[tuple[str, str], ...] = ()
     parameters: tuple[tuple[str, str, bool], ...] = ()
 
@@ -90,6 +93,7 @@ def stack_options(
         use_sim_time=use_sim_time,
         respawn=values["on_exit"] == "respawn",
         respawn_delay_s=delay,
+        enclaves=_enclaves(values["enclaves"]),
         nav2=yes(values, "nav2"),
         rviz=yes(values, "rviz"),
         remappings=topic_remappings(values),
@@ -103,7 +107,18 @@ def _node_parameters(values: Mapping[str, str]) -> list[tuple[str, str, bool]]:
         found.append(("guard", "twist_stamped", False))
     if values.get("compressed") == "true":
         found.append(("inference", "compressed", True))
+    if values.get("localization") == "true":
+        found.append(("navigator", "localization", True))
+    if values["obstacles"] == "points":
+        found += [(node, "points", True) for node in ("guard", "inference", "navigator")]
     return found
+
+
+def _enclaves(path: str) -> str:
+    path = path.rstrip("/")
+    if path and not _ENCLAVE.fullmatch(path):
+        raise ConfigError(f"enclaves is '{path}': give a path such as /mm_nav, below which guard, inference … are")
+    return path
 
 
 def yes(values: Mapping[str, str], name: str) -> bool:
@@ -201,6 +216,9 @@ def topic_remappings(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         found.append((own, given))
         if name == "image":
             found.append((f"{own}/compressed", f"{given}/compressed"))
+    if values.get("localization") == "true":
+        # `map` is that of the localisation.
+        found.append((topics().map, "navigator/map"))
     return tuple(found)
 
 

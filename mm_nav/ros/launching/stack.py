@@ -80,6 +80,7 @@ def stack_node(spec: NodeSpec, options: StackOptions, **parameters: Any) -> Node
     """Return a node of the stack. parameters: what was given, which goes before what files say."""
     namespace = options.namespace or "/"
     logger = ".".join([*options.namespace.strip("/").split("/"), spec.name]).lstrip(".")
+    enclave = ["--enclave", f"{options.enclaves}/{spec.name}"] if options.enclaves else []
     files = [str(resource_path(spec.parameters))] if spec.parameters else []
     if options.params_file:
         files.append(options.params_file)
@@ -88,7 +89,7 @@ def stack_node(spec: NodeSpec, options: StackOptions, **parameters: Any) -> Node
         spec.executable,
         name=spec.name,
         namespace=namespace,
-        ros_arguments=["--log-level", f"{logger}:={options.log_level}"],
+        ros_arguments=["--log-level", f"{logger}:={options.log_level}", *enclave],
         parameters=[*files, {"use_sim_time": options.use_sim_time, **text_parameters(parameters)}],
         remappings=[*options.tf_remappings, *options.remappings],
         respawn=options.respawn,
@@ -120,7 +121,7 @@ def _given(options: StackOptions) -> dict[str, dict[str, object]]:
             for node in nodes:
                 found.setdefault(node, {})[name] = value
 
-    give("robot", "guard", "navigator")
+    give("robot", "guard", "inference", "navigator")
     give("model", "inference", "navigator")
     give("device", "inference")
     give("provider", "inference")
