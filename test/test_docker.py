@@ -194,6 +194,9 @@ def test_compose_starts_what_there_is() -> None:
     for name, service in data["services"].items():
         check_command(service["command"])
         assert service["network_mode"] == service["ipc"] == "host" and service["init"] is True, name
+        # The specification wants each once, and Docker refuses a file that does not keep to it.
+        for listed in ("group_add", "devices", "volumes"):
+            assert len(set(service.get(listed, ()))) == len(service.get(listed, ())), f"{name}: {listed}"
         if "build" in service:
             path = ROOT / "docker" / service["build"]["context"] / service["build"]["dockerfile"]
             found = instructions(path.resolve())
