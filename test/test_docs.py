@@ -1,4 +1,4 @@
-"""What README.md and docs/ say works: every command is run here where it can be; of all others options, files and names are checked.
+"""What README.md and docs/ say works: every command is run where it can be; of the others options, files and names are checked.
 
 A command that fits none of the tables below fails the test: say there how it is checked, or why it cannot be.
 """
@@ -6,8 +6,7 @@ A command that fits none of the tables below fails the test: say there how it is
 from __future__ import annotations
 
 import argparse
-import json
-import os
+import ast
 import re
 import shlex
 import shutil
@@ -16,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mm_nav.cli.main import SUBCOMMANDS, build_parser, main
+from mm_nav.evaluation.episode_bags import write_episode_bag
 from mm_nav.ros.launching import arguments
+from mm_nav.ros.topics import topics
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,19 +28,29 @@ LAUNCH = {"sim": arguments.SIM, "gazebo": arguments.GAZEBO, "robot": arguments.R
 # Words that stand for what the reader puts in.
 PLACEHOLDER = re.compile(r"^(…|\.\.\.|[A-Z][A-Z_]*|<.*>)$")
 
-# Run in a folder that has what they name (`workspace`). The rest of mm-nav's commands is parsed only: they take minutes or a robot.
+# Run in a folder that has what they name (`workspace`), in the order of the pages. Of mm-nav's other commands only the arguments
+# are checked: they take minutes, a GPU, or a running robot (test/ros/test_docs_live.py).
 RUN = (
-    r"mm-nav world (check|generate)\b",
+    r"mm-nav world (check|generate) ",
     r"mm-nav replay ",
-    r"mm-nav robot model\b",
-    r"mm-nav calibrate --print-board\b",
-    r"mm-nav profile\b",
+    r"mm-nav robot model ",
+    r"mm-nav calibrate --print-board ",
+    r"mm-nav profile ",
 )
-# What belongs to a user's machine, and is not here.
+# Checked elsewhere, or of a user's machine that is not here. Without variables in front.
 ELSEWHERE = {
-    r"(sudo )?(apt|apt-get) ": "installs packages of the system",
-    r"(sudo )?rosdep ": "needs a ROS installation",
-    r"source /opt/ros/": "needs a ROS installation",
+    r"(sudo )?(apt|rosdep) ": "installs packages of the system; test_package.py compares package.xml with what is imported",
+    r"(sudo )?python3 -m pip ": "installs on the user's machine; test_docker.py checks the pins",
+    r"python3 -c 'import onnxruntime": "of the robot's own ONNX Runtime",
+    r"colcon ": "test/ros/test_colcon.py builds and tests a workspace",
+    r"(source /opt/|cd |export |SHARE=)": "the user's shell",
+    r"(sudo )?(nvpmodel|jetson_clocks|tegrastats)\b|cat /etc/nv_tegra|grep POWER_MODEL": "a Jetson's own",
+    r"(sudo )?(systemctl|journalctl|udevadm|useradd|install|fallocate|chmod|mkswap|swapon) ": "test_systemd.py checks the files",
+    r"sudo -u mm_nav ": "the user's shell",
+    r"docker compose ": "needs Docker; test_docker.py checks the file",
+    r"sed ": "test/ros/test_sros2.py runs it",
+    r"ros2 security ": "needs sros2; test/ros/test_sros2.py checks the policy",
+    r"ros2 (topic|param|launch foxglove_bridge|run camera_calibration)": "needs a ROS installation",
 }
 
 
@@ -51,12 +63,18 @@ class Command:
     text: str
     whole: bool
 
+    @property
+    def bare(self) -> str:
+        """The text without variables in front and without the environment's folder."""
+        return re.sub(r"^(\w+=('[^']*'|\S*) )+", "", self.text).removeprefix(".venv/bin/")
+
     def __str__(self) -> str:
         return f"{self.page}:{self.line}: {self.text}"
 
 
 def _split(text: str) -> list[str]:
     """Return the commands of a line: without comments, redirections and what puts them into the background."""
+    text = re.sub(r"\$\([^)]*\)", "SUBSTITUTED", text)
     try:
         lexer = shlex.shlex(text, posix=True, punctuation_chars="&|;<>")
     except ValueError:
@@ -102,9 +120,7 @@ def is_placeholder(word: str) -> bool:
 
 def own(command: Command) -> list[str] | None:
     """Return the arguments of mm-nav, where the command is one of it."""
-    words = re.sub(r"\s*…$", "", command.text).split() if not command.whole else shlex.split(command.text)
-    while words and re.match(r"^\w+=", words[0]):
-        words.pop(0)
+    words = re.sub(r"\s*…$", "", command.bare).split() if not command.whole else shlex.split(command.bare)
     if words and Path(words[0]).name == "mm-nav":
         return words[1:]
     return None
@@ -164,25 +180,37 @@ def check(command: Command) -> str:
                 assert error.code == 0, f"{command}: is refused"
         return "mm-nav"
     for pattern, reason in ELSEWHERE.items():
-        if re.match(pattern, command.text):
+        if re.match(pattern, command.bare):
             return reason
     try:
-        words = shlex.split(command.text)
+        words = shlex.split(command.bare)
     except ValueError:
-        words = command.text.split()
-    while words and (re.match(r"^\w+=", words[0]) or words[0] in ("sudo", "exec", "timeout")):
-        words.pop(0)
+        words = command.bare.split()
     if words[:3] == ["ros2", "launch", "mm_nav"]:
         check_launch(command, words[3:])
         return "launch"
     if words[:3] == ["ros2", "run", "mm_nav"]:
         programs = re.search(r"^NODES = \((.*?)\)$", (ROOT / "setup.py").read_text(), re.MULTILINE | re.DOTALL)
-        assert programs is not None and f'"{words[3].removeprefix("mm_nav_")}"' in programs[1], f"{command}: no such program"
+        assert programs is not None and f'"{words[3].removeprefix("mm_nav_")}"' in programs[1], (
+            f"{command}: no such program"
+        )
         return "run"
+    if words[:3] == ["ros2", "action", "send_goal"]:
+        *_, name, kind, goal = words
+        assert name == f"/{topics().navigate_to}" and kind == "mm_nav_interfaces/action/NavigateTo", (
+            f"{command}: no such action"
+        )
+        fields = re.findall(
+            r"^\S+ (\w+)", (ROOT / f"interfaces/{kind}.action").read_text().split("---")[0], re.MULTILINE
+        )
+        assert set(yaml.safe_load(goal)) <= set(fields), f"{command}: the goal has {fields}"
+        return "action"
     if words[:1] == ["make"]:
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         for word in words[1:]:
-            assert "=" in word or word.startswith("-") or word in targets or is_placeholder(word), f"{command}: no target {word}"
+            assert "=" in word or word.startswith("-") or word in targets or is_placeholder(word), (
+                f"{command}: no target {word}"
+            )
         return "make"
     return ""
 
@@ -201,7 +229,7 @@ def test_every_command_is_known_and_right() -> None:
 
 def test_no_reason_is_left_over() -> None:
     for pattern in (*RUN, *ELSEWHERE):
-        assert any(re.match(pattern, command.text) for command in ALL), f"no page has a command like {pattern}"
+        assert any(re.match(pattern, command.bare) for command in ALL), f"no page has a command like {pattern}"
 
 
 def test_files_that_pages_link_to_are_there() -> None:
@@ -219,3 +247,41 @@ def test_anchors_that_pages_link_to_are_there() -> None:
                 for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
             }
             assert anchor in titles, f"{page.name} links to {target}#{anchor}; there are {sorted(titles)}"
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that has what the pages' commands name: recordings, and the robot's file of docs/robot.md."""
+    folder = tmp_path_factory.mktemp("docs")
+    for name in ("worlds", "config", "models"):
+        (folder / name).symlink_to(ROOT / name)
+    for name in ("drive_1", "drives/monday"):
+        write_episode_bag(folder / name, 10_001, "pose", camera=(96, 72), time_limit_s=3.0)
+    (folder / "drive.mcap").symlink_to(next((folder / "drive_1").glob("*.mcap")))
+    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/robot.md").read_text(), re.MULTILINE | re.DOTALL)
+    (folder / "my_robot.yaml").write_text(next(block for block in blocks if block.startswith("body:")))
+    return folder
+
+
+def test_what_can_be_run_here_does_what_the_pages_say(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace)
+    ran = 0
+    for command in ALL:
+        if not command.whole or not any(re.match(pattern, command.bare) for pattern in RUN):
+            continue
+        words = own(command)
+        assert words is not None
+        if words[:2] == ["replay", "compare"]:
+            shutil.copy("before.json", "after.json")  # the other model's would be made in the same way
+        assert main(words) == 0, str(command)
+        for option in ("--json", "--report", "--sdf", "--urdf", "--bridge", "--out", "--print-board"):
+            if option in words:
+                assert (workspace / words[words.index(option) + 1]).exists(), f"{command}: wrote nothing"
+        ran += 1
+    assert ran >= 10
+
+
+def test_blocks_of_python_are_python() -> None:
+    for page in PAGES:
+        for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            compile(block, page.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
