@@ -191,7 +191,7 @@ class Navigator:
             return Stage.FAILED, ErrorCode.TIMEOUT, f"not reached within {self._goal.timeout_s:.0f} s"
         if now - self._run.last_scan > max(self.config.scan_timeout_s, self.config.blind_time_s):
             return Stage.FAILED, ErrorCode.SENSOR_LOST, f"no scan for {now - self._run.last_scan:.1f} s"
-        if self.policy_goal is not None and now - self.known.last_policy > self.config.policy_timeout_s:
+        if self.policy_goal is not None and now - self.known.last_policy > self.known.policy_patience_s:
             return Stage.FAILED, ErrorCode.INFERENCE_LOST, f"no policy output for {now - self.known.last_policy:.1f} s"
         if self.recovery.count > self.config.max_recoveries:
             return Stage.FAILED, ErrorCode.STUCK, f"still stuck after {self.recovery.count - 1} recoveries"

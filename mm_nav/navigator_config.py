@@ -51,6 +51,9 @@ class NavigatorConfig:
         2.0, 0.2, 60.0, "time without a picture from which the robot counts the camera as lost, s"
     )
     policy_timeout_s: float = _ranged(1.0, 0.2, 20.0, "time without policy output until the goal fails, s")
+    policy_start_s: float = _ranged(
+        5.0, 0.0, 60.0, "time more for a policy that has never answered: it may be starting, s"
+    )
     pose_waypoints: float = _ranged(
         0.0, 0.0, 1.0, "1 = the policy is asked for ways to a goal pose, too, and needed for it; 0 = it is not"
     )

@@ -34,12 +34,18 @@ class Perception:
         self.coverage = CameraCoverage(self.grid, config.camera_range_m)
         self.targets = StepTargets(config.belief, config.high_from_m)
         self.fov = config.default_fov_rad
+        self._answered = False
         self.begin(0.0)
 
     def begin(self, now: float) -> None:
         """Start on a goal: no picture has come yet."""
         self.last_policy = now
         self._last_picture: float | None = None
+
+    @property
+    def policy_patience_s(self) -> float:
+        """How long the policy may be silent."""
+        return self._config.policy_timeout_s + (0.0 if self._answered else self._config.policy_start_s)
 
     def sense(self, observation: Observation) -> None:
         """Fuse the scan into the map, but for those who move about."""
@@ -54,7 +60,7 @@ class Perception:
         output = self._policy(observation, goal) if goal is not None and self._policy is not None else None
         if output is None:
             return None
-        self.last_policy = now
+        self.last_policy, self._answered = now, True
         # The policy's node has the camera, this one need not: a heat map tells that there was a picture.
         if output.heatmap is not None and (goal is None or goal.pose is None):
             self._last_picture = now

@@ -236,22 +236,29 @@ def test_nan_scans_do_not_crash_and_do_not_drive() -> None:
     assert sim.collisions == 0 and abs(sim.twist.linear) < 1e-6
 
 
-def test_a_silent_policy_stops_at_once_and_ends_the_goal() -> None:
+@pytest.mark.parametrize(("start_s", "answers", "last_s"), [(0.0, 0, 1.1), (3.0, 0, 4.1), (3.0, 1, 1.1)])
+def test_a_silent_policy_stops_at_once_and_ends_the_goal(start_s: float, answers: int, last_s: float) -> None:
+    """One that has never answered has more time for it."""
     sim = Simulator(two_rooms(), SimConfig(camera=None), start=Pose2D(-2.5, -1.0, 2.0))
+    flat, ways, asked = np.full(4, 0.25, np.float32), np.zeros((1, 2, 2), np.float32), 0
 
     def silent(observation: Observation, goal: PolicyGoal) -> PolicyOutput | None:
-        return None
+        nonlocal asked
+        asked += 1
+        if asked > answers:
+            return None
+        return PolicyOutput(observation.stamp_ns, goal.id, flat, flat, flat, 0.0, 0.0, ways, np.ones(1, np.float32))
 
-    navigator = Navigator(RobotConfig(), None, silent)
+    navigator = Navigator(RobotConfig(), NavigatorConfig(policy_start_s=start_s), silent)
     navigator.set_goal(Goal("go to the red box"))
     commands = []
-    for _ in range(20):
+    for _ in range(60):
         commands.append(navigator.step(sim.observe()))
-        sim.step(commands[-1].twist, 0.1)
+        sim.step(Twist2D(), 0.1)
         if not navigator.active:
             break
-    assert commands[-1].error is ErrorCode.INFERENCE_LOST
-    assert all(c.twist == Twist2D() for c in commands[1:]) and "policy" in commands[1].degraded
+    assert commands[-1].error is ErrorCode.INFERENCE_LOST and commands[-1].stamp_ns * 1e-9 == pytest.approx(last_s)
+    assert all(c.twist == Twist2D() for c in commands[answers + 1 :]) and "policy" in commands[answers + 1].degraded
 
 
 def test_the_same_inputs_give_the_same_commands() -> None:

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "robot's own computer, as the user that the stack runs as, and again after an update of any of these."
     )
     parser.epilog = "Example: mm-nav engine build --device orin-nano"
-    actions = parser.add_subparsers(dest="action", metavar="WHAT", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     build = actions.add_parser(
         "build",
         help="build the engines of a model, or of all models of a device's profile",

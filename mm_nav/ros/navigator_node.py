@@ -55,6 +55,7 @@ _KEPT_OUTPUTS = 20
 _BLIND_PERIOD_NS = 80_000_000
 # A look for silent inputs every so often; one that comes later than ATTENTION_S was kept from it by this node's own work.
 _CHECK_S, _ATTENTION_S = 0.02, 0.1
+_STARTING_S = 5.0
 
 
 class NavigatorNode(StackNode):
@@ -112,6 +113,7 @@ class NavigatorNode(StackNode):
         self._driven = 0.0
         self._last_pose: Pose2D | None = None
         self._sent_goal_id = ""
+        self._ever: set[str] = set()  # what has been heard since
         self._blind_time_s, self._ticked_ns = float(self.value("blind_time_s")), 0
         self._stages, self._arrivals = StageTimes(), Arrivals()
         t = topics()
@@ -196,7 +198,9 @@ class NavigatorNode(StackNode):
         if self.navigator.needs_policy:
             limits["policy"] = float(self.value("inference_timeout"))
         # A little grace at the start: the network is asked only from now on.
-        self._watchdog = Watchdog(limits, now + 0.5, _ATTENTION_S)
+        # What has not spoken yet may be starting still.
+        grace = dict.fromkeys(limits.keys() - self._ever, _STARTING_S)
+        self._watchdog = Watchdog(limits, now + 0.5, _ATTENTION_S, grace)
         self._announce()
 
     def _end(self, error: ErrorCode, message: str) -> None:
@@ -274,6 +278,7 @@ class NavigatorNode(StackNode):
     def _heard(self, name: str) -> None:
         now = self.steady_s()
         self._health.heard(name)
+        self._ever.add(name)
         if self._busy and name in self._watchdog.names:
             self._watchdog.heard(name, now)
 

@@ -187,6 +187,8 @@ class SimulatorNode(StackNode):
         self.__dict__.pop("_fleet", None)
 
     def _step(self) -> None:
+        if not self.active:  # a timer that was due when it was destroyed may still come
+            return
         timeout = float(self.value("command_timeout"))
         self._fleet.step([robot.command(timeout) for robot in self._robots], self._tick_s)
         self._time.publish(ClockMessage(clock=conversions.to_time(self._fleet.time_ns)))

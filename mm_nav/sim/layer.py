@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 
+from mm_nav.errors import ConfigError
 from mm_nav.sim.scene_light import Lighting
 from mm_nav.sim.surface import Floats, Surface
 from mm_nav.sim.world import World
+
+if TYPE_CHECKING:  # a robot's launch file makes a URDF where there is no Embree: on Arm
+    from embreex.rtcore_scene import EmbreeScene
 
 CURVED, TEXTURED, FLOOR = 1, 2, 4
 _NO_HIT = 1e30  # Embree's distance of a miss is 1e37
@@ -102,6 +105,14 @@ def repeated(point: npt.ArrayLike, count: int) -> Floats:
 
 def embree_scene(triangles: Floats) -> EmbreeScene:
     """Return an Embree scene of triangles (N, 3, 3) float32; primID counts them in order."""
+    try:
+        from embreex.mesh_construction import TriangleMesh
+        from embreex.rtcore_scene import EmbreeScene
+    except ImportError as error:
+        raise ConfigError(
+            "the embedded simulator casts its rays with Embree, and embreex is not installed: pip install embreex (x86 only; "
+            "on a Jetson there is none: use Gazebo, or simulate on another machine)"
+        ) from error
     scene = EmbreeScene(robust=True)
     # Embree refuses an empty geometry: one triangle far below everything stands in and is never reached.
     filled = triangles if len(triangles) else np.full((1, 3, 3), -1e6, np.float32) + np.eye(3, dtype=np.float32)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from embreex.rtcore_scene import EmbreeScene
 
 from mm_nav.sim.layer import Layer, embree_scene, ray_distances
 from mm_nav.sim.scene_texture import TextureAtlas
@@ -15,6 +14,8 @@ from mm_nav.sim.surface import Floats, Piece, build_surface
 from mm_nav.sim.world import World
 
 if TYPE_CHECKING:
+    from embreex.rtcore_scene import EmbreeScene
+
     from mm_nav.sim.contacts import ContactWorld
 
 # Beds and sofas of a small room cover a third of it too, but stand higher than any floor slab.

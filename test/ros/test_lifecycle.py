@@ -376,9 +376,12 @@ def test_a_trial_outlives_a_cleanup(tmp_path: Path) -> None:
     early = client.call_async(request)
     assert remote.spin(until=early.done) and "not configured" in early.result().message
     assert remote.change(node, "configure")
+    cleaned, attempt = threading.Event(), node._policy.try_model
+    node._policy.try_model = lambda path: attempt(path) if cleaned.wait(60.0) else None
     pending = client.call_async(request)
     remote.spin(0.1)
     assert remote.change(node, "cleanup")
+    cleaned.set()
     assert remote.spin(until=pending.done, seconds=60.0)
     assert not pending.result().success and "cleaned up" in pending.result().message
     for each in (node, remote.node, remote.player.node):

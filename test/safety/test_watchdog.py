@@ -27,3 +27,13 @@ def test_who_was_held_up_does_not_call_the_others_silent() -> None:
     late = Watchdog({"scan": 0.4}, now_s=12.0, attention_s=0.1)
     assert late.silent(10.0) == () and late.silent(11.9) == ()
     assert [late.silent(12.0 + 0.09 * k) for k in range(1, 6)] == [()] * 4 + [("scan",)]
+
+
+def test_who_has_not_spoken_yet_has_more_time_and_then_no_more() -> None:
+    dog = Watchdog({"scan": 1.0, "odom": 1.0}, 0.0, grace_s={"scan": 5.0})
+    assert dog.silent(1.5) == ("odom",)
+    dog.heard("odom", 5.5)
+    assert dog.silent(5.9) == () and dog.silent(6.1) == ("scan",)
+    dog.heard("scan", 6.2)
+    dog.heard("odom", 6.2)
+    assert dog.silent(7.1) == () and dog.silent(7.3) == ("scan", "odom")
