@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,10 @@ os.environ["ROS_DOMAIN_ID"] = str(
 # Workers share the cores: how long an example takes says nothing.
 hypothesis.settings.register_profile("mm_nav", deadline=None)
 hypothesis.settings.load_profile("mm_nav")
+
+# Programs that tests interrupt inherit what is ignored, and a shell has `… &` ignore SIGINT.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 

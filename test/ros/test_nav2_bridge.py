@@ -78,6 +78,7 @@ class Client:
             goal = actions.FollowWaypoints.Goal(poses=list(poses), **fields)
         client, feedback = self.clients[action], self.feedback
         assert self.spin(client.server_is_ready)
+        self.spin(lambda: False, 0.5)  # an answer gets lost where the server does not know this client yet
         sent = client.send_goal_async(goal, feedback_callback=lambda m: feedback.append(m.feedback))
         assert self.spin(sent.done)
         return sent.result()

@@ -351,6 +351,7 @@ def test_a_sensor_falls_silent_on_all_robots_or_on_one(lost: str, silent: list[b
             robot._receive(conversions.twist_message(Twist2D(0.2, 0.0), 0, frames().base))
             robot._publish = lambda outlet, name=robot.name: heard.update({f"{name}/{outlet.name}": 1})
         node.activate()
+        node.active = True  # as the transition does it
         for _ in range(4):
             node._step()
         assert [f"{name}/scan" not in heard for name in ("alpha", "beta")] == silent
