@@ -63,7 +63,7 @@ def test_commands_of_the_pages(stack: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "mm_nav.cli", *words], cwd=stack, capture_output=True, text=True, timeout=90
         )
-        # On a busy machine rates are too low, which the check rightly says; that a healthy stack passes it is tested in test_graph_check.
+        # On a busy machine rates are too low, and the check says so; test_graph_check has a healthy stack pass it.
         well = done.returncode == 0 if words[0] == "go" else "is active" in done.stdout
         assert well, f"mm-nav {' '.join(words)}: {done.stdout[-1500:]}{done.stderr[-500:]}"
 
