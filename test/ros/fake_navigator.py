@@ -34,7 +34,9 @@ class FakeNavigator:
         self.wall_x = 100.0
         self.requests: list[NavigateTo.Goal] = []
         self.ended: list[ErrorCode] = []
-        self._handle, self._done, self._since, self._drove = None, None, 0.0, 0.0
+        self._handle, self._since, self._drove = None, 0.0, 0.0
+        # By goal: one may have ended before its execution begins.
+        self._results: dict[bytes, Future] = {}
         self.context = Context()
         self.context.init(initialize_logging=False)
         self.node = node = rclpy.create_node("fake_navigator", context=self.context, namespace=namespace)
@@ -74,11 +76,12 @@ class FakeNavigator:
         self.requests.append(handle.request)
         if self._handle is not None:
             self._end(ErrorCode.CANCELED, "a new goal took its place")
-        self._handle, self._done, self._since, self._drove = handle, Future(), time.monotonic(), 0.0
+        self._handle, self._since, self._drove = handle, time.monotonic(), 0.0
+        self._results[bytes(handle.goal_id.uuid)] = Future()
         handle.execute()
 
     async def _execute(self, handle: object) -> NavigateTo.Result:
-        result = await self._done
+        result = await self._results[bytes(handle.goal_id.uuid)]
         if result.error_code == ErrorCode.NONE:
             handle.succeed()
         elif handle.is_cancel_requested:
@@ -91,8 +94,8 @@ class FakeNavigator:
         self.ended.append(error)
         result = NavigateTo.Result(error_code=int(error), message=message, distance=float(self._drove))
         result.time = time.monotonic() - self._since
-        self._done.set_result(result)
-        self._handle = self._done = None
+        self._results[bytes(self._handle.goal_id.uuid)].set_result(result)
+        self._handle = None
 
     def _tick(self) -> None:
         twist = Twist2D()
