@@ -15,6 +15,11 @@ _Config = TypeVar("_Config")
 _MAX_BYTES = 1_000_000
 
 
+def absolute_name(name: str) -> str:
+    """Return a YAML file's whole path, for who runs elsewhere; other names, such as a robot's, as they are."""
+    return str(Path(name).expanduser().resolve()) if name.endswith((".yaml", ".yml")) else name
+
+
 def read_yaml(path: Path, example: str = "config/robots/generic.yaml") -> dict[str, Any]:
     """Return the mapping a YAML file holds; {} for an empty one.
 

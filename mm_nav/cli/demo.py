@@ -213,13 +213,9 @@ class _Drive:
 def default_start(world: Path, scene: Scene | None = None) -> Pose2D:
     """Return the start pose of a world file: its own where it comes with the stack, else a free spot of the scene."""
     from mm_nav.robot import RobotConfig
-    from mm_nav.sim.committed_worlds import committed_world
-    from mm_nav.sim.scene import Scene
-    from mm_nav.sim.starts import free_starts
-    from mm_nav.sim.world import load_world
+    from mm_nav.sim.starts import starts_in
 
-    entry = committed_world(world)
-    return entry.start if entry is not None else free_starts(scene or Scene(load_world(world)), [RobotConfig()])[0]
+    return starts_in(world, [RobotConfig()], scene)[0]
 
 
 def _obituary(group: ProcessGroup) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mm_nav.cli.demo import default_start
 from mm_nav.cli.output import add_json_option, require_writable, write_json
+from mm_nav.config_file import absolute_name
 from mm_nav.errors import ConfigError, MmNavError
 from mm_nav.geometry import Pose2D
 
@@ -61,11 +62,12 @@ def run(args: argparse.Namespace) -> int:
     from mm_nav.ros.namespaces import robot_kinds, robot_names
     from mm_nav.ros.process_group import ProcessGroup, last_words, prepare_environment
     from mm_nav.sim.rig import load_life
+    from mm_nav.sim.starts import format_starts
 
     require_writable(args.json)
     # What cannot be used is told here, not in a node's log.
     names = robot_names(args.robots)
-    kinds = [_absolute(kind) for kind in robot_kinds(args.robot, max(len(names), 1))]
+    kinds = [absolute_name(kind) for kind in robot_kinds(args.robot, max(len(names), 1))]
     if args.life is not None:
         load_life(args.life)
     if not 0 <= args.people <= 200:
@@ -80,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
     parameters: dict[str, dict[str, object]] = {
         "simulator": {
             "world": str(world.resolve()), "seed": args.seed, "rate": args.rate, "robots": ",".join(names),
-            "starts": "; ".join(f"{start.x!r},{start.y!r},{start.yaw!r}" for start in starts), "people": args.people,
-            "robot": ",".join(kinds), "life": _absolute(args.life or ""), "shadows": args.shadows,
+            "starts": format_starts(starts), "people": args.people,
+            "robot": ",".join(kinds), "life": absolute_name(str(args.life or "")), "shadows": args.shadows,
         }
     }  # fmt: skip
     for name, kind in zip(names or ("",), kinds, strict=True):
@@ -111,17 +113,11 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _absolute(name: str | Path) -> str:
-    """Return a YAML file's whole path, since nodes run elsewhere; other names as they are."""
-    return str(Path(name).resolve()) if str(name).endswith((".yaml", ".yml")) else str(name)
-
-
 def _starts(given: str, world: Path, names: tuple[str, ...], kinds: list[str]) -> tuple[Pose2D, ...]:
     """Return a start for each robot: those given, or free ones."""
-    from mm_nav.sim.committed_worlds import committed_world
     from mm_nav.sim.rig import load_rig
     from mm_nav.sim.scene import Scene
-    from mm_nav.sim.starts import check_starts, free_starts, parse_starts
+    from mm_nav.sim.starts import check_starts, parse_starts, starts_in
     from mm_nav.sim.world import load_world
 
     robots = [load_rig(kind).robot for kind in kinds]
@@ -130,7 +126,7 @@ def _starts(given: str, world: Path, names: tuple[str, ...], kinds: list[str]) -
         raise ConfigError(f"--start has {len(starts)} poses for {len(robots)} robots: give one for each, or none")
     if not names:
         return starts or (default_start(world),)
-    scene, known = Scene(load_world(world)), committed_world(world)
-    starts = starts or free_starts(scene, robots, None if known is None else known.start)
+    scene = Scene(load_world(world))
+    starts = starts or starts_in(world, robots, scene)
     check_starts(scene, robots, starts, names)
     return starts

@@ -11,7 +11,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rclpy
 from nav_msgs.msg import Odometry as OdometryMessage
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -28,6 +27,7 @@ from mm_nav.observation import CameraImage, Odometry, PointCloud
 from mm_nav.observation import LaserScan as Scan
 from mm_nav.replay.ahead import Prefetched
 from mm_nav.ros import conversions, qos
+from mm_nav.ros.tf_buffer import SensorMounts
 from mm_nav.ros.topics import frames, topics
 from mm_nav.ros.transports import set_transports
 from mm_nav.sensing.clouds import planar_scan
@@ -57,7 +57,7 @@ class BagPlayer:
             "/tf_static": (TFMessage, qos.STATIC_TF),
         }  # fmt: skip
         self._publishers = {name: node.create_publisher(kind, name, profile) for name, (kind, profile) in kinds.items()}
-        self._mounts: dict[str, np.ndarray[Any, Any]] = {}
+        self._mounts = SensorMounts(self._publishers["/tf_static"])
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
 
@@ -102,21 +102,13 @@ class BagPlayer:
             transform = conversions.transform_message(pose, item.stamp_ns, f.odom, f.base)
             self._publishers["/tf"].publish(TFMessage(transforms=[transform]))
         elif isinstance(item, CameraImage):
-            self._place(f.camera, item.base_T_camera)
+            self._mounts.place(f.camera, item.base_T_camera)
             self._publishers[t.camera_info].publish(conversions.camera_info_message(item, f.camera))
             self._publishers[t.image].publish(conversions.image_message(item, f.camera))
         elif isinstance(item, Scan | PointCloud):
             scan = planar_scan(item) if isinstance(item, PointCloud) else item
-            self._place(f.scan, conversions.planar_matrix(scan.mount))
+            self._mounts.place(f.scan, conversions.planar_matrix(scan.mount))
             self._publishers[t.scan].publish(conversions.scan_message(scan, f.scan, _SCAN_TIME_S))
-
-    def _place(self, frame: str, mount: np.ndarray[Any, Any]) -> None:
-        """Say where a sensor sits, when that is new."""
-        if frame not in self._mounts or not np.allclose(mount, self._mounts[frame], atol=1e-6):
-            self._mounts[frame] = mount
-            base = frames().base
-            found = [conversions.transform_message(m, 0, base, name) for name, m in self._mounts.items()]
-            self._publishers["/tf_static"].publish(TFMessage(transforms=found))
 
     def _match(self) -> None:
         """Wait until all listen to scans and odometry; play all the same when they do not."""

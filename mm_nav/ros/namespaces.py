@@ -8,17 +8,17 @@ from mm_nav.errors import ConfigError
 from mm_nav.robot import robot_file
 
 # One part of a ROS name. rcl refuses what is not one only when the first topic is made, and does not say whose it was.
-_NAME = re.compile(r"(?!.*__)[A-Za-z][A-Za-z0-9_]*")
+NAME_PART = re.compile(r"(?!.*__)[A-Za-z][A-Za-z0-9_]*")
 
 
 def robot_names(text: str) -> tuple[str, ...]:
     """Return the robots' namespaces of "alpha, beta"; () for "". Raises ConfigError for what cannot be a ROS namespace."""
     names = tuple(name.strip() for name in text.split(",")) if text.strip() else ()
     for index, name in enumerate(names):
-        if not _NAME.fullmatch(name):
+        if not NAME_PART.fullmatch(name):
             raise ConfigError(
-                f"robot name '{name}' of '{text}' cannot be a ROS namespace: give letters, digits and single underscores, "
-                "beginning with a letter, and a comma between two names"
+                f"robot name '{name}' of '{text}' cannot be a ROS namespace, for it is no ROS name: give letters, digits and "
+                "single underscores, beginning with a letter, and a comma between two names"
             )
         if name in names[:index]:
             raise ConfigError(f"robot name '{name}' is there twice in '{text}': give each robot a name of its own")
@@ -37,6 +37,7 @@ def robot_kinds(text: str, count: int | None = None) -> tuple[str, ...]:
         return kinds
     if len(kinds) > 1:
         raise ConfigError(
-            f"robot is '{text}', {len(kinds)} robots, but there are {count}: give one for all or one for each"
+            f"robot is '{text}', {len(kinds)} robots, but there are {count} ({len(kinds)} kinds for {count} "
+            f"robot{'s' if count > 1 else ''}): give one for all or one for each"
         )
     return kinds * count

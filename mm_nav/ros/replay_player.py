@@ -31,6 +31,7 @@ from mm_nav.observation import CameraImage, LaserScan, Odometry, PointCloud
 from mm_nav.replay.ahead import Prefetched
 from mm_nav.ros import conversions, qos
 from mm_nav.ros.live_stack import CommandMeter, LiveStack, PlayedGoal, live_stack
+from mm_nav.ros.tf_buffer import SensorMounts
 from mm_nav.ros.topics import frames, topics
 from mm_nav.sensing.clouds import planar_scan
 from mm_nav.sensing.messages import stamp_ns
@@ -204,14 +205,13 @@ class _Player:
         self._moving, self._speeds, self._answered, self._pictures, self._late_s = 0, 0.0, 0, 0, 0.0
         self._sent: dict[str, int] = {}
         self._ended = ""
-        self._mounts: dict[str, np.ndarray[Any, Any]] = {}
         node, t = stack.node, topics()
         kinds = {
             t.odom: (OdometryMessage, qos.ODOMETRY), t.scan: (LaserScanMessage, qos.SENSOR), t.image: (Image, qos.SENSOR),
             t.camera_info: (CameraInfo, qos.SENSOR),
         }  # fmt: skip
         self._publishers = {name: node.create_publisher(kind, name, profile) for name, (kind, profile) in kinds.items()}
-        self._tf = node.create_publisher(TFMessage, "/tf_static", qos.STATIC_TF)
+        self._mounts = SensorMounts(node.create_publisher(TFMessage, "/tf_static", qos.STATIC_TF))
         node.create_subscription(TwistStamped, t.cmd_vel, self._command, qos.COMMAND)
         node.create_subscription(GuardStatus, t.guard_status, self._status, qos.STATUS)
         node.create_subscription(PolicyOutput, t.policy, self._policy, qos.STATUS)
@@ -272,22 +272,11 @@ class _Player:
         found: deque[_Sending] = deque()
         for item in items:
             found.append(item)
-            self._place(item)
+            if item.mount is not None:
+                self._mounts.place(*item.mount)
             if len(found) == _LOOKED_AT:
                 break
         return list(found)
-
-    def _place(self, item: _Sending) -> None:
-        if item.mount is None:
-            return
-        frame, pose = item.mount
-        if frame not in self._mounts or not np.allclose(pose, self._mounts[frame], atol=1e-6):
-            self._mounts[frame] = pose
-            self._tf.publish(
-                TFMessage(
-                    transforms=[conversions.transform_message(m, 0, frames().base, f) for f, m in self._mounts.items()]
-                )
-            )
 
     def _match(self) -> None:
         """Wait until all nodes hear; the inference node subscribes when its network is loaded."""
@@ -304,7 +293,8 @@ class _Player:
         self._stack.client.spin(_ACQUAINTED_S)
 
     def _send(self, item: _Sending, stamp: int) -> None:
-        self._place(item)
+        if item.mount is not None:
+            self._mounts.place(*item.mount)
         # CDR: four bytes of encapsulation, then the header's stamp.
         struct.pack_into("<iI", item.data, 4, *divmod(stamp, 1_000_000_000))
         if item.topic == topics().scan:

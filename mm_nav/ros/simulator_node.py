@@ -21,14 +21,13 @@ from mm_nav.ros.simulated_robot import FAST_TICK_S, TICK_S, SimulatedRobot
 from mm_nav.ros.stack_node import StackNode, run_node
 from mm_nav.ros.topics import topics
 from mm_nav.safety.inputs import Level
-from mm_nav.sim.committed_worlds import committed_world
 from mm_nav.sim.contacts import contact_world
 from mm_nav.sim.fleet import Fleet
 from mm_nav.sim.rig import load_life, load_rig
 from mm_nav.sim.scene import Scene
 from mm_nav.sim.sensors import ImuConfig
 from mm_nav.sim.simulator import LifeConfig, SimConfig
-from mm_nav.sim.starts import free_starts, parse_starts
+from mm_nav.sim.starts import parse_starts, starts_in
 from mm_nav.sim.world import load_world
 
 PHYSICS_S = 0.01
@@ -144,8 +143,7 @@ class SimulatorNode(StackNode):
                 f"starts '{self.value('starts')}' are {len(starts)} for {len(robots)} robots: give one for each, or none"
             )
         if several:
-            known = committed_world(path)
-            return starts or free_starts(scene, robots, None if known is None else known.start)
+            return starts or starts_in(path, robots, scene)
         start = starts[0] if starts else Pose2D(*(float(self.value(f"start_{axis}")) for axis in ("x", "y", "yaw")))
         obstacle = contact_world(scene, robots[0]).touching(robots[0].footprint_array(), start)
         if obstacle is not None:

@@ -1,4 +1,4 @@
-"""A small buffer of /tf_static: where the sensors sit. (tf2_ros has no wheel, and fixed mounts are all that is needed.)"""
+"""/tf_static, heard and told: where the sensors sit. (tf2_ros has no wheel, and fixed mounts are all that is needed.)"""
 
 from __future__ import annotations
 
@@ -7,13 +7,32 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from tf2_msgs.msg import TFMessage
 
 from mm_nav.errors import SensorError
+from mm_nav.ros import conversions
 from mm_nav.ros.qos import STATIC_TF
+from mm_nav.ros.topics import frames
 from mm_nav.sensing.messages import transform_matrix
 
 Matrix = npt.NDArray[np.float64]
+
+
+class SensorMounts:
+    """Says on a publisher of /tf_static where the sensors of a recording sit, as that becomes known."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher, self._mounts = publisher, dict[str, Matrix]()
+
+    def place(self, frame: str, base_T_sensor: Matrix) -> None:
+        """Tell a mount (4, 4), when it is new or has changed."""
+        if frame not in self._mounts or not np.allclose(base_T_sensor, self._mounts[frame], atol=1e-6):
+            self._mounts[frame] = base_T_sensor
+            base = frames().base
+            # All of them: only a publisher's last message reaches who comes late.
+            found = [conversions.transform_message(mount, 0, base, name) for name, mount in self._mounts.items()]
+            self._publisher.publish(TFMessage(transforms=found))
 
 
 class StaticTransforms:

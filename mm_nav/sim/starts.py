@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,11 @@ import numpy.typing as npt
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D
 from mm_nav.robot import RobotConfig
+from mm_nav.sim.committed_worlds import committed_world
 from mm_nav.sim.contacts import contact_world, overlapping
 from mm_nav.sim.ground_truth import GroundTruthMap
 from mm_nav.sim.scene import Scene
+from mm_nav.sim.world import load_world
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,6 +45,20 @@ def parse_starts(text: str) -> tuple[Pose2D, ...]:
             )
         poses.append(Pose2D(*values))
     return tuple(poses)
+
+
+def format_starts(starts: Iterable[Pose2D]) -> str:
+    """Return what `parse_starts` reads, to the last digit."""
+    return "; ".join(f"{start.x!r},{start.y!r},{start.yaw!r}" for start in starts)
+
+
+def starts_in(world: Path, robots: Sequence[RobotConfig], scene: Scene | None = None) -> tuple[Pose2D, ...]:
+    """Return where robots start in a world file when nobody says: the first at the world's own start, where it comes with the
+    stack, the others at free places. scene: of that file, where it is loaded. Raises ConfigError when there is no room."""
+    entry = committed_world(world)
+    if entry is not None and len(robots) == 1:
+        return (entry.start,)
+    return free_starts(scene or Scene(load_world(world)), robots, None if entry is None else entry.start)
 
 
 def check_starts(scene: Scene, robots: Sequence[RobotConfig], starts: Sequence[Pose2D], names: Sequence[str]) -> None:

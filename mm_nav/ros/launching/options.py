@@ -8,17 +8,17 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mm_nav.config_file import read_yaml
+from mm_nav.config_file import absolute_name, read_yaml
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D
 from mm_nav.resources import resource_path
 from mm_nav.robot import load_robot
+from mm_nav.ros.namespaces import NAME_PART, robot_kinds, robot_names
 from mm_nav.ros.node_list import STACK
 from mm_nav.ros.topics import topics
 from mm_nav.runtime.edge import load_edge_profile
 from mm_nav.sim.starts import parse_starts
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _TOPIC_NAME = re.compile(r"(~?/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 _ENCLAVE = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 # Names of nodes in a file of parameters that stand for any.
@@ -86,7 +86,7 @@ def stack_options(
         namespace=namespace_of(values["namespace"], pushed),
         robot=robot_of(values["robot"]) if "," not in values["robot"] else "generic",
         model=model,
-        device=_absolute(values["device"]),
+        device=absolute_name(values["device"]),
         provider=values["provider"],
         params_file=params,
         log_level=values["log_level"],
@@ -149,9 +149,9 @@ def namespace_of(name: str, pushed: str = "") -> str:
     """Return an absolute namespace without a slash at its end, "" for none. Raises ConfigError for what is no ROS name."""
     parts = [part for part in (f"{pushed}/{name}" if not name.startswith("/") else name).split("/") if part]
     for part in parts:
-        if not _NAME.fullmatch(part):
+        if not NAME_PART.fullmatch(part):
             raise ConfigError(
-                f"namespace '{name}' is no ROS name: use letters, digits and '_', with a letter first, and '/' between names"
+                f"namespace '{name}' is no ROS name: use letters, digits and single '_', with a letter first, and '/' between names"
             )
     return "/" + "/".join(parts) if parts else ""
 
@@ -159,30 +159,17 @@ def namespace_of(name: str, pushed: str = "") -> str:
 def robot_of(name: str) -> str:
     """Return a robot's name, or the whole path of its YAML file. Raises ConfigError when it cannot be read."""
     load_robot(name)
-    return _absolute(name)
+    return absolute_name(name)
 
 
 def robot_entries(values: Mapping[str, str]) -> tuple[RobotEntry, ...]:
     """Return the robots of a world. Raises ConfigError for names, robots and starts that do not fit together."""
-    names = [name.strip() for name in values["robots"].split(",")] if values["robots"] else [""]
-    count = f"{len(names)} robot{'s' if len(names) > 1 else ''}"
-    kinds = [kind.strip() for kind in values["robot"].split(",")]
+    names = robot_names(values["robots"]) or ("",)
+    kinds = [robot_of(kind) for kind in robot_kinds(values["robot"], len(names))]
     starts: list[Pose2D | None] = [*parse_starts(values["start"])]
-    if values["robots"]:
-        for name in names:
-            if not _NAME.fullmatch(name):
-                raise ConfigError(
-                    f"robots has '{name}', which is no ROS name: use letters, digits and '_', with a letter first"
-                )
-        if len(set(names)) < len(names):
-            raise ConfigError(f"robots is '{values['robots']}': every robot needs a name of its own")
-    if len(kinds) not in (1, len(names)):
-        raise ConfigError(
-            f"robot has {len(kinds)} kinds for {count}: give one for all, or one for each name in `robots`"
-        )
     if starts and len(starts) != len(names):
+        count = f"{len(names)} robot{'s' if len(names) > 1 else ''}"
         raise ConfigError(f"start has {len(starts)} poses for {count}: give one for each, separated by ';'")
-    kinds = [robot_of(kind) for kind in (kinds if len(kinds) == len(names) else kinds * len(names))]
     return tuple(
         RobotEntry(name, kind, start)
         for name, kind, start in zip(names, kinds, starts or [None] * len(names), strict=True)
@@ -245,8 +232,3 @@ def _file(name: str, what: str, wanted: str) -> str:
     if not path.is_file():
         raise ConfigError(f"{what} '{name}' does not exist: give {wanted}")
     return str(path.resolve())
-
-
-def _absolute(name: str) -> str:
-    """Return a YAML file's whole path, since nodes run elsewhere; other names as they are."""
-    return str(Path(name).expanduser().resolve()) if name.endswith((".yaml", ".yml")) else name

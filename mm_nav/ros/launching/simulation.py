@@ -22,8 +22,8 @@ from mm_nav.ros.launching.options import (
 )
 from mm_nav.ros.launching.stack import stack, stack_node
 from mm_nav.ros.node_list import SIMULATOR
-from mm_nav.sim.committed_worlds import committed_world
 from mm_nav.sim.rig import load_life
+from mm_nav.sim.starts import format_starts, starts_in
 
 
 def embedded(values: Mapping[str, str], pushed: str) -> Sequence[Any]:
@@ -68,19 +68,8 @@ def placed(robots: Sequence[RobotEntry], world: Path) -> tuple[Pose2D, ...]:
     Raises ConfigError when there is no room.
     """
     given = tuple(robot.start for robot in robots if robot.start is not None)
-    if given:
-        return given
-    entry = committed_world(world)
-    if entry is not None and len(robots) == 1:
-        return (entry.start,)
-    # Loading a world takes a second or more.
-    from mm_nav.sim.scene import Scene
-    from mm_nav.sim.starts import free_starts
-    from mm_nav.sim.world import load_world
-
-    bodies = [load_robot(robot.robot) for robot in robots]
-    return free_starts(Scene(load_world(world)), bodies, None if entry is None else entry.start)
+    return given or starts_in(world, [load_robot(robot.robot) for robot in robots])
 
 
 def _starts(robots: Sequence[RobotEntry]) -> str:
-    return "; ".join(f"{r.start.x!r},{r.start.y!r},{r.start.yaw!r}" for r in robots if r.start is not None)
+    return format_starts(robot.start for robot in robots if robot.start is not None)
