@@ -63,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_topic_options(bags)
     bags.add_argument(
+        "--robot",
+        metavar="NAME",
+        help="the recorded robot, whose body is left out of point clouds: a name in config/robots, or a file (default: generic)",
+    )
+    bags.add_argument(
         "--source",
         default="",
         metavar="TEXT",
@@ -85,8 +90,10 @@ def run(args: argparse.Namespace) -> int:
     policy = from_mapping(PolicyConfig, sections["policy"], f"{path}: policy")
     if args.bag:
         return _from_bags(args, policy)
-    if args.every is not None or args.topic or args.mapping or args.source:
-        raise ConfigError("--every, --topic, --mapping and --source are for recordings: give --bag, or leave them out")
+    if args.every is not None or args.topic or args.mapping or args.robot or args.source:
+        raise ConfigError(
+            "--every, --topic, --mapping, --robot and --source are for recordings: give --bag, or leave them out"
+        )
     workers = Workers(args.workers, args.ray)
     what = from_mapping(CollectConfig, sections["collect"], f"{path}: collect")
     if args.worlds is not None:
@@ -115,12 +122,15 @@ def _from_bags(args: argparse.Namespace, policy: PolicyConfig) -> int:
     from mm_nav.bags.containers import find_recordings
     from mm_nav.learning.bag_drives import BagConfig
     from mm_nav.learning.bag_frames import collect_bags
+    from mm_nav.robot import load_robot
 
     if args.worlds is not None or args.seed is not None or args.workers is not None or args.ray:
         raise ConfigError("--worlds, --seed, --workers and --ray are for generated worlds: leave them out with --bag")
     if args.out is None:
         raise ConfigError("--bag needs --out: give the frames of recordings a folder of their own")
-    config = BagConfig() if args.every is None else BagConfig(every_m=args.every)
+    config = BagConfig(robot=load_robot(args.robot or "generic"))
+    if args.every is not None:
+        config = replace(config, every_m=args.every)
     topics = topics_of(args)
     require_writable(args.json)
     started = time.monotonic()

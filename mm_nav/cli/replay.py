@@ -230,7 +230,7 @@ def _realtime(
         task = bar.add_task("in real time", total=seconds)
         return replay_realtime(
             found[0], goals[0], args.logs, model=args.model, topics=one.topics,
-            progress=lambda done, of: bar.update(task, completed=done, total=of),
+            progress=lambda done, of: bar.update(task, completed=done, total=of), robot=args.robot,
         )  # fmt: skip
 
 

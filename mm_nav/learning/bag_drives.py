@@ -19,6 +19,7 @@ import numpy.typing as npt
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D, wrap_angle
 from mm_nav.observation import Odometry
+from mm_nav.robot import RobotConfig
 
 Frame = dict[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float64]
@@ -49,7 +50,7 @@ class BagConfig:
     along the way to where the robot was later, each a goal. jump_m, jump_rad: odometry that differs by more from what its
     speed foretold has jumped (what a robot can do in the time between two observations is added). gap_s: without an
     observation. back_m: that the robot backs up before its drive is cut. frames_per_shard: half to one and a half times as many;
-    training holds the last shards back.
+    training holds the last shards back. robot: whose body is left out of point clouds.
     """
 
     every_m: float = 0.25
@@ -61,6 +62,7 @@ class BagConfig:
     gap_s: float = 2.0
     back_m: float = 0.15
     frames_per_shard: int = 50
+    robot: RobotConfig = field(default_factory=RobotConfig)
 
     def __post_init__(self) -> None:
         for name in ("every_m", "every_rad", "every_s", "jump_m", "jump_rad", "gap_s", "back_m"):

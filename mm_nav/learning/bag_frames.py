@@ -172,7 +172,7 @@ def recorded_frames(
         report = reader.report
         sync = ObservationSynchronizer(SyncConfig(expect_images="image" in report.used))
         begun: int | None = None
-        for observation in observations(reader, sync):
+        for observation in observations(reader, sync, config.robot):
             begun = observation.stamp_ns if begun is None else begun
             done = labeller.see(observation.stamp_ns, observation.odometry, partial(maker.frame, observation))
             if done:

@@ -27,6 +27,7 @@ from mm_nav.errors import BagError
 from mm_nav.observation import CameraImage
 from mm_nav.replay.ahead import Prefetched
 from mm_nav.replay.source import Recorded, recorded
+from mm_nav.robot import RobotConfig
 from mm_nav.runtime.familiarity import Familiarity
 from mm_nav.runtime.preprocess import RecentInputs
 from mm_nav.sensing.deskew import all_at_once
@@ -58,18 +59,20 @@ def open_reading(
     familiarity: Familiarity | None,
     preprocess: RecentInputs | None,
     place: Place,
+    robot: RobotConfig | None = None,
 ) -> Iterator[Reading]:
-    """Open a recording for one pass. preprocess: makes the inputs that `familiarity` looks at, or is told of them.
+    """Open a recording for one pass. preprocess: makes the inputs that `familiarity` looks at, or is told of them. robot: as that
+    of `recorded`.
 
     From such a process pictures are lent: after the next two items they are others. Raises BagError when it cannot be used.
     """
     with ExitStack() as stack:
         if place == "process":
-            yield stack.enter_context(_elsewhere(path, topics, sync, familiarity, preprocess))
+            yield stack.enter_context(_elsewhere(path, topics, sync, familiarity, preprocess, robot))
             return
         reader = stack.enter_context(BagReader(path, topics))
         synchronizer = ObservationSynchronizer(sync)
-        items = recorded(reader, synchronizer, familiarity, preprocess)
+        items = recorded(reader, synchronizer, familiarity, preprocess, robot)
         reading = Reading(items, reader.report, synchronizer.counts)
         reading.items = _noting(reading, items, synchronizer)
         if place == "thread":
@@ -89,11 +92,12 @@ def _elsewhere(
     sync: SyncConfig,
     familiarity: Familiarity | None,
     preprocess: RecentInputs | None,
+    robot: RobotConfig | None,
 ) -> Iterator[Reading]:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     room = context.Semaphore(_AHEAD)
-    process = context.Process(target=_read, args=(sender, room, path, topics, sync, familiarity), daemon=True)
+    process = context.Process(target=_read, args=(sender, room, path, topics, sync, familiarity, robot), daemon=True)
     process.start()
     sender.close()
     rooms: list[SharedMemory] = []
@@ -169,6 +173,7 @@ def _read(
     topics: Mapping[str, str] | None,
     sync: SyncConfig,
     familiarity: Familiarity | None,
+    robot: RobotConfig | None,
 ) -> None:
     """Be the other process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this one ends it
@@ -180,7 +185,7 @@ def _read(
             synchronizer = ObservationSynchronizer(sync)
             size = 0
             inputs = None if familiarity is None else RecentInputs(familiarity.config)
-            for number, item in enumerate(recorded(reader, synchronizer, familiarity, inputs)):
+            for number, item in enumerate(recorded(reader, synchronizer, familiarity, inputs, robot)):
                 room.acquire()
                 image, scan = item.observation.image, item.observation.scan
                 slot, shape = None, None

@@ -142,7 +142,9 @@ def replay(
         if config.reading != "here":
             stack.enter_context(_switching())
         shared = stack.enter_context(_sharing(policy)) if familiarity is not None else None
-        reading = stack.enter_context(open_reading(path, topics, config.sync, familiarity, shared, config.reading))
+        reading = stack.enter_context(
+            open_reading(path, topics, config.sync, familiarity, shared, config.reading, config.robot)
+        )
         report = reading.report
         result = ReplayResult(report, described, fingerprint(path))
         run = _Run(config, waiting, ahead, result)

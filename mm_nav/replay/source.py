@@ -16,9 +16,10 @@ from mm_nav.errors import BagError, SensorError
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal
 from mm_nav.observation import CameraImage, LaserScan, Observation, Odometry, PointCloud
+from mm_nav.robot import RobotConfig
 from mm_nav.runtime.familiarity import Familiarity, Strangeness
 from mm_nav.runtime.preprocess import Preprocessor
-from mm_nav.sensing.clouds import planar_scan
+from mm_nav.sensing.clouds import obstacle_scan
 from mm_nav.sensing.synchronizer import ObservationSynchronizer
 
 # A command of the recorded robot counts for so long.
@@ -39,11 +40,12 @@ def recorded(
     sync: ObservationSynchronizer,
     familiarity: Familiarity | None = None,
     preprocess: Preprocessor | None = None,
+    robot: RobotConfig | None = None,
 ) -> Iterator[Recorded]:
     """Yield the observations that a live stack would have made of a recording's messages.
 
-    Where there is no planar LiDAR, a scan is made of the point clouds. familiarity: scores each of them, by the
-    inputs that `preprocess` makes.
+    Where there is no planar LiDAR, a scan is made of the point clouds, without those on the body of `robot` (None = the generic
+    one). familiarity: scores each of them, by the inputs that `preprocess` makes.
     """
 
     def scored(observation: Observation) -> Recorded:
@@ -56,22 +58,25 @@ def recorded(
         strange = None if familiarity is None else familiarity.strangeness(observation, preprocess)
         return Recorded(observation, _told(told, observation.stamp_ns), strange)
 
-    flatten = "cloud" in reader.report.used and "scan" not in reader.report.used
+    only_clouds = "cloud" in reader.report.used and "scan" not in reader.report.used
+    body = (robot or RobotConfig()) if only_clouds else None
     told: deque[tuple[int, Twist2D]] = deque(maxlen=256)
     for message in reader.messages():
         if message.kind == "command":
             command: Any = message.item
             told.append((command.stamp_ns, command.twist))
             continue
-        for observation in _push(sync, message, flatten):
+        for observation in _push(sync, message, body):
             yield scored(observation)
     for observation in sync.flush():
         yield scored(observation)
 
 
-def observations(reader: BagReader, sync: ObservationSynchronizer) -> Iterator[Observation]:
+def observations(
+    reader: BagReader, sync: ObservationSynchronizer, robot: RobotConfig | None = None
+) -> Iterator[Observation]:
     """Yield only the observations of `recorded`."""
-    return (item.observation for item in recorded(reader, sync))
+    return (item.observation for item in recorded(reader, sync, robot=robot))
 
 
 def driven_goals(
@@ -151,7 +156,7 @@ def _told(told: deque[tuple[int, Twist2D]], stamp_ns: int) -> Twist2D | None:
     return found[1] if found is not None and stamp_ns - found[0] <= 1e9 * _TOLD_S else None
 
 
-def _push(sync: ObservationSynchronizer, message: BagMessage, flatten: bool) -> list[Observation]:
+def _push(sync: ObservationSynchronizer, message: BagMessage, body: RobotConfig | None) -> list[Observation]:
     item = message.item
     if isinstance(item, Odometry):
         return sync.push_odometry(item)
@@ -160,7 +165,7 @@ def _push(sync: ObservationSynchronizer, message: BagMessage, flatten: bool) -> 
     if isinstance(item, CameraImage):
         return sync.push_image(item)
     assert isinstance(item, PointCloud)
-    made = sync.push_scan(planar_scan(item)) if flatten else []
+    made = [] if body is None else sync.push_scan(obstacle_scan(item, body))
     return made + sync.push_cloud(item)
 
 

@@ -26,11 +26,12 @@ from mm_nav.errors import BagError, ConfigError, MmNavError
 from mm_nav.observation import CameraImage, Odometry, PointCloud
 from mm_nav.observation import LaserScan as Scan
 from mm_nav.replay.ahead import Prefetched
+from mm_nav.robot import RobotConfig, load_robot
 from mm_nav.ros import conversions, qos
 from mm_nav.ros.tf_buffer import SensorMounts
 from mm_nav.ros.topics import frames, topics
 from mm_nav.ros.transports import set_transports
-from mm_nav.sensing.clouds import planar_scan
+from mm_nav.sensing.clouds import obstacle_scan
 
 _CLOCK_S = 0.01
 _AHEAD = 64
@@ -44,11 +45,19 @@ class BagPlayer:
     """Plays to the topics of config/topics.yaml, relative to the node's namespace. Clouds become scans where there are no scans.
 
     node: of this process; nobody else spins it. reader: open. rate: 2 = twice as fast. listeners: so many nodes are waited for, up
-    to ten seconds, before anything is played.
+    to ten seconds, before anything is played. robot: whose body is left out of clouds, None = the generic one.
     """
 
-    def __init__(self, node: Node, reader: BagReader, rate: float = 1.0, listeners: int = 1) -> None:
+    def __init__(
+        self,
+        node: Node,
+        reader: BagReader,
+        rate: float = 1.0,
+        listeners: int = 1,
+        robot: RobotConfig | None = None,
+    ) -> None:
         self._node, self._reader, self._rate, self._listeners = node, reader, rate, listeners
+        self._robot = robot or RobotConfig()
         t, used = topics(), reader.report.used
         self._scan_kind = "scan" if "scan" in used else "cloud"
         kinds: Mapping[str, tuple[Any, Any]] = {
@@ -106,7 +115,7 @@ class BagPlayer:
             self._publishers[t.camera_info].publish(conversions.camera_info_message(item, f.camera))
             self._publishers[t.image].publish(conversions.image_message(item, f.camera))
         elif isinstance(item, Scan | PointCloud):
-            scan = planar_scan(item) if isinstance(item, PointCloud) else item
+            scan = obstacle_scan(item, self._robot) if isinstance(item, PointCloud) else item
             self._mounts.place(f.scan, conversions.planar_matrix(scan.mount))
             self._publishers[t.scan].publish(conversions.scan_message(scan, f.scan, _SCAN_TIME_S))
 
@@ -128,6 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--topic", action="append", default=[], metavar="KIND=TOPIC", help="where its type does not decide"
     )
+    parser.add_argument("--robot", default="generic", metavar="NAME", help="whose body is left out of point clouds")
     parser.add_argument("--listeners", type=int, default=1, metavar="N", help="so many are waited for (default: 1)")
     given = list(sys.argv if argv is None else ["bag_player", *argv])
     args = parser.parse_args(remove_ros_args(given)[1:])
@@ -139,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(f"rate is {args.rate}: it must be between 0.01 and 100")
         with BagReader(args.bag, dict(text.split("=", 1) for text in args.topic)) as reader:
             node.get_logger().info(f"playing {args.bag}, {reader.report.duration_s:.1f} s")
-            count = BagPlayer(node, reader, args.rate, args.listeners).play()
+            count = BagPlayer(node, reader, args.rate, args.listeners, load_robot(args.robot)).play()
             for warning in reader.report.warnings:
                 node.get_logger().warning(warning)
         node.get_logger().info(f"played {count} messages")

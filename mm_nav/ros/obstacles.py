@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
-import numpy as np
 from sensor_msgs.msg import LaserScan as LaserScanMessage
 from sensor_msgs.msg import PointCloud2
 
 from mm_nav.errors import SensorError
-from mm_nav.observation import LaserScan, PointCloud
+from mm_nav.observation import LaserScan
 from mm_nav.robot import RobotConfig
 from mm_nav.ros import inputs, qos
 from mm_nav.ros.health import Health
@@ -18,14 +16,12 @@ from mm_nav.ros.parameters import ParameterSpec
 from mm_nav.ros.stack_node import StackNode
 from mm_nav.ros.tf_buffer import StaticTransforms
 from mm_nav.ros.topics import frames, topics
-from mm_nav.sensing.clouds import planar_scan
+from mm_nav.sensing.clouds import obstacle_scan
 from mm_nav.sensing.messages import cloud_from, scan_from
 
 POINTS = ParameterSpec(
     "points", False, "obstacles come from `points` (PointCloud2), cut into a planar scan, instead of `scan` (LaserScan)"
 )
-# Points so near to the body are the body's own: mounts are not known better.
-_BODY_M = 0.02
 
 
 class ScanInput:
@@ -56,7 +52,7 @@ class ScanInput:
             return
         try:
             if isinstance(message, PointCloud2):
-                scan = planar_scan(without_body(cloud_from(message, mount), self._robot))
+                scan = obstacle_scan(cloud_from(message, mount), self._robot)
             else:
                 scan = scan_from(message, mount)
         except SensorError as error:
@@ -65,20 +61,3 @@ class ScanInput:
             return
         self._health.heard("scan")
         self._take(scan)
-
-
-def without_body(cloud: PointCloud, robot: RobotConfig) -> PointCloud:
-    """Return the cloud without the points on the robot's own body: inside its footprint, and no higher than it is."""
-    corners = robot.footprint_array()
-    edges = np.roll(corners, -1, axis=0) - corners
-    x, y, z = cloud.points.T
-    own = z <= robot.height_m + _BODY_M
-    for (cx, cy), (ex, ey) in zip(corners, edges, strict=True):
-        # Left of every edge, which go counter-clockwise, or no farther right of it than that.
-        own &= ex * (y - cy) - ey * (x - cx) >= -_BODY_M * np.hypot(ex, ey)
-    if not own.any():
-        return cloud
-    rest = {
-        name: values[~own] for name in ("ring", "time_s", "intensity") if (values := getattr(cloud, name)) is not None
-    }
-    return replace(cloud, points=cloud.points[~own], **rest)

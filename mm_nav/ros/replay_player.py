@@ -29,11 +29,13 @@ from mm_nav.errors import BagError, ConfigError, MmNavError
 from mm_nav.goal import Goal
 from mm_nav.observation import CameraImage, LaserScan, Odometry, PointCloud
 from mm_nav.replay.ahead import Prefetched
+from mm_nav.robot import RobotConfig, load_robot, robot_file
 from mm_nav.ros import conversions, qos
 from mm_nav.ros.live_stack import CommandMeter, LiveStack, PlayedGoal, live_stack
+from mm_nav.ros.node_list import STACK
 from mm_nav.ros.tf_buffer import SensorMounts
 from mm_nav.ros.topics import frames, topics
-from mm_nav.sensing.clouds import planar_scan
+from mm_nav.sensing.clouds import obstacle_scan
 from mm_nav.sensing.messages import stamp_ns
 
 DEADLINE_MS = 1000.0 / 15.0
@@ -99,12 +101,14 @@ def replay_realtime(
     progress: Progress = lambda done, of: None,
     deadline_ms: float = DEADLINE_MS,
     domain_id: int | None = None,
+    robot: str = "generic",
 ) -> dict[str, Any]:
     """Play a recording over DDS to guard, inference and navigator, processes of their own, and measure how long commands take.
 
     Odometry is played as it was: the robot does not follow. Messages get fresh stamps. goal: a sentence or a place. logs: folder
     for the nodes' logs. rate: 2 = twice as fast. model: exported policy, None = the committed one. topics: as BagReader's.
     progress(seconds done, seconds of all). domain_id: None = one of this run's own, so that no robot hears these commands.
+    robot: the recorded one, a name in config/robots or a file.
 
     Returns, for scans that were sent while the goal was worked on: realtime_observations, realtime_commands (in whatever time),
     realtime_latency_p50_ms, …_p99_ms, …_max_ms from the sending of a scan to the arrival of its command; deadline_ms,
@@ -116,13 +120,16 @@ def replay_realtime(
         raise ConfigError(f"rate is {rate}: it must be between 0.01 and 100")
     if goal.pose is None and not goal.instruction:
         raise ConfigError("goals that are pictures cannot be played in real time: give a sentence or a place")
-    parameters = {} if model is None else {"inference": {"model": str(model.resolve())}}
+    body, file = load_robot(robot), str(robot_file(robot).resolve())
+    parameters: dict[str, dict[str, object]] = {node.name: {"robot": file} for node in STACK}
+    if model is not None:
+        parameters["inference"]["model"] = str(model.resolve())
     domain = _own_domain() if domain_id is None else domain_id
     with BagReader(path, topics) as reader:  # type: ignore[arg-type]
         missing = _missing(reader)
         if "scan" not in reader.report.used and "cloud" not in reader.report.used:
             raise BagError(f"{path} has neither scans nor point clouds: the live nodes give no commands without")
-        schedule = _Schedule(reader, rate)
+        schedule = _Schedule(reader, rate, body)
         with (
             Prefetched(schedule.items(), _AHEAD) as items,
             live_stack("replay_player", logs, parameters, domain) as stack,
@@ -133,10 +140,10 @@ def replay_realtime(
 
 
 class _Schedule:
-    """The messages of a recording as they are to be sent. warnings: what is not played as it was."""
+    """The messages of a recording as they are to be sent. robot: the recorded one. warnings: what is not played as it was."""
 
-    def __init__(self, reader: BagReader, rate: float) -> None:
-        self._reader, self._rate = reader, rate
+    def __init__(self, reader: BagReader, rate: float, robot: RobotConfig) -> None:
+        self._reader, self._rate, self._robot = reader, rate, robot
         self.warnings: list[str] = []
 
     def items(self) -> Iterator[_Sending]:
@@ -163,7 +170,7 @@ class _Schedule:
             due = message.receive_ns - shift
             stamp = message.item.stamp_ns + lag - shift
             stamp = min(max(stamp, due - _FAR_NS), due + _FAR_NS)
-            for topic, data, mount in _messages(message.item):
+            for topic, data, mount in _messages(message.item, self._robot):
                 yield _Sending(topic, 1e-9 * due / self._rate, round(stamp / self._rate), data, mount)
         if pauses:
             self.warnings.append(
@@ -171,7 +178,9 @@ class _Schedule:
             )
 
 
-def _messages(item: object) -> Iterator[tuple[str, bytearray, tuple[str, np.ndarray[Any, Any]] | None]]:
+def _messages(
+    item: object, robot: RobotConfig
+) -> Iterator[tuple[str, bytearray, tuple[str, np.ndarray[Any, Any]] | None]]:
     """Yield topic, bytes and mount of what one item becomes."""
     t, f = topics(), frames()
     if isinstance(item, Odometry):
@@ -181,7 +190,7 @@ def _messages(item: object) -> Iterator[tuple[str, bytearray, tuple[str, np.ndar
         yield t.camera_info, _written(conversions.camera_info_message(item, f.camera)), mount
         yield t.image, _written(conversions.image_message(item, f.camera)), mount
     elif isinstance(item, LaserScan | PointCloud):
-        scan = planar_scan(item) if isinstance(item, PointCloud) else item
+        scan = obstacle_scan(item, robot) if isinstance(item, PointCloud) else item
         yield t.scan, _written(conversions.scan_message(scan, f.scan, 0.1)), (
             f.scan, conversions.planar_matrix(scan.mount)
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,10 +13,13 @@ import numpy.typing as npt
 
 from mm_nav.errors import SensorError
 from mm_nav.observation import LaserScan, PointCloud
+from mm_nav.robot import RobotConfig
 
 Matrix = npt.NDArray[np.float64]
 
 _IDENTITY = np.eye(4)
+# Points so near to the body are the body's own: mounts are not known better.
+_BODY_M = 0.02
 _NATIVE = [f"{'<' if sys.byteorder == 'little' else '>'}f4"] * 3
 # sensor_msgs/PointField's datatype numbers.
 _DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
@@ -125,3 +129,25 @@ def planar_scan(
     ranges[ranges > range_max] = np.inf
     step = 2 * math.pi / beams
     return LaserScan(cloud.stamp_ns, ranges, -math.pi + step / 2, step, 0.0, range_max)
+
+
+def without_body(cloud: PointCloud, robot: RobotConfig) -> PointCloud:
+    """Return the cloud without the points on the robot's own body: inside its footprint, and no higher than it is."""
+    corners = robot.footprint_array()
+    edges = np.roll(corners, -1, axis=0) - corners
+    x, y, z = cloud.points.T
+    own = z <= robot.height_m + _BODY_M
+    for (cx, cy), (ex, ey) in zip(corners, edges, strict=True):
+        # Left of every edge, which go counter-clockwise, or no farther right of it than that.
+        own &= ex * (y - cy) - ey * (x - cx) >= -_BODY_M * np.hypot(ex, ey)
+    if not own.any():
+        return cloud
+    rest = {
+        name: values[~own] for name in ("ring", "time_s", "intensity") if (values := getattr(cloud, name)) is not None
+    }
+    return replace(cloud, points=cloud.points[~own], **rest)
+
+
+def obstacle_scan(cloud: PointCloud, robot: RobotConfig) -> LaserScan:
+    """Return `planar_scan` of what a LiDAR sees around a robot, in base_link: of all points but those on its own body."""
+    return planar_scan(without_body(cloud, robot))

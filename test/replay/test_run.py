@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from mm_nav.command import Command, Progress, Stage
 from mm_nav.errors import BagError, GoalError
 from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal
-from mm_nav.observation import Observation, Odometry
+from mm_nav.observation import Observation, Odometry, PointCloud
 from mm_nav.replay.film import FilmMaker
 from mm_nav.replay.records import ReplayStep
 from mm_nav.replay.run import ReplayConfig, replay
@@ -144,16 +145,23 @@ def test_a_sensor_that_dies_half_way_is_in_the_report(tmp_path, lost):
         assert result.error_code != 0 and "scan" in result.ended
 
 
-def test_cloud_stands_in_for_the_planar_lidar(tmp_path):
-    path = drive(tmp_path / "drive", cloud=True, change=lambda o, k: without(o, "scan", "image"))
+@pytest.mark.parametrize("place", ["here", "thread", "process"])
+def test_cloud_stands_in_for_the_planar_lidar(tmp_path, place):
+    mast = np.array([[0.1, 0.1, 0.1 * k] for k in range(4)], np.float32)  # the LiDAR sees it, and it is the robot's own
+
+    def seen(observation, k):
+        rest = without(observation, "scan", "image")
+        return replace(rest, cloud=PointCloud(rest.stamp_ns, np.vstack([rest.cloud.points, mast])))
+
+    path = drive(tmp_path / "drive", cloud=True, change=seen)
     steps = []
-    result = replay(path, Goal(pose=Pose2D(6.0, 0.0)), sinks=[steps.append])
+    result = replay(path, Goal(pose=Pose2D(6.0, 0.0)), config=ReplayConfig(reading=place), sinks=[steps.append])
     assert result.as_dict()["scan_share"] == 1.0 and result.steps >= 35
     # The corridor's walls are 1.1 m to both sides.
     scan = steps[-1].observation.scan
     to_the_left = np.abs(scan.angles() - np.pi / 2) < 0.05
     assert np.nanmin(scan.ranges[to_the_left]) == pytest.approx(1.1, abs=0.08)
-    assert not np.isinf(scan.ranges[to_the_left]).any()
+    assert not np.isinf(scan.ranges[to_the_left]).any() and np.nanmin(scan.ranges) > 0.5
     assert "planar LiDAR" in " ".join(result.bag.warnings)
     assert any(step.guarded.twist.linear > 0.2 for step in steps)
 

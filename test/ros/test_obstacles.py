@@ -14,12 +14,10 @@ from sensor_msgs.msg import LaserScan, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from mm_nav.observation import PointCloud
-from mm_nav.robot import load_robot
 from mm_nav.ros import conversions, qos
 from mm_nav.ros.guard_node import GuardNode
 from mm_nav.ros.inference_node import InferenceNode
 from mm_nav.ros.navigator_node import NavigatorNode
-from mm_nav.ros.obstacles import without_body
 from mm_nav.ros.process_group import prepare_environment
 from mm_nav.ros.topics import frames, topics
 from mm_nav.sensing.clouds import planar_scan
@@ -78,16 +76,3 @@ def test_it_is_the_one_or_the_other(node_class: type) -> None:
         assert heard == {kind}
         node.trigger_cleanup()
     node.destroy_node()
-
-
-def test_only_the_body_is_left_out() -> None:
-    robot = load_robot("generic")  # 0.36 m x 0.32 m x 0.35 m
-    points = np.array(
-        [[0.17, 0.15, 0.2], [0.19, 0.0, 0.1], [0.22, 0.0, 0.2], [0.0, 0.2, 0.2], [0.0, 0.0, 0.5], [-0.18, 0.16, 0.0]],
-        np.float32,
-    )
-    ring = np.arange(6, dtype=np.uint16)
-    left = without_body(PointCloud(0, points, ring), robot)
-    assert left.ring is not None and left.ring.tolist() == [2, 3, 4]
-    np.testing.assert_array_equal(left.points, points[2:5])
-    assert without_body(left, robot) is left

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mm_nav.errors import SensorError
 from mm_nav.observation import PointCloud
-from mm_nav.sensing.clouds import mounted, planar_scan, unpack_points
+from mm_nav.robot import load_robot
+from mm_nav.sensing.clouds import mounted, planar_scan, unpack_points, without_body
 
 POINTS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 
@@ -121,3 +122,16 @@ def test_floor_alone_is_free_and_nothing_at_all_is_unseen():
     ranges = planar_scan(floor, beams=4).ranges
     assert np.isinf(ranges[2]) and np.isnan(np.delete(ranges, 2)).all()
     assert np.isnan(planar_scan(PointCloud(0, np.zeros((0, 3), np.float32))).ranges).all()
+
+
+def test_only_the_body_is_left_out():
+    robot = load_robot("generic")  # 0.36 m x 0.32 m x 0.35 m
+    points = np.array(
+        [[0.17, 0.15, 0.2], [0.19, 0.0, 0.1], [0.22, 0.0, 0.2], [0.0, 0.2, 0.2], [0.0, 0.0, 0.5], [-0.18, 0.16, 0.0]],
+        np.float32,
+    )
+    ring = np.arange(6, dtype=np.uint16)
+    left = without_body(PointCloud(0, points, ring), robot)
+    assert left.ring is not None and left.ring.tolist() == [2, 3, 4]
+    np.testing.assert_array_equal(left.points, points[2:5])
+    assert without_body(left, robot) is left

@@ -90,7 +90,7 @@ def player(values: Mapping[str, str], options: StackOptions) -> list[str]:
         namespace = ["--ros-args", "-r", f"__ns:={options.namespace}"] if options.namespace else []
         namespace += ["-r", "/tf:=tf", "-r", "/tf_static:=tf_static"] if options.namespace else []
         # The nodes, and whoever records: nothing is played before all listen.
-        given += ["--rate", rate, "--listeners", str(len(STACK) + bool(values["record"]))]
+        given += ["--robot", options.robot, "--rate", rate, "--listeners", str(len(STACK) + bool(values["record"]))]
         return [sys.executable, "-m", "mm_nav.ros.bag_player", str(bag), *given, *namespace]
     return [*_ros2bag(bag, used, wanted.get("camera_info"), options), "--rate", rate]
 
