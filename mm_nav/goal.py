@@ -19,8 +19,9 @@ class Goal:
     """A sentence, a pose, or a picture; any subset, but at least one.
 
     instruction: plain English, up to 500 characters. pose: in the map frame, metres and rad. image: (H, W, 3) uint8
-    picture of the target. timeout_s: seconds until the goal fails. Raises GoalError when there is nothing to do, the
-    sentence is too long or the timeout is not positive.
+    picture of the target. timeout_s: seconds until the goal fails. facing: whether the robot is to take up the pose's yaw in the
+    end; it may stand as it likes otherwise. Raises GoalError when there is nothing to do, the sentence is too long or the timeout
+    is not positive.
     """
 
     instruction: str = ""
@@ -28,6 +29,7 @@ class Goal:
     image: npt.NDArray[np.uint8] | None = None
     timeout_s: float = 180.0
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    facing: bool = False
 
     def __post_init__(self) -> None:
         if len(self.instruction) > MAX_INSTRUCTION_CHARACTERS:

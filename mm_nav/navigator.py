@@ -46,6 +46,7 @@ _CROWDED_M = 0.3
 # Within this distance of what was reached or passed, nothing of another name stands.
 _OTHER_THING_M = 0.45
 _OTHER_WAY_M = 0.5  # that another way to a pose must cost less
+_TURNING_M = 0.1
 
 
 class Navigator:
@@ -89,7 +90,8 @@ class Navigator:
         if self._goal is None or self.refusal:
             return None
         if not self.targets.phrases:
-            return PolicyGoal(f"{self._goal.id}/{self._index}", pose=self._goal.pose) if self._proposes else None
+            name = f"{self._goal.id}/{self._index}.{self._run.moved}"
+            return PolicyGoal(name, pose=self._goal.pose) if self._proposes else None
         phrase, *others = (self.knowledge.canonical(phrase) for phrase in self.targets.phrases)
         return PolicyGoal(f"{self._goal.id}/{self._index}", phrase, None, self._goal.image, tuple(others))
 
@@ -125,6 +127,21 @@ class Navigator:
         self.controller.reset()
         self._run = GoalState(refusal=refusal(steps, self.knowledge))
         self._enter_step(None)
+
+    @property
+    def goal_pose(self) -> Pose2D | None:
+        """Where the goal under way ends, None = it ends at no pose."""
+        return None if self._goal is None else self._goal.pose
+
+    def move_goal(self, pose: Pose2D) -> None:
+        """Take it that the pose of the goal under way lies elsewhere: localisation knows better where the robot is. Without such a
+        goal nothing happens. Raises GoalError for a pose that is not finite."""
+        if self._goal is None or self._goal.pose is None:
+            return
+        self._goal = replace(self._goal, pose=pose)
+        self._run.moved += 1
+        if self._index >= len(self._steps):
+            self.plan, self._leg.next_plan, self._leg.arrived_at = _NO_PATH, -math.inf, None
 
     def cancel(self) -> None:
         """Drop the goal; the next commands are stops."""
@@ -238,9 +255,11 @@ class Navigator:
         assert self._goal is not None and self._goal.pose is not None
         goal = self._goal.pose
         left = pose.distance_to(goal)
-        if left <= self.config.pose_tolerance_m:
+        # Turning must not carry the robot out of where it had arrived.
+        slack = 0.0 if self._leg.arrived_at is None else _TURNING_M
+        if left <= self.config.pose_tolerance_m + slack:
             self._report(Stage.FOLLOWING, distance=left, target=goal, confidence=1.0)
-            return self._settle(observation, f"reached the pose, {left:.2f} m away")
+            return self._face(now, pose, observation, left)
         if now >= self._leg.next_plan:
             self._leg.next_plan = now + self.config.replan_period_s
             self.planner.update(self.grid, pose)
@@ -261,6 +280,20 @@ class Navigator:
             self._run.aim = np.array([goal.x, goal.y])
         self._report(Stage.FOLLOWING, distance=max(left, length_left(self.plan, pose)), target=goal, confidence=1.0)
         return self._drive(pose, observation, output) if len(self.plan) else Twist2D()
+
+    def _face(self, now: float, pose: Pose2D, observation: Observation, left: float) -> Twist2D | None:
+        """At the goal pose: take up its heading, where that is wanted."""
+        assert self._goal is not None and self._goal.pose is not None
+        reached = f"reached the pose, {left:.2f} m away"
+        if self._goal.facing and self.robot.min_turning_radius > 0.0:
+            reached += f"; this robot cannot turn on the spot to face {math.degrees(self._goal.pose.yaw):.0f} degrees"
+        elif self._goal.facing:
+            self._leg.arrived_at = now
+            turn = wrap_angle(self._goal.pose.yaw - pose.yaw)
+            if abs(turn) > self.config.heading_tolerance_rad:
+                return self.controller.turn(turn)
+            reached += f" and {abs(math.degrees(turn)):.0f} degrees off"
+        return self._settle(observation, reached)
 
     def _approach(
         self, now: float, pose: Pose2D, observation: Observation, found: Target, output: PolicyOutput | None

@@ -23,6 +23,9 @@ class NavigatorConfig:
     reach_distance_m: float = _ranged(0.9, 0.3, 3.0, "farthest distance from the surface that counts as reached, m")
     pass_distance_m: float = _ranged(1.35, 0.5, 4.0, "a thing to go past is passed within this distance, m")
     pose_tolerance_m: float = _ranged(0.25, 0.05, 2.0, "a goal pose is reached within this distance, m")
+    heading_tolerance_rad: float = _ranged(
+        0.1, 0.02, 3.15, "a goal pose's heading, where one is given, is taken up within this, rad; 3.15 = none is"
+    )
     commit_confidence: float = _ranged(0.75, 0.5, 0.99, "belief from which the robot drives to the target")
     drop_confidence: float = _ranged(0.45, 0.05, 0.9, "belief below which it searches again")
     look_confidence: float = _ranged(0.2, 0.01, 0.9, "belief from which a doubtful target is looked at more closely")

@@ -30,7 +30,8 @@ class GoalState:
     """Times are stamps in seconds; started is None until the first observation. aim: where the robot is heading, map frame.
 
     outcome: how the goal ended, once a behaviour returns no twist. heard_at: where the robot was given the goal, map frame.
-    driving: whether a path is being followed. refusal: why its words cannot be followed, "" = they can.
+    driving: whether a path is being followed. refusal: why its words cannot be followed, "" = they can. moved: how often its pose
+    was moved.
     """
 
     started: float | None = None
@@ -42,12 +43,14 @@ class GoalState:
     refusal: str = ""
     aim: Point | None = None
     planned_for: Point = field(default_factory=lambda: np.full(2, np.inf))
+    moved: int = 0
     outcome: Outcome = (Stage.FAILED, ErrorCode.INTERNAL, "ended without a reason")
 
 
 @dataclass
 class StepState:
-    """approaching: committed to a target. arrived_at: when the robot first stood before it. blocked: places given up.
+    """approaching: committed to a target. arrived_at: when the robot first stood before it, or came to the goal pose. blocked:
+    places given up.
 
     tried: viewpoints that were taken. rounds: how often everything was looked at. no_path: plans in a row that
     found no way. at_corridor_end: nothing is left to follow, the rest is searched for. looks: probabilities that the last views

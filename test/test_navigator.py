@@ -10,11 +10,11 @@ import pytest
 from mm_nav.command import Command, ErrorCode, PolicyOutput, Stage
 from mm_nav.errors import ConfigError, GoalError
 from mm_nav.evaluation.oracle import OraclePolicy
-from mm_nav.geometry import Pose2D, Twist2D
+from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.navigator import Navigator
 from mm_nav.navigator_config import NavigatorConfig
-from mm_nav.observation import Observation
+from mm_nav.observation import LaserScan, Observation, Odometry
 from mm_nav.robot import RobotConfig
 from mm_nav.safety.guard import Guard, GuardConfig
 from mm_nav.sim.objects import scene_objects
@@ -49,6 +49,10 @@ def two_rooms(sealed: bool = False) -> Scene:
         box("blue_box_1", -3, 1.2, (0.4, 0.4, 0.5), "0.1 0.1 0.8"),
     ]
     return Scene(parse_world(f'<sdf version="1.9"><world name="w">{"".join(walls + things)}</world></sdf>'))
+
+
+def open_scan(stamp_ns: int) -> LaserScan:
+    return LaserScan(stamp_ns, np.full(90, 5.0, np.float32), -math.pi, 2 * math.pi / 90, 0.1, 10.0)
 
 
 Change = Callable[[Observation, float], Observation]
@@ -124,6 +128,48 @@ def test_a_table_whose_foot_stands_back_from_its_edge_is_reached() -> None:
 def test_a_pose_is_reached() -> None:
     sim, command, _ = drive(two_rooms(), Goal(pose=Pose2D(2.5, 1.0, 0.0)), {})
     assert command.stage is Stage.SUCCEEDED and math.hypot(sim.pose.x - 2.5, sim.pose.y - 1.0) < 0.35
+
+
+@pytest.mark.parametrize("yaw", [0.0, 2.0, -1.5, math.pi])
+def test_a_heading_is_taken_up_where_one_is_given(yaw: float) -> None:
+    goal = Goal(pose=Pose2D(-1.0, 1.0, yaw), facing=True)
+    sim, command, _ = drive(two_rooms(), goal, {})
+    assert command.stage is Stage.SUCCEEDED and "degrees off" in command.message
+    assert sim.pose.distance_to(Pose2D(-1.0, 1.0)) < 0.35
+    assert abs(wrap_angle(sim.pose.yaw - yaw)) < 0.15 and sim.collisions == 0
+    sim, command, _ = drive(two_rooms(), replace(goal, facing=False), {})
+    assert command.stage is Stage.SUCCEEDED and "degrees" not in command.message
+
+
+def test_a_robot_that_cannot_turn_on_the_spot_says_that_it_did_not() -> None:
+    car = RobotConfig(drive="ackermann", wheelbase_m=0.3)
+    navigator = Navigator(car)
+    navigator.set_goal(Goal(pose=Pose2D(0.1, 0.0, 3.0), facing=True))
+    command = navigator.step(Observation(10**9, Odometry(10**9, Pose2D(), Twist2D()), open_scan(10**9)))
+    assert command.stage is Stage.SUCCEEDED and "cannot turn on the spot to face 172 degrees" in command.message
+
+
+def test_a_pose_that_moves_is_followed() -> None:
+    """Localisation says where odom lies, and says better later."""
+    sim = Simulator(two_rooms(), SimConfig(camera=None), seed=1, start=Pose2D(-2.5, -1.0, 0.0))
+    navigator = Navigator(RobotConfig())
+    navigator.move_goal(Pose2D(1.0, 1.0))  # nothing is being driven to
+    assert not navigator.active
+    navigator.set_goal(Goal(pose=Pose2D(-1.0, -1.0)))
+    command, asked = Command(0, Twist2D(), Stage.IDLE), Pose2D(-1.0, -1.0)
+    for k in range(600):
+        if k == 15:
+            asked = Pose2D(-2.0, 1.0)
+            navigator.move_goal(asked)
+        command = navigator.step(sim.observe())
+        if not navigator.active:
+            break
+        sim.step(command.twist, 0.1)
+    assert command.stage is Stage.SUCCEEDED and sim.pose.distance_to(asked) < 0.3
+    navigator.set_goal(Goal(pose=Pose2D(-1.0, -1.0)))
+    with pytest.raises(GoalError, match="not finite"):
+        navigator.move_goal(Pose2D(math.nan, 0.0))
+    assert navigator.goal_pose == Pose2D(-1.0, -1.0)
 
 
 def test_a_pose_that_cannot_be_reached_ends_with_no_path() -> None:

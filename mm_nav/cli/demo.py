@@ -81,6 +81,11 @@ def parse_pose(text: str | None, option: str) -> Pose2D | None:
     return Pose2D(*values)
 
 
+def gives_yaw(text: str | None) -> bool:
+    """Return whether a pose as `parse_pose` takes it has a yaw."""
+    return text is not None and text.count(",") == 2
+
+
 class _Drive:
     """One demo run."""
 
@@ -149,7 +154,10 @@ class _Drive:
                 display.feedback = message
 
             try:
-                outcome = client.run(self.instruction, self.goal_pose, self.args.timeout, feedback, tick)
+                outcome = client.run(
+                    self.instruction, self.goal_pose, self.args.timeout, feedback, tick,
+                    facing=gives_yaw(self.args.goal_pose),
+                )  # fmt: skip
             finally:
                 display.close()
             client.spin(0.7)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mm_nav.cli.demo import parse_pose
+from mm_nav.cli.demo import gives_yaw, parse_pose
 from mm_nav.cli.output import add_json_option, require_writable, write_json
 from mm_nav.errors import ConfigError, SensorError
 from mm_nav.sensing.images import decode_compressed
@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = "Example: mm-nav go 'go to the red chair, then to the door'"
     parser.add_argument("instruction", nargs="?", default="", help="what to do, in plain English")
-    parser.add_argument("--pose", metavar="X,Y[,YAW]", help="drive to a pose: metres and rad, map frame")
+    parser.add_argument(
+        "--pose",
+        metavar="X,Y[,YAW]",
+        help="drive to a pose: metres and rad, map frame; without YAW any heading will do",
+    )
     parser.add_argument("--image", type=Path, metavar="FILE", help="a picture of the thing to go to (PNG, JPEG)")
     parser.add_argument(
         "--namespace", default="", metavar="NAME", help="the robot's namespace, such as alpha (default: none)"
@@ -75,8 +79,9 @@ def run(args: argparse.Namespace) -> int:
 
         with _CtrlC() as pressed:
             outcome = client.run(
-                args.instruction, pose, args.timeout, feedback, cancel=lambda: pressed.seen, image=image
-            )
+                args.instruction, pose, args.timeout, feedback, cancel=lambda: pressed.seen, image=image,
+                facing=gives_yaw(args.pose),
+            )  # fmt: skip
             canceled = pressed.seen
     finally:
         node.destroy_node()

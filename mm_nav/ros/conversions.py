@@ -215,12 +215,18 @@ def twist_from(message: Twist) -> Twist2D:
     return Twist2D(message.linear.x, message.angular.z, message.linear.y)
 
 
-def pose_message(pose: Pose2D, nanoseconds: int, frame: str) -> PoseStamped:
-    """Return a geometry_msgs/PoseStamped."""
+def pose_message(pose: Pose2D, nanoseconds: int, frame: str, facing: bool = True) -> PoseStamped:
+    """Return a geometry_msgs/PoseStamped. facing: False leaves the orientation all zeros, for a goal with any heading."""
     message = PoseStamped(header=to_header(nanoseconds, frame))
     message.pose.position.x, message.pose.position.y = float(pose.x), float(pose.y)
-    message.pose.orientation.z, message.pose.orientation.w = quaternion_from_yaw(pose.yaw)
+    message.pose.orientation.z, message.pose.orientation.w = quaternion_from_yaw(pose.yaw) if facing else (0.0, 0.0)
     return message
+
+
+def has_heading(message: PoseStamped) -> bool:
+    """Return whether a pose has an orientation: all zeros is none."""
+    q = message.pose.orientation
+    return any((q.x, q.y, q.z, q.w))
 
 
 def pose_from(message: PoseStamped) -> Pose2D:

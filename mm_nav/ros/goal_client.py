@@ -59,12 +59,14 @@ def goal_message(
     pose: Pose2D | None = None,
     image: npt.NDArray[np.uint8] | None = None,
     timeout_s: float = 0.0,
+    facing: bool = False,
 ) -> NavigateTo.Goal:
-    """Return the action's goal. pose: map frame. image: (H, W, 3) uint8, of the target. timeout_s: 0 = the navigator's own."""
+    """Return the action's goal. pose: map frame. image: (H, W, 3) uint8, of the target. timeout_s: 0 = the navigator's own. facing:
+    whether the pose's yaw counts."""
     goal = NavigateTo.Goal(instruction=instruction, timeout=float(timeout_s))
     if pose is not None:
         goal.use_pose = True
-        goal.pose = conversions.pose_message(pose, 0, frames().map)
+        goal.pose = conversions.pose_message(pose, 0, frames().map, facing)
     if image is not None:
         goal.use_image = True
         goal.image = conversions.picture_message(image)
@@ -191,13 +193,14 @@ class GoalClient:
         on_tick: Callable[[], str] = lambda: "",
         cancel: Callable[[], bool] = lambda: False,
         image: npt.NDArray[np.uint8] | None = None,
+        facing: bool = False,
     ) -> Outcome:
         """Send the goal and wait for its end.
 
         on_tick: called about 20 times a second; a text says that something died and why. cancel: True asks the stack to stop.
-        image: (H, W, 3) uint8, a picture of the target.
+        image: (H, W, 3) uint8, a picture of the target. facing: whether the pose's yaw counts.
         """
-        sent = SentGoal(self._client, goal_message(instruction, pose, image, timeout_s), on_feedback)
+        sent = SentGoal(self._client, goal_message(instruction, pose, image, timeout_s, facing), on_feedback)
         died, asked = "", False
         while (outcome := sent.poll(died)) is None:
             self.spin(0.05)

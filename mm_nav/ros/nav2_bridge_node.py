@@ -25,7 +25,7 @@ from mm_nav.command import ErrorCode, Stage
 from mm_nav.errors import GoalError
 from mm_nav.geometry import Pose2D
 from mm_nav.ros import conversions, nav2_messages, qos
-from mm_nav.ros.goal_client import FeedbackMessage, Outcome, SentGoal, goal_message
+from mm_nav.ros.goal_client import FeedbackMessage, Outcome, SentGoal
 from mm_nav.ros.map_frame import MapFrame
 from mm_nav.ros.nav2_messages import FOLLOW_WAYPOINTS, NAVIGATE_THROUGH_POSES, NAVIGATE_TO_POSE, Status, Waypoint
 from mm_nav.ros.parameters import ParameterSpec
@@ -44,13 +44,15 @@ _MANAGERS = ("lifecycle_manager_navigation", "lifecycle_manager_localization")
 
 @dataclass
 class Route:
-    """A goal of Nav2's that is being driven. due_s: by the steady clock, when the next pose may be sent."""
+    """A goal of Nav2's that is being driven. due_s: by the steady clock, when the next pose may be sent. poses: as they came;
+    targets: in map."""
 
     action: str
     handle: ServerGoalHandle
     started_ns: int
     due_s: float
     waypoints: list[Waypoint] = field(default_factory=list)
+    poses: Sequence[PoseStamped] = ()
     targets: list[Pose2D] = field(default_factory=list)
     index: int = 0
     loops: int = 0
@@ -148,8 +150,8 @@ class Nav2BridgeNode(StackNode):
         route = Route(action, handle, self.get_clock().now().nanoseconds, self.steady_s())
         handle.execute(partial(self._execute, route))
         try:
-            poses = nav2_messages.poses_of(action, goal, (frames().map, frames().odom))
-            route.targets = [conversions.pose_from(pose) for pose in poses]
+            route.poses = poses = nav2_messages.poses_of(action, goal, (frames().map, frames().odom))
+            route.targets = [self._in_map(pose) for pose in poses]
             for target in route.targets:
                 if not all(map(math.isfinite, (target.x, target.y, target.yaw))):
                     raise GoalError(f"the goal pose {target} is not finite: give numbers in metres and radians")
@@ -169,6 +171,10 @@ class Nav2BridgeNode(StackNode):
             )
         self._route = route
         self._tick()
+
+    def _in_map(self, message: PoseStamped) -> Pose2D:
+        pose = conversions.pose_from(message)
+        return self._map_frame.in_map(pose) if message.header.frame_id.lstrip("/") == frames().odom else pose
 
     async def _execute(self, route: Route, handle: ServerGoalHandle) -> Any:
         ending, result = await route.done
@@ -225,7 +231,7 @@ class Nav2BridgeNode(StackNode):
                 )
                 self._missed(route, lost)
             return
-        goal = goal_message(pose=route.targets[route.index], timeout_s=float(self.value("timeout")))
+        goal = NavigateTo.Goal(pose=route.poses[route.index], use_pose=True, timeout=float(self.value("timeout")))
         index = route.index
         route.sent = SentGoal(self._client, goal, lambda message: self._follow(route, index, message))
 

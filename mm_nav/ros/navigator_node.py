@@ -11,7 +11,7 @@ from pathlib import Path as FilePath
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from mm_nav_interfaces.action import NavigateTo
 from mm_nav_interfaces.msg import GuardStatus
 from mm_nav_interfaces.msg import PolicyGoal as PolicyGoalMessage
@@ -22,7 +22,7 @@ from tf2_msgs.msg import TFMessage
 
 from mm_nav.command import ErrorCode, PolicyOutput, Stage
 from mm_nav.errors import GoalError, ModelError, SensorError
-from mm_nav.geometry import Pose2D, Twist2D
+from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.language.knowledge import Knowledge
 from mm_nav.navigator import Navigator
@@ -56,6 +56,8 @@ _BLIND_PERIOD_NS = 80_000_000
 # A look for silent inputs every so often; one that comes later than ATTENTION_S was kept from it by this node's own work.
 _CHECK_S, _ATTENTION_S = 0.02, 0.1
 _STARTING_S = 5.0
+# Localisation that moves a goal by less does not make the robot plan anew.
+_CORRECTED_M, _CORRECTED_RAD = 0.05, 0.05
 
 
 class NavigatorNode(StackNode):
@@ -79,7 +81,7 @@ class NavigatorNode(StackNode):
         ParameterSpec(
             "localization",
             False,
-            "map -> odom comes from elsewhere (AMCL, SLAM): goal poses in map are taken to odom by it",
+            "map -> odom comes from elsewhere (AMCL, SLAM): goal poses in map are taken to odom by it, and follow it",
         ),
         *specs_of(NavigatorConfig()),
     )
@@ -112,6 +114,7 @@ class NavigatorNode(StackNode):
         self._waiting: deque[tuple[Observation, float]] = deque(maxlen=3)
         self._driven = 0.0
         self._last_pose: Pose2D | None = None
+        self._goal_pose: PoseStamped | None = None
         self._sent_goal_id = ""
         self._ever: set[str] = set()  # what has been heard since
         self._blind_time_s, self._ticked_ns = float(self.value("blind_time_s")), 0
@@ -181,7 +184,9 @@ class NavigatorNode(StackNode):
             timeout = float(request.timeout) if request.timeout != 0 else float(self.value("default_timeout"))
             pose = self._map_frame.goal_in_odom(request.pose) if request.use_pose else None
             image = conversions.picture_from(request.image) if request.use_image else None
-            self.navigator.set_goal(Goal(request.instruction, pose, image, timeout))
+            facing = bool(request.use_pose) and conversions.has_heading(request.pose)
+            self.navigator.set_goal(Goal(request.instruction, pose, image, timeout, facing=facing))
+            self._goal_pose = request.pose if request.use_pose else None
         except (GoalError, SensorError) as error:
             self._end(ErrorCode.INVALID_GOAL, str(error))
             return
@@ -319,6 +324,7 @@ class NavigatorNode(StackNode):
             self._end(ErrorCode.CANCELED, "canceled")
             return
         started = self.steady_s()
+        self._correct_goal()
         try:
             command = self.navigator.step(observation)
         except Exception:
@@ -340,6 +346,15 @@ class NavigatorNode(StackNode):
             return
         self._announce()
         self._views.show(self.navigator, command.stamp_ns)
+
+    def _correct_goal(self) -> None:
+        """A goal in map lies elsewhere in odom when localisation has moved odom."""
+        before = self.navigator.goal_pose
+        if before is None or self._goal_pose is None:
+            return
+        pose = self._map_frame.goal_in_odom(self._goal_pose)
+        if before.distance_to(pose) > _CORRECTED_M or abs(wrap_angle(before.yaw - pose.yaw)) > _CORRECTED_RAD:
+            self.navigator.move_goal(pose)
 
     def _check(self) -> None:
         """By the steady clock: overdue steps, dead inputs, cancel requests while no scan comes."""

@@ -208,7 +208,7 @@ class _Player:
         self._asked = NavigateTo.Goal(instruction=goal.instruction, timeout=float(min(goal.timeout_s, 86_400.0)))
         if goal.pose is not None:
             self._asked.use_pose = True
-            self._asked.pose = conversions.pose_message(goal.pose, 0, frames().map)
+            self._asked.pose = conversions.pose_message(goal.pose, 0, frames().map, goal.facing)
         self._meter = CommandMeter(1e-3 * deadline_ms, max(_PATIENCE_S, 2e-3 * deadline_ms))
         self._guarded = _Guarded()
         self._moving, self._speeds, self._answered, self._pictures, self._late_s = 0, 0.0, 0, 0, 0.0

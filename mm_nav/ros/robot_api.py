@@ -123,10 +123,10 @@ class Robot:
     ) -> Outcome | Navigation:
         """Drive to what a sentence names, to a pose, or to what a picture shows.
 
-        target: a sentence in plain English; or a pose, (x, y) or (x, y, yaw), metres and rad, map frame; or a picture, a
-        pathlib.Path or (H, W, 3) uint8 RGB. pose, image: beside a sentence, or instead of it. timeout_s: after which the drive
-        fails; None = the navigator's own limit. wait: return the outcome when the drive has ended; False: return the drive at
-        once. A new drive takes the place of the one before, which ends with CANCELED. Ctrl-C while it waits cancels the drive.
+        target: a sentence in plain English; or a pose, (x, y) with any heading or (x, y, yaw), metres and rad, map frame; or a
+        picture, a pathlib.Path or (H, W, 3) uint8 RGB. pose, image: beside a sentence, or instead of it. timeout_s: after which
+        the drive fails; None = the navigator's own limit. wait: return the outcome when the drive has ended; False: return the
+        drive at once. A new drive takes the place of the one before, which ends with CANCELED. Ctrl-C while it waits cancels it.
 
         Raises NavigatorLostError when no stack answers, GoalError when there is nothing to do, ConfigError for a picture that
         cannot be read.
@@ -141,8 +141,9 @@ class Robot:
             _pose(pose),
             None if image is None else _picture(image),
             1.0 if timeout_s is None else timeout_s,
+            facing=isinstance(pose, Pose2D) or (pose is not None and len(pose) == 3),
         )
-        message = goal_message(instruction, goal.pose, goal.image, timeout_s or 0.0)
+        message = goal_message(instruction, goal.pose, goal.image, timeout_s or 0.0, goal.facing)
         self._require_navigator()
         drive = Navigation(lambda feedback: SentGoal(self._client, message, feedback), self._within, self._rescue)
         self._drives.append(drive)

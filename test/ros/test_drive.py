@@ -11,16 +11,17 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from mm_nav_interfaces.srv import LoadModel
 from nav_msgs.msg import Odometry
+from tf2_msgs.msg import TFMessage
 
 from mm_nav.command import ErrorCode
-from mm_nav.geometry import Pose2D
+from mm_nav.geometry import Pose2D, wrap_angle
 from mm_nav.resources import resource_path
-from mm_nav.ros import qos
+from mm_nav.ros import conversions, qos
 from mm_nav.ros.conversions import times_from
 from mm_nav.ros.goal_client import GoalClient
 from mm_nav.ros.node_list import EMBEDDED
 from mm_nav.ros.process_group import ProcessGroup, prepare_environment
-from mm_nav.ros.topics import topics
+from mm_nav.ros.topics import frames, topics
 from mm_nav.runtime.stages import STAGES, shares
 from mm_nav.sensing.messages import odometry_from
 from mm_nav.sim.committed_worlds import committed_world
@@ -81,8 +82,35 @@ def test_a_pose_is_reached_over_dds(stack: Stack) -> None:
     outcome = stack.client.run("", NEAR, 60.0, lambda f: None)
     assert outcome.succeeded, outcome
     assert stack.pose.distance_to(NEAR) < 0.5 and outcome.distance_m > 2.0
+    turned = Pose2D(NEAR.x, NEAR.y, stack.pose.yaw + 2.5)
+    outcome = stack.client.run("", turned, 60.0, lambda f: None, facing=True)
+    assert outcome.succeeded and abs(wrap_angle(stack.pose.yaw - turned.yaw)) < 0.3, outcome
+    assert stack.pose.distance_to(NEAR) < 0.5
     refused = stack.client.run("?!", None, 10.0, lambda f: None)
     assert refused.error is ErrorCode.INVALID_GOAL and "no words" in refused.message
+
+
+def test_a_goal_in_map_follows_localisation(tmp_path: Path) -> None:
+    """Localisation finds out under way that it was wrong: what is asked for is elsewhere than the robot was driving to."""
+    with running_stack(tmp_path, navigator={"localization": True}) as stack:
+        publisher = stack.node.create_publisher(TFMessage, "/tf", qos.TF)
+        lies = Pose2D(1.0, 2.0, 0.5)  # odom in map
+        asked, where = lies @ FAR, Pose2D(3.0, -2.2, 0.1)
+        corrected = asked @ where.inverse()
+
+        def localise() -> str:
+            pose = corrected if stack.began_at and stack.heard_at - stack.began_at > 1.5 else lies
+            matrix = conversions.planar_matrix(pose)
+            publisher.publish(
+                TFMessage(transforms=[conversions.transform_message(matrix, 0, frames().map, frames().odom)])
+            )
+            return ""
+
+        for _ in range(20):
+            localise()
+            stack.client.spin(0.05)
+        outcome = stack.client.run("", asked, 60.0, lambda f: None, localise)
+        assert outcome.succeeded and stack.pose.distance_to(where) < 0.45, (outcome, stack.pose, where)
 
 
 def test_cancel_stops_the_robot(stack: Stack) -> None:

@@ -142,8 +142,10 @@ def asked(bench: Bench) -> list[float]:
 
 
 def test_a_pose_is_reached_with_feedback(bench: Bench) -> None:
-    status, result = bench.client.drive(pose(3.0, frame="odom"), behavior_tree="navigate.xml")
+    asked = conversions.pose_message(Pose2D(3.0, 0.0, 1.2), 0, "odom")
+    status, result = bench.client.drive(asked, behavior_tree="navigate.xml")
     assert status == SUCCEEDED and result.error_code == 0 and result.error_msg == ""
+    assert bench.navigator.requests[0].pose == asked  # frame and heading as they came
     assert bench.navigator.pose.x == 3.0 and bench.navigator.requests[0].timeout == 600.0
     feedback = bench.client.feedback
     left = [f.distance_remaining for f in feedback]

@@ -20,7 +20,7 @@ from mm_nav import NavigatorLostError, Robot
 from mm_nav.command import ErrorCode
 from mm_nav.errors import ConfigError, GoalError
 from mm_nav.geometry import Pose2D
-from mm_nav.ros import goal_client
+from mm_nav.ros import conversions, goal_client
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -75,7 +75,9 @@ def test_a_sentence_a_pose_and_a_picture(navigator: FakeNavigator, robot: Robot,
     file = tmp_path / "chair.png"
     cv2.imwrite(str(file), picture[..., ::-1])
     assert robot.go_to(file) and robot.go_to("the chair", image=picture)
-    sentence, pose, from_file, both = navigator.requests
+    assert robot.go_to((1.0, 0.0))
+    sentence, pose, from_file, both, anyhow = navigator.requests
+    assert conversions.pose_from(pose.pose).yaw == pytest.approx(0.3) and not conversions.has_heading(anyhow.pose)
     assert sentence.instruction == "the red chair" and sentence.timeout == 30.0 and not sentence.use_pose
     assert (
         pose.use_pose
