@@ -97,6 +97,17 @@ _ORDERS = (
 )
 # "pay the barrel a visit", "the plant the cat likes": after its noun, with nothing that relates the two, another thing begins.
 _ANOTHER = re.compile(rf"(?<=\s)(?P<noun>(?:{_NOUNS})s?)\s+(?:a|an|the)\s.*$", re.IGNORECASE)
+_COLOUR = rf"(?:(?:light|dark|pale|bright|deep)[\s-]+)?(?:{'|'.join(sorted(COLOUR_NAMES, key=lambda w: (-len(w), w)))})"
+# "the chair painted red", "the chair whose colour is red", "a chair of red colour": the red chair.
+_COLOURED = tuple(
+    re.compile(rf"\b(?P<noun>(?:{_NOUNS})s?)\s+(?:{words})\b(?![\s-]+(?:{_NOUNS})\b)", re.IGNORECASE)
+    for words in (
+        r"(?:(?:that|which)\s+(?:is|was|has\s+been)\s+)?(?:(?:painted|colou?red|dyed)(?:\s+in)?|whose\s+colou?r\s+is|"
+        rf"(?:with|of|in|that\s+has|which\s+has)\s+the\s+colou?r)\s+(?P<colour>{_COLOUR})(?:\s+colou?r)?",
+        rf"(?:with|of|in|that\s+has|which\s+has)\s+(?:a\s+)?(?P<colour>{_COLOUR})\s+colou?r",
+    )
+)
+_NOT_COLOURED = re.compile(r"\bwhose\s+colou?r\s+(?=is\s+not\b|isn['’]?t\b)", re.IGNORECASE)
 _BARE = re.compile(rf"\b(?:(?:{_ORDERS}|{_ADJECTIVES})\s+){{0,3}}(?:{_NOUNS})s?\b.*$", re.IGNORECASE)
 
 
@@ -200,7 +211,16 @@ def _motion_steps(motion: Motion, clause: str) -> list[Step]:
 
 def _noun_phrase(clause: str) -> str:
     """Return the thing that the clause is about: from its determiner on, or what is left after verb and preposition."""
+    clause = _NOT_COLOURED.sub("that ", clause)
+    for pattern in _COLOURED:
+        clause = pattern.sub(_coloured, clause)
     return _ANOTHER.sub(r"\g<noun>", _thing_of(_CARRY.sub("to ", _NAMED_LATER.sub("", clause.strip()))))
+
+
+def _coloured(match: re.Match[str]) -> str:
+    before = match.string[: match.start()].split()
+    # "the red chair painted blue" stays as it is: who knows what it means.
+    return match[0] if before and before[-1].lower() in COLOUR_NAMES else f"{match['colour']} {match['noun']}"
 
 
 def _thing_of(clause: str) -> str:

@@ -37,7 +37,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _COLOUR_BEHIND = re.compile(r"\s(?:(?:that|which)(?:\s+(?:is|are)|['’]s)|in)\s+(?!not\b)([\w'’-]+(?:\s+[\w'’-]+)?)\s*$")
 _DETERMINER = re.compile(r"^(?:the|a|an|any|some|that|this|my|your|our|his|her|its|their|one|of)\s+", re.IGNORECASE)
 _HEAD_END = re.compile(
-    r"\s+(?:that|which|who|with|without|in|on|of|at|by|near|next|beside|behind|between|made|standing|sitting|to|from|for|over|past|"
+    r"\s+(?:that|which|who|whose|with|without|in|on|of|at|by|near|next|beside|behind|between|made|standing|sitting|to|from|for|over|past|"
     r"under|inside|where|you|and|or|is|as|left|right)\b.*$",
     re.IGNORECASE,
 )
@@ -87,6 +87,8 @@ class Knowledge:
             return None
         if all(word in _ADJECTIVES or word in GENERIC for word in words):
             return None
+        while words[-1] in _ADJECTIVES:  # "the elephant painted red"
+            words.pop()
         noun = words[-1]
         if noun in OTHER_THINGS or singular(noun) in OTHER_THINGS or " ".join(words[-2:]) in OTHER_THINGS:
             return noun

@@ -37,6 +37,16 @@ from mm_nav.language import parse_instruction
         ("the sofa needs you", [("go_to", "the sofa")]),
         ("we need you over by the red cone", [("go_to", "the red cone")]),
         ("i need you to go to the lamp", [("go_to", "the lamp")]),
+        ("time to pay the table painted blue a visit", [("go_to", "the blue table")]),
+        ("let's see the cabinet whose colour is black", [("go_to", "the black cabinet")]),
+        (
+            "a box of red color, then the lamp with the colour white",
+            [("go_to", "a red box"), ("go_to", "the white lamp")],
+        ),
+        ("go to the chair by the door that is painted in light blue", [("go_to", "the chair by the light blue door")]),
+        ("go to the red chair painted blue", [("go_to", "the red chair painted blue")]),
+        ("go to the bin not painted red", [("go_to", "the bin not painted red")]),
+        ("go to the sofa whose colour isn't green", [("go_to", "the sofa that isn't green")]),
         ("first the lamp, after that the green bin", [("go_to", "the lamp"), ("go_to", "the green bin")]),
     ],
 )

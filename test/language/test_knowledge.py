@@ -52,6 +52,7 @@ def test_legitimate_things_are_not_refused(knowledge: Knowledge, phrase: str) ->
 @pytest.mark.parametrize(
     ("sentence", "noun"),
     [("go to the elephant", "elephant"), ("find a pink elephant", "elephant"), ("elephant", "elephant"),
+     ("go to the elephant painted red", "elephant"),
      ("go to the chair next to the elephant", "elephant"), ("go to the toy giraffe on the box", "giraffe")],
 )  # fmt: skip
 def test_the_unknown_word_is_named(knowledge: Knowledge, sentence: str, noun: str) -> None:
