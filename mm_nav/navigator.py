@@ -54,7 +54,7 @@ class Navigator:
 
     policy: called once per step while words are to be grounded; None for poses and motions only. knowledge: which words can
     be grounded at all; None = what the policy says of itself, else all that mm_nav.language has words for. image_goals: whether
-    the policy understands goals that are only a picture; None = what it says of itself. Not thread-safe.
+    the policy understands pictures as goals; None = what it says of itself. Not thread-safe.
     """
 
     def __init__(

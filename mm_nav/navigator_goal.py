@@ -9,17 +9,24 @@ from mm_nav.language.knowledge import Knowledge
 
 
 def steps_of(goal: Goal, has_policy: bool, image_goals: bool) -> tuple[Step, ...]:
-    """Return the steps of a goal; () = its pose alone. Where there are words they lead, and a picture goes with them.
+    """Return the steps of a goal, after which its pose comes; () = its pose alone. What its picture shows comes after its motions.
 
-    image_goals: whether the policy understands goals that are only a picture. Raises GoalError when they cannot be followed.
+    image_goals: whether the policy understands pictures as goals. Raises GoalError when they cannot be followed.
     """
     steps = parse_instruction(goal.instruction) if goal.instruction.strip() else ()
-    if not steps and goal.pose is None:
+    if goal.image is not None:
+        named = next((step.phrase for step in steps if step.phrase), "")
+        if named:
+            # A phrase is grounded by its words or by a picture: no model was taught both together.
+            raise GoalError(
+                f"the goal is a picture and names '{named}': leave out the picture, or the words; motions such as 'turn around' "
+                "may stand beside a picture"
+            )
         if has_policy and not image_goals:
             raise GoalError(
-                "the loaded model does not know pictures as goals: add an instruction or a pose, or load another model"
+                "the loaded model does not know pictures as goals: give an instruction or a pose instead, or load another model"
             )
-        steps = (PICTURE_STEP,)
+        steps = (*steps, PICTURE_STEP)
     if any(step.reference is not None for step in steps) and not has_policy:
         raise GoalError("no policy is loaded, so only poses and motions can be followed: load a model, or give a pose")
     return steps

@@ -184,24 +184,41 @@ def test_what_is_not_there_is_not_found() -> None:
 
 
 def test_it_goes_to_what_a_picture_shows() -> None:
-    asked: list[str] = []
     sim, command, navigator = drive(two_rooms(), Goal(image=PICTURE), {"": ["red_box_1"]})
     assert command.stage is Stage.SUCCEEDED and "what the picture shows" in command.message
     assert gap(sim, "red_box_1") < 1.0 and navigator.progress.step_text == "to what the picture shows"
 
-    class Listener:
-        image_goals = True
+    asked: list[PolicyGoal] = []
 
-        def __call__(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput | None:
-            asked.append(goal.phrase)
-            assert goal.image is PICTURE
-            return None
+    def listener(observation: Observation, goal: PolicyGoal) -> None:
+        asked.append(goal)
 
-    for goal in (Goal(image=PICTURE), Goal("go to the red box", image=PICTURE)):
-        listening = Navigator(RobotConfig(), None, Listener())
-        listening.set_goal(goal)
-        listening.step(sim.observe())
-    assert asked == ["", "the red box"], "where there are words they lead, and the picture goes with them"
+    listening = Navigator(RobotConfig(), None, listener, image_goals=True)
+    listening.set_goal(Goal(image=PICTURE))
+    listening.step(sim.observe())
+    assert [(goal.phrase, goal.image is PICTURE) for goal in asked] == [("", True)]
+
+
+@pytest.mark.parametrize(("words", "steps"), [("", 2), ("turn left", 3)])
+def test_a_picture_comes_after_motions_and_before_the_pose(words: str, steps: int) -> None:
+    nearest: list[float] = []
+
+    def watch(observation: Observation, t: float) -> Observation:
+        nearest.append(math.hypot(observation.odometry.pose.x + 3, observation.odometry.pose.y - 1.2))
+        return observation
+
+    goal = Goal(words, Pose2D(-2.0, -1.0), PICTURE)
+    sim, command, navigator = drive(two_rooms(), goal, {"": ["blue_box_1"]}, watch, 60.0)
+    assert command.stage is Stage.SUCCEEDED and navigator.progress.step_count == steps
+    assert min(nearest) < 1.3, "it went to the blue box first"
+    assert math.hypot(sim.pose.x + 2.0, sim.pose.y + 1.0) < 0.35
+
+
+def test_a_picture_beside_words_that_name_a_thing_is_refused() -> None:
+    navigator = Navigator(RobotConfig(), None, lambda o, g: None, image_goals=True)
+    with pytest.raises(GoalError, match="is a picture and names 'the red box'"):
+        navigator.set_goal(Goal("turn left, then go to the red box", image=PICTURE))
+    assert not navigator.active
 
 
 @pytest.mark.parametrize("better", [True, False])
@@ -316,7 +333,11 @@ def test_the_same_inputs_give_the_same_commands() -> None:
 
 @pytest.mark.parametrize(
     ("goal", "text"),
-    [(dict(instruction="", image=PICTURE), "does not know pictures"), (dict(instruction="???"), "no words")],
+    [
+        (dict(image=PICTURE), "does not know pictures"),
+        (dict(pose=Pose2D(), image=PICTURE), "does not know pictures"),
+        (dict(instruction="???"), "no words"),
+    ],
 )
 def test_goals_that_cannot_be_followed_are_refused(goal: dict[str, object], text: str) -> None:
     navigator = Navigator(RobotConfig(), None, lambda o, g: None)

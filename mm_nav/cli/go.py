@@ -23,8 +23,9 @@ HELP = "send a goal to a running stack"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = (
-        "Send a sentence, a picture or a pose to the running stack (mm-nav sim, ros2 launch, or a robot) through its "
-        "action. Ctrl-C cancels the goal and stops the robot. Exit status 0: reached, 1: not reached, 2: bad input or no stack."
+        "Send a sentence, a picture or a pose to the running stack (mm-nav sim, ros2 launch, or a robot) through its action; of\n"
+        "several, what the sentence says comes first, then what the picture shows, then the pose. Ctrl-C cancels the goal and\n"
+        "stops the robot. Exit status 0: reached, 1: not reached, 2: bad input or no stack."
     )
     parser.epilog = "Example: mm-nav go 'go to the red chair, then to the door'"
     parser.add_argument("instruction", nargs="?", default="", help="what to do, in plain English")
@@ -33,11 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X,Y[,YAW]",
         help="drive to a pose: metres and rad, map frame; without YAW any heading will do",
     )
-    parser.add_argument("--image", type=Path, metavar="FILE", help="a picture of the thing to go to (PNG, JPEG)")
+    parser.add_argument(
+        "--image",
+        type=Path,
+        metavar="FILE",
+        help="a picture of the thing to go to (PNG, JPEG), instead of words that name it",
+    )
     parser.add_argument(
         "--namespace", default="", metavar="NAME", help="the robot's namespace, such as alpha (default: none)"
     )
-    parser.add_argument("--timeout", type=float, default=180.0, metavar="S", help="time for the goal, s (default 180)")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        metavar="S",
+        help="time for the goal, s (default: the navigator's default_timeout, 180 if that is not set)",
+    )
     parser.add_argument("--wait", type=float, default=10.0, metavar="S", help="wait for the stack, s (default 10)")
     add_json_option(parser)
 
@@ -79,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
         with _CtrlC() as pressed:
             outcome = client.run(
-                args.instruction, pose, args.timeout, feedback, cancel=lambda: pressed.seen, image=image,
+                args.instruction, pose, args.timeout or 0.0, feedback, cancel=lambda: pressed.seen, image=image,
                 facing=gives_yaw(args.pose),
             )  # fmt: skip
             canceled = pressed.seen

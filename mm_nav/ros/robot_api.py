@@ -124,17 +124,23 @@ class Robot:
         """Drive to what a sentence names, to a pose, or to what a picture shows.
 
         target: a sentence in plain English; or a pose, (x, y) with any heading or (x, y, yaw), metres and rad, map frame; or a
-        picture, a pathlib.Path or (H, W, 3) uint8 RGB. pose, image: beside a sentence, or instead of it. timeout_s: after which
-        the drive fails; None = the navigator's own limit. wait: return the outcome when the drive has ended; False: return the
-        drive at once. A new drive takes the place of the one before, which ends with CANCELED. Ctrl-C while it waits cancels it.
+        picture, a pathlib.Path or (H, W, 3) uint8 RGB. pose, image: beside it; what the sentence says comes first, then what the
+        picture shows, then the pose, and a picture beside a sentence that names a thing ends with INVALID_GOAL. timeout_s: after
+        which the drive fails; None = the navigator's own limit. wait: return the outcome when the drive has ended; False: return
+        the drive at once. A new drive takes the place of the one before, which ends with CANCELED. Ctrl-C while it waits cancels
+        it.
 
-        Raises NavigatorLostError when no stack answers, GoalError when there is nothing to do, ConfigError for a picture that
-        cannot be read.
+        Raises NavigatorLostError when no stack answers, GoalError when there is nothing to do or a pose or a picture is given
+        twice, ConfigError for a picture that cannot be read.
         """
         instruction = target if isinstance(target, str) else ""
         if isinstance(target, Path) or (isinstance(target, np.ndarray) and target.ndim != 1):
+            if image is not None:
+                raise GoalError("two pictures are given, one as the target and one as image=: give one")
             image = target
         elif not isinstance(target, str):
+            if pose is not None:
+                raise GoalError("two poses are given, one as the target and one as pose=: give one")
             pose = target
         goal = Goal(
             instruction,

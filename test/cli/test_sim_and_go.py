@@ -41,3 +41,19 @@ def test_go_refuses_what_is_no_namespace(namespace, capsys):
 def test_go_says_where_it_looked(capsys):
     assert main(["go", "go to the red chair", "--namespace", "/alpha/", "--wait", "0.3"]) == 2
     assert "no navigator answered in the namespace /alpha within 0 s: start the stack" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "sent"), [([], 0.0), (["--timeout", "20"], 20.0)])
+def test_go_leaves_the_time_limit_to_the_navigator(given, sent, monkeypatch):
+    from mm_nav.ros import goal_client
+
+    asked = []
+
+    def run(client, instruction, pose, timeout_s, *_, **__):
+        asked.append(timeout_s)
+        return goal_client.Outcome(goal_client.ErrorCode.NONE, "there")
+
+    monkeypatch.setattr(goal_client.GoalClient, "wait", lambda client, seconds: True)
+    monkeypatch.setattr(goal_client.GoalClient, "run", run)
+    assert main(["go", "go to the red chair", *given]) == 0
+    assert asked == [sent], "0 is the navigator's own"

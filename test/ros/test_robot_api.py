@@ -74,7 +74,7 @@ def test_a_sentence_a_pose_and_a_picture(navigator: FakeNavigator, robot: Robot,
     picture = np.full((4, 6, 3), (200, 30, 10), np.uint8)
     file = tmp_path / "chair.png"
     cv2.imwrite(str(file), picture[..., ::-1])
-    assert robot.go_to(file) and robot.go_to("the chair", image=picture)
+    assert robot.go_to(file) and robot.go_to("turn left", image=picture)
     assert robot.go_to((1.0, 0.0))
     sentence, pose, from_file, both, anyhow = navigator.requests
     assert conversions.pose_from(pose.pose).yaw == pytest.approx(0.3) and not conversions.has_heading(anyhow.pose)
@@ -86,7 +86,7 @@ def test_a_sentence_a_pose_and_a_picture(navigator: FakeNavigator, robot: Robot,
         and pose.pose.header.frame_id == "map"
     )
     assert from_file.use_image and (from_file.image.height, from_file.image.width) == (4, 6)
-    assert bytes(from_file.image.data) == picture.tobytes() and both.instruction == "the chair" and both.use_image
+    assert bytes(from_file.image.data) == picture.tobytes() and both.instruction == "turn left" and both.use_image
 
 
 def test_failures_are_false_and_say_why(navigator: FakeNavigator, robot: Robot) -> None:
@@ -106,6 +106,10 @@ def test_nonsense_is_refused_before_it_is_sent(navigator: FakeNavigator, robot: 
         robot.go_to(target)
     with pytest.raises(ConfigError, match="cannot be read"):
         robot.go_to(image="/nowhere.png")
+    with pytest.raises(GoalError, match="two pictures"):
+        robot.go_to(Path("a.png"), image=np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(GoalError, match="two poses"):
+        robot.go_to((1.0, 0.0), pose=(2.0, 0.0))
     assert not navigator.requests
 
 
