@@ -45,7 +45,11 @@ class GuardNode(StackNode):
         SILENCE,
         ParameterSpec("margin", 0.03, "kept between body and obstacles, m", 0.0, 0.5),
         ParameterSpec(
-            "reaction_time", 0.15, "from a command until the wheels answer the next: period and delay, s", 0.0, 1.0
+            "reaction_time",
+            0.15,
+            "from a command until the wheels answer the next: period and delay, s; at least 1 / rate and the robot's command_delay_s",
+            0.0,
+            1.0,
         ),
         ParameterSpec(
             "odometry_drift", 0.1, "what odometry errs by since the scan, m for each m and rad for each rad", 0.0, 0.5
@@ -81,11 +85,17 @@ class GuardNode(StackNode):
             self.get_logger().warning(
                 f"robot '{robot.name}' is {robot.drive}: only forward speed and turning are judged and let through"
             )
+        reaction, needed = float(self.value("reaction_time")), 1.0 / float(self.value("rate")) + robot.command_delay_s
+        if needed > reaction:
+            self.get_logger().warning(
+                f"reaction_time is {reaction:g} s, but 1 / rate and the command_delay_s of robot '{robot.name}' are {needed:.3g} s: "
+                "the guard counts on that"
+            )
         self._guard = Guard(
             robot,
             GuardConfig(
                 margin_m=float(self.value("margin")),
-                reaction_s=float(self.value("reaction_time")),
+                reaction_s=max(reaction, needed),
                 odometry_drift=float(self.value("odometry_drift")),
                 slow_scan_age_s=float(self.value("slow_scan_age")),
                 max_scan_age_s=float(self.value("max_scan_age")),
