@@ -21,7 +21,7 @@ class RobotConfig:
     """A wheeled robot.
 
     footprint: corners (x, y) in base_link, metres, counter-clockwise, convex. height_m: top of the body above the
-    floor; ground_clearance_m: bottom. Speeds m/s and rad/s, accelerations m/s² and rad/s² (absolute values);
+    floor; ground_clearance_m: bottom, from 0 to below the top. Speeds m/s and rad/s, accelerations m/s² and rad/s² (absolute values);
     command_delay_s: time from command to motion.
 
     drive: differential; omni (also sideways, up to max_lateral); ackermann (turns by steering its front wheels: needs
@@ -59,6 +59,11 @@ class RobotConfig:
         for field_name in ("height_m", "max_linear", "max_angular", "max_linear_accel", "max_angular_accel"):
             if not getattr(self, field_name) > 0:
                 raise ConfigError(f"robot '{self.name}': {field_name} must be above 0, got {getattr(self, field_name)}")
+        if not 0 <= self.ground_clearance_m < self.height_m:
+            raise ConfigError(
+                f"robot '{self.name}': ground_clearance_m must be from 0 to below height_m ({self.height_m}), got "
+                f"{self.ground_clearance_m}"
+            )
         if self.drive not in DRIVES:
             raise ConfigError(
                 f"robot '{self.name}': drive '{self.drive}' is not known: give one of {', '.join(DRIVES)}"

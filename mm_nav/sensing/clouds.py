@@ -20,6 +20,8 @@ Matrix = npt.NDArray[np.float64]
 _IDENTITY = np.eye(4)
 # Points so near to the body are the body's own: mounts are not known better.
 _BODY_M = 0.02
+# Noise of the floor; and what passes above the body as near as this may touch it where the floor is uneven.
+_FLOOR_M, _OVER_M = 0.05, 0.05
 _NATIVE = [f"{'<' if sys.byteorder == 'little' else '>'}f4"] * 3
 # sensor_msgs/PointField's datatype numbers.
 _DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
@@ -110,9 +112,7 @@ def _points(
     return points
 
 
-def planar_scan(
-    cloud: PointCloud, low: float = 0.05, high: float = 0.6, beams: int = 360, range_max: float = 10.0
-) -> LaserScan:
+def planar_scan(cloud: PointCloud, low: float, high: float, beams: int = 360, range_max: float = 10.0) -> LaserScan:
     """Return the nearest point per direction, of those between `low` and `high` metres above the floor, as a scan.
 
     For robots whose only LiDAR is a 3D one. A direction that has only lower or higher points is inf: nothing of that
@@ -149,5 +149,7 @@ def without_body(cloud: PointCloud, robot: RobotConfig) -> PointCloud:
 
 
 def obstacle_scan(cloud: PointCloud, robot: RobotConfig) -> LaserScan:
-    """Return `planar_scan` of what a LiDAR sees around a robot, in base_link: of all points but those on its own body."""
-    return planar_scan(without_body(cloud, robot))
+    """Return `planar_scan` of what a LiDAR sees around a robot, in base_link: of all points but those on its own body, of those that
+    it neither drives over (`ground_clearance_m`, and the floor's noise) nor fits under (`height_m`, and a little more)."""
+    low, high = max(robot.ground_clearance_m, _FLOOR_M), robot.height_m + _OVER_M
+    return planar_scan(without_body(cloud, robot), low, high)

@@ -1,4 +1,4 @@
-"""A robot with a 3D LiDAR only: its points are cut into the scan that the recordings' reader cuts, without floor and body."""
+"""A robot with a 3D LiDAR only: its points are cut into the scan that the recordings' reader cuts, for its own body."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from sensor_msgs.msg import LaserScan, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from mm_nav.observation import PointCloud
+from mm_nav.robot import load_robot
 from mm_nav.ros import conversions, qos
 from mm_nav.ros.guard_node import GuardNode
 from mm_nav.ros.inference_node import InferenceNode
 from mm_nav.ros.navigator_node import NavigatorNode
 from mm_nav.ros.process_group import prepare_environment
 from mm_nav.ros.topics import frames, topics
-from mm_nav.sensing.clouds import planar_scan
+from mm_nav.sensing.clouds import obstacle_scan, planar_scan
 
 MOUNT = np.array([[1.0, 0, 0, 0.1], [0, 1, 0, 0], [0, 0, 1, 0.4], [0, 0, 0, 1]])
 
@@ -35,11 +36,12 @@ def started() -> Iterator[None]:
 
 def test_the_guard_sees_what_a_replay_sees() -> None:
     wall = [[2.0, y, z] for y in np.linspace(-1, 1, 50) for z in (0.1, 0.3, 1.5)]
+    table = [[1.0, y, 0.7] for y in np.linspace(-0.3, 0.3, 20)]  # the generic robot fits under it
     floor = [[x, 0.5, 0.0] for x in np.linspace(0.5, 3.0, 30)]
     body = [[0.15, 0.1, 0.3], [-0.1, 0.0, 0.2]]
     now = time.time_ns()
-    around = PointCloud(now, np.array(wall + floor, np.float32))
-    everything = PointCloud(now, np.array(wall + floor + body, np.float32))
+    around = PointCloud(now, np.array(wall + floor + table, np.float32))
+    everything = PointCloud(now, np.array(wall + floor + table + body, np.float32))
     guard, node = GuardNode(), rclpy.create_node("lidar")
     executor = SingleThreadedExecutor()
     for each in (guard, node):
@@ -55,11 +57,11 @@ def test_the_guard_sees_what_a_replay_sees() -> None:
         while guard._scan is None and time.monotonic() < end:
             points.publish(message)
             executor.spin_once(timeout_sec=0.05)
-        expected = planar_scan(around)
+        expected = obstacle_scan(around, load_robot("generic"))
         np.testing.assert_allclose(guard._scan.ranges, expected.ranges, atol=1e-5)
         assert guard._scan.stamp_ns == now and guard._scan.angle_min == expected.angle_min
         assert 1.9 < np.nanmin(guard._scan.ranges) < 2.1
-        assert np.nanmin(planar_scan(everything).ranges) < 0.3  # the body would have been in its way
+        assert np.nanmin(planar_scan(everything, 0.05, 0.4).ranges) < 0.3  # the body would have been in its way
     finally:
         guard.close()
         guard.destroy_node()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mm_nav.errors import SensorError
 from mm_nav.observation import PointCloud
-from mm_nav.robot import load_robot
-from mm_nav.sensing.clouds import mounted, planar_scan, unpack_points, without_body
+from mm_nav.robot import RobotConfig, load_robot
+from mm_nav.sensing.clouds import mounted, obstacle_scan, planar_scan, unpack_points, without_body
 
 POINTS = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 
@@ -119,9 +119,24 @@ def test_planar_scan_takes_the_nearest_of_the_right_height():
 
 def test_floor_alone_is_free_and_nothing_at_all_is_unseen():
     floor = PointCloud(0, np.array([[2, 0.1, 0.0]], np.float32))
-    ranges = planar_scan(floor, beams=4).ranges
+    ranges = planar_scan(floor, 0.05, 0.6, beams=4).ranges
     assert np.isinf(ranges[2]) and np.isnan(np.delete(ranges, 2)).all()
-    assert np.isnan(planar_scan(PointCloud(0, np.zeros((0, 3), np.float32))).ranges).all()
+    assert np.isnan(planar_scan(PointCloud(0, np.zeros((0, 3), np.float32)), 0.05, 0.6).ranges).all()
+
+
+@pytest.mark.parametrize(
+    ("clearance", "height", "seen"),
+    [
+        (0.03, 0.35, {0.1, 0.3, 0.39}),
+        (0.12, 0.35, {0.3, 0.39}),  # it drives over what is lower
+        (0.0, 1.2, {0.1, 0.3, 0.39, 0.75, 1.24}),  # it does not fit under a table
+    ],
+)
+def test_what_a_robot_drives_over_or_fits_under_is_no_obstacle(clearance, height, seen):
+    robot = RobotConfig(ground_clearance_m=clearance, height_m=height)
+    for z in (0.02, 0.1, 0.3, 0.39, 0.75, 1.24, 2.0):
+        scan = obstacle_scan(PointCloud(0, np.array([[2, 0.0, z]], np.float32)), robot)
+        assert (np.nanmin(scan.ranges) == 2.0) == (z in seen), z
 
 
 def test_only_the_body_is_left_out():

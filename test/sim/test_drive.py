@@ -114,6 +114,7 @@ def test_a_gyroscope_knows_how_far_slipping_wheels_turn() -> None:
         {"drive": "ackermann"},
         {"wheel_slip": 1.5},
         {"command_delay_s": -0.1},
+        {"ground_clearance_m": 0.4},
         {"footprint": ((0.1, 0.1), (-0.1, -0.1), (-0.1, 0.1), (0.1, -0.1))},
         {"footprint": ((0.1, -0.1), (-0.1, -0.1), (-0.1, 0.1), (0.1, 0.1))},
     ],
