@@ -8,14 +8,17 @@ from typing import Literal
 
 from mm_nav.errors import GoalError
 from mm_nav.goal import MAX_INSTRUCTION_CHARACTERS
+from mm_nav.language.afterthoughts import Clause, excludes, settled
+from mm_nav.language.discourse import in_order
 from mm_nav.language.motion import Motion, parse_motion
+from mm_nav.language.patterns import COLOUR, THINGS, any_of
 from mm_nav.language.reference import Reference, parse_reference
-from mm_nav.language.vocabulary import CATEGORIES, COLOUR_NAMES, FURTHER_WORDS, MATERIALS, SIZES
+from mm_nav.language.vocabulary import COLOUR_NAMES, MATERIALS, SIZES
 
 StepKind = Literal["go_to", "pass", "follow", "turn", "move", "wait"]
 
 _SEPARATORS = re.compile(
-    r"\s*(?:[.;!?]+\s+|[.;!?]+$|,?\s*\b(?:and\s+)?(?:then|after\s+that|afterwards|next(?!\s+to\b)|finally)\b,?\s*|,\s*and\s+|\s*,\s*)",
+    r"\s*(?:[.;!?]+\s+|[.;!?]+$|\s[-–—]+\s|…\s*|,?\s*\b(?:and\s+)?(?:then|after\s+that|afterwards|next(?!\s+to\b)|finally)\b,?\s*|,\s*and\s+|\s*,\s*)",
     re.IGNORECASE,
 )
 # "past the table to the red chair", "by the sofa until the door": something on the way, then the place to stop at.
@@ -30,7 +33,7 @@ _ON_THE_WAY = re.compile(
 _STAY = "wait|stand|stay|halt|park|pause|rest|remain|dock"
 _AND_GO = re.compile(
     r"\s+and\s+(?=(?:go|drive|move|head|continue|proceed|walk|roll|travel|navigate|carry|keep|stop|come|find|visit|reach|turn|"
-    rf"rotate|follow|back|pass|spin|approach|{_STAY})\b)",
+    rf"rotate|follow|back|pass|spin|approach|finish|end\s+up|{_STAY})\b)",
     re.IGNORECASE,
 )
 _POLITE = re.compile(
@@ -45,7 +48,7 @@ _POLITE_END = re.compile(
 )
 _VERBS = re.compile(
     r"^(?:go|drive|move|head|navigate|walk|travel|roll|run|come|get|proceed|continue|find|locate|reach|approach|visit|"
-    rf"search|look|seek|take\s+me|bring\s+me|lead\s+me|make\s+your\s+way|carry\s+on|keep\s+going|stop|{_STAY})\b\s*",
+    rf"search|look|seek|take\s+me|bring\s+me|lead\s+me|make\s+your\s+way|carry\s+on|keep\s+going|stop|start|begin|finish|end(?:\s+up)?|{_STAY})\b\s*",
     re.IGNORECASE,
 )
 _PREPOSITIONS = re.compile(
@@ -60,7 +63,7 @@ _SAYS_NOTHING = {"and", "then", "go", "drive", "go and", "turn", "move", "if so"
 _PRONOUNS = {"it", "there", "them", "this", "that", "here", "him", "her"}
 _AFTER_THE_THING = re.compile(
     r"\s+(?:is\s+(?:where|what|your|the\s+(?:goal|target|destination))\b.*|somewhere(?:\s+(?:in|around)\b.*)?|"
-    r"so\s+(?:that\s+)?(?:i|we|you)\b.*|because\b.*|needs?\s+(?:you|help|this|that|it)|(?:is|stands?|are)(?:\s+(?:here|there|now))?|here|"
+    r"so\s+(?:that\s+)?(?:i|we|you)\b.*|because\b.*|(?:(?:probably|really|badly|urgently)\s+)?needs?\s+(?:you|help|this|that|it|(?:some\s+)?(?:water|watering|cleaning|checking|tidying|fixing|attention))|(?:is|stands?|are)(?:\s+(?:here|there|now))?|here|"
     r"in\s+(?:a|this|the)\s+(?:minute|moment|second|hurry|room(?=$)|place)\b.*|(?:until|till|once)\s+you(?:\s+are|['’]re)\s+(?:close|near|there|done)(?:\s+enough)?)$",
     re.IGNORECASE,
 )
@@ -83,28 +86,24 @@ _IDIOMS = re.compile(
     r"front|side|left|right|robot|room(?=\s+(?:for|and|until)\b)|area|environment|scene)\b(?!\s+(?:door|chair|\w+\s+(?:from|on)))|(?:that|this)\s+(?:is|you|can|way)\b",
     re.IGNORECASE,
 )
-_NOUNS = "|".join(
-    sorted(
-        {re.escape(w) for t in (CATEGORIES, FURTHER_WORDS) for words in t.values() for w in words}
-        | {"thing", "object", "item"},
-        key=lambda w: (-len(w), w),
-    )
-)
-_ADJECTIVES = "|".join(sorted({*COLOUR_NAMES, *MATERIALS, *SIZES}, key=lambda w: (-len(w), w)))
+_NOUNS = rf"{THINGS}|thing|object|item"
+_ADJECTIVES = any_of({*COLOUR_NAMES, *MATERIALS, *SIZES})
 _ORDERS = (
     r"first|second|third|fourth|fifth|last|nearest|closest|farthest|furthest|left[\s-]?most|right[\s-]?most|left|right|"
     r"middle|other"
 )
 # "pay the barrel a visit", "the plant the cat likes": after its noun, with nothing that relates the two, another thing begins.
 _ANOTHER = re.compile(rf"(?<=\s)(?P<noun>(?:{_NOUNS})s?)\s+(?:a|an|the)\s.*$", re.IGNORECASE)
-_COLOUR = rf"(?:(?:light|dark|pale|bright|deep)[\s-]+)?(?:{'|'.join(sorted(COLOUR_NAMES, key=lambda w: (-len(w), w)))})"
 # "the chair painted red", "the chair whose colour is red", "a chair of red colour": the red chair.
 _COLOURED = tuple(
-    re.compile(rf"\b(?P<noun>(?:{_NOUNS})s?)\s+(?:{words})\b(?![\s-]+(?:{_NOUNS})\b)", re.IGNORECASE)
+    re.compile(rf"(?<!\bis\s)\b(?P<noun>(?:{_NOUNS})(?:es|s)?)\s+(?:{words})\b(?![\s-]+(?:{_NOUNS})\b)", re.IGNORECASE)
     for words in (
-        r"(?:(?:that|which)\s+(?:is|was|has\s+been)\s+)?(?:(?:painted|colou?red|dyed)(?:\s+in)?|whose\s+colou?r\s+is|"
-        rf"(?:with|of|in|that\s+has|which\s+has)\s+the\s+colou?r)\s+(?P<colour>{_COLOUR})(?:\s+colou?r)?",
-        rf"(?:with|of|in|that\s+has|which\s+has)\s+(?:a\s+)?(?P<colour>{_COLOUR})\s+colou?r",
+        r"(?:(?:that|which)\s+(?:is|was|has\s+been)\s+)?(?:(?:painted|colou?red|dyed)(?:\s+in)?|whose\s+colou?r\s+is|it['’]s|it\s+is|the(?=\s+\w+(?:\s+\w+)?\s+one\b)|"
+        rf"(?:with|of|in|that\s+has|which\s+has)\s+the\s+colou?r)\s+(?P<colour>{COLOUR})(?:\s+colou?r|\s+one)?",
+        rf"(?:with|of|in|that\s+has|which\s+has)\s+(?:(?:a|the)\s+)?(?P<colour>{COLOUR})\s+colou?r",
+        rf"(?:that|which)(?:['’]s|\s+is)\s+(?P<colour>{COLOUR})\s+in\s+colou?r",
+        rf"(?:i\s+(?:want|mean|need)\s+)?(?:is|was|has\s+been|looks|should\s+be)\s+(?:a\s+|the\s+)?(?:painted\s+)?(?P<colour>{COLOUR})(?:\s+one)?$",
+        rf"(?P<colour>{COLOUR})$",
     )
 )
 _NOT_COLOURED = re.compile(r"\bwhose\s+colou?r\s+(?=is\s+not\b|isn['’]?t\b)", re.IGNORECASE)
@@ -147,7 +146,8 @@ def parse_instruction(text: str) -> tuple[Step, ...]:
     """Return the steps of an English instruction, in order; at least one.
 
     A clause that no rule knows becomes one "go_to" step whose phrase is the clause itself, so nothing that was said
-    is lost. Raises GoalError when the text is empty, has no letters, or is longer than MAX_INSTRUCTION_CHARACTERS.
+    is lost. Raises GoalError when the text is empty, has no letters, only says where not to go, or is longer than
+    MAX_INSTRUCTION_CHARACTERS.
     """
     if len(text) > MAX_INSTRUCTION_CHARACTERS:
         raise GoalError(
@@ -164,14 +164,18 @@ def parse_instruction(text: str) -> tuple[Step, ...]:
         if steps and found[0].phrase.lower() in _PRONOUNS:
             continue  # "... and drive up to it"
         steps.extend(found)
+    if not steps and excludes(cleaned):
+        raise GoalError(f"the instruction {text!r} only says where not to go: say where to go")
     return tuple(steps) or (Step("go_to", cleaned, cleaned),)
 
 
 def _clauses(text: str) -> list[str]:
-    parts: list[str] = []
-    text = _FILLER.sub(" ", text)
-    for piece in _SEPARATORS.split(text):
-        for clause in _AND_GO.split(piece or ""):
+    parts: list[Clause] = []
+    text = _FILLER.sub(" ", in_order(text))
+    begun, apart = 0, True
+    for separator in [*_SEPARATORS.finditer(text), None]:
+        piece = text[begun : None if separator is None else separator.start()]
+        for number, clause in enumerate(_AND_GO.split(piece)):
             clause = clause.strip(" ,.;!?")
             while (shorter := _POLITE_END.sub("", clause)) != clause:
                 clause = shorter
@@ -179,8 +183,11 @@ def _clauses(text: str) -> list[str]:
                 clause = shorter
             # A clause without a word of its own ("please", "and") says nothing.
             if re.search(r"[^\W\d_]{2,}", clause) and clause.lower() not in _SAYS_NOTHING:
-                parts.append(clause)
-    return parts
+                parts.append(Clause(clause, apart or number > 0))
+                apart = False
+        if separator is not None:
+            begun, apart = separator.end(), apart or bool(re.search(r"\w", separator[0]))
+    return settled(parts, lambda clause: parse_motion(clause) is not None)
 
 
 def _steps_of(clause: str) -> list[Step]:

@@ -38,7 +38,7 @@ _COLOUR_BEHIND = re.compile(r"\s(?:(?:that|which)(?:\s+(?:is|are)|['’]s)|in)\s
 _DETERMINER = re.compile(r"^(?:the|a|an|any|some|that|this|my|your|our|his|her|its|their|one|of)\s+", re.IGNORECASE)
 _HEAD_END = re.compile(
     r"\s+(?:that|which|who|whose|with|without|in|on|of|at|by|near|next|beside|behind|between|made|standing|sitting|to|from|for|over|past|"
-    r"under|inside|where|you|and|or|is|as|left|right)\b.*$",
+    r"under|inside|along|against|across|opposite|where|you|and|or|is|as|left|right)\b.*$",
     re.IGNORECASE,
 )
 _ADJECTIVES = COLOUR_NAMES | set(MATERIALS) | set(SIZES) | set(OTHER_ADJECTIVES)

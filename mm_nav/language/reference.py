@@ -69,7 +69,7 @@ _THE = r"(?:the|a|an|any|some|that|this|my|your|our|one\s+of\s+the)"
 _WHICH = (
     r"(?:(?:(?:that|which)(?:\s*['’]s|\s+is|\s+are|\s+stands|\s+sits|\s+lies|\s+was)?|who\s+is)\s+)?"
     r"(?P<no>(?:is\s+)?not\s+|isn['’]?t\s+)?"
-    r"(?:(?:(?:located|standing|sitting|placed|situated|positioned|lying|found|right|just|directly|immediately|somewhere|"
+    r"(?:(?:(?:located|standing|sitting|placed|situated|positioned|lying|leaning|resting|parked|kept|put|left(?!\s+(?:of|from|hand|side|most))|found|right|just|directly|immediately|somewhere|"
     r"seen|over|there)\s+){0,3})"
 )
 _ROOM_WORDS = "|".join(ROOMS)
@@ -123,7 +123,7 @@ _SIZED = re.compile(
 _TO_ANCHOR = re.compile(r"(?P<noun>.+?)\s+(?:to|from)\s+(?P<anchor>.+)$", re.IGNORECASE)
 _NEAREST_AFTER = re.compile(
     r"^(?P<noun>.+?)\s+(?:that\s+is\s+|which\s+is\s+|that['’]s\s+)?(?:the\s+)?(?P<which>nearest|closest|farthest|furthest|"
-    r"most\s+distant)(?:\s+(?:away|to|from))*(?:\s+(?:me|you|us|here|the\s+robot|yourself|where\s+you\s+are))?$",
+    r"most\s+distant|farther|further|nearer|closer)(?:\s+(?:away|to|from))*(?:\s+(?:me|you|us|here|the\s+robot|yourself|where\s+you\s+are))?$",
     re.IGNORECASE,
 )
 _FROM_SIDE = re.compile(
@@ -156,7 +156,7 @@ _ATTRIBUTES = COLOUR_NAMES | set(MATERIALS) | set(SIZES)
 _SKIPPED = _ATTRIBUTES | set(OTHER_ADJECTIVES)
 # "the leftmost of the boxes" is the leftmost box.
 _OF_THE = re.compile(
-    rf"^(?P<order>(?:{_THE}\s+)?(?:{_ORDINAL}|nearest|closest|farthest|furthest|left[\s-]?most|right[\s-]?most)(?:\s+one)?)\s+of\s+"
+    rf"^(?P<order>(?:{_THE}\s+)?(?:{_ORDINAL}|nearest|closest|farthest|furthest|left[\s-]?most|right[\s-]?most|(?:big|large?|small|tall|tini)(?:g)?(?:er|est|st))(?:\s+one)?)\s+of\s+"
     r"(?:all\s+)?(?:the|these|those)\s+(?:(?:two|three|four|five|six)\s+)?(?P<many>(?:\w+\s+){0,3}?\w+s)\b(?P<rest>.*)$",
     re.IGNORECASE,
 )
@@ -345,7 +345,7 @@ def _anchors(kind: RelationKind, rest: str, depth: int) -> tuple[Reference, ...]
 
 
 def _by_distance(word: str) -> RelationKind:
-    return "nearest" if word.lower() in ("nearest", "closest") else "farthest"
+    return "nearest" if word.lower() in ("nearest", "closest", "nearer", "closer") else "farthest"
 
 
 def _by_size(word: str) -> RelationKind:

@@ -45,7 +45,7 @@ from mm_nav.sim.instructions import HELD_OUT_TEMPLATES, TRAIN_TEMPLATES
         ("the table with a lamp on it", "the table", "next_to", ["a lamp"]),
         ("the small box", "the box", "small", []),
         ("a big red barrel", "the red barrel", "big", []),
-        ("the larger of the boxes", "the larger of the boxes", "", []),
+        ("the larger of the boxes", "the box", "biggest", []),
         ("the biggest table", "the table", "biggest", []),
         ("the larger chair", "the chair", "biggest", []),
         ("the tiniest lamp", "the lamp", "smallest", []),

@@ -1,0 +1,22 @@
+"""Patterns of the words that sentences are made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mm_nav.language.vocabulary import CATEGORIES, COLOUR_NAMES, FURTHER_WORDS
+
+
+def any_of(words: Iterable[str]) -> str:
+    """Return a pattern that matches any of the words, the longest first."""
+    return "|".join(re.escape(word) for word in sorted(words, key=lambda w: (-len(w), w)))
+
+
+# Names of things, in the singular; `THING` is one of them, also in the plural.
+THINGS = any_of(
+    {word for lists in (CATEGORIES, FURTHER_WORDS) for words in lists.values() for word in words}
+    | {"shelves", "bookshelves"}
+)
+THING = re.compile(rf"\b(?P<noun>(?:{THINGS})(?:es|s)?)\b", re.IGNORECASE)
+COLOUR = rf"(?:(?:light|dark|pale|bright|deep)[\s-]+)?(?:{any_of(COLOUR_NAMES)})"
