@@ -19,9 +19,9 @@ class Goal:
     """A sentence, a pose, or a picture; any subset, but at least one. They are followed in the order sentence, picture, pose.
 
     instruction: plain English, up to 500 characters. pose: in the map frame, metres and rad. image: (H, W, 3) uint8
-    picture of the target; the navigator refuses it beside a sentence that names a thing. timeout_s: seconds until the goal fails. facing: whether the robot is to take up the pose's yaw in the
-    end; it may stand as it likes otherwise. Raises GoalError when there is nothing to do, the sentence is too long or the timeout
-    is not positive.
+    picture of the target; the navigator refuses it beside a sentence that names a thing. timeout_s: seconds until the goal fails.
+    facing: whether the robot is to take up the pose's yaw in the end; it may stand as it likes otherwise. Raises GoalError when
+    there is nothing to do, the sentence is too long or the timeout is not positive.
     """
 
     instruction: str = ""

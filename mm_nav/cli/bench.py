@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mm_nav.cli.output import add_json_option, progress_bar, require_writable, write_json
+from mm_nav.cli.output import add_json_option, progress_bar, refuse_options, require_writable, write_json
 from mm_nav.errors import ConfigError
 
 NAME = "bench"
@@ -59,9 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="time that the drive is played over DDS; 0 = not (default 5)",
     )
-    latency.add_argument(
-        "--logs", type=Path, default=Path("out/bench_latency"), metavar="DIR", help="logs of the nodes"
-    )
+    latency.add_argument("--logs", type=Path, metavar="DIR", help="logs of the nodes (default: out/bench_latency)")
     add_json_option(latency)
     images = actions.add_parser(
         "images",
@@ -119,6 +117,8 @@ def _latency(args: argparse.Namespace) -> int:
 
     if not (0.05 <= args.seconds <= 600 and 0.0 <= args.minutes <= 600):
         raise ConfigError(f"--seconds is {args.seconds} and --minutes {args.minutes}: give 0.05 to 600, and 0 to 600")
+    if args.minutes == 0.0:
+        refuse_options(args, "logs", "is for the nodes, which --minutes 0 does not start: leave it out")
     require_writable(args.json)
     folder = resource_path("models")
     models = {path.stem: path for path in sorted(folder.glob("*.onnx"))}
@@ -143,7 +143,7 @@ def _latency(args: argparse.Namespace) -> int:
         report |= bench_preprocess(drive[0], args.seconds)
     report["ratio_vint_like"] = report.get("ratio_vint_like_tiny")
     if args.minutes > 0.0:
-        report |= _commands(instruction, drive, 60.0 * args.minutes, args.logs)
+        report |= _commands(instruction, drive, 60.0 * args.minutes, args.logs or Path("out/bench_latency"))
     if args.json:
         write_json(args.json, report)
     _show_latency(report, tuple(models), Console())

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mm_nav.cli.output import add_json_option, progress_bar, require_writable, write_json
+from mm_nav.cli.output import add_json_option, progress_bar, refuse_options, require_writable, write_json
 from mm_nav.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NAME = "calibrate"
 HELP = "find where the camera is relative to the LiDAR, from a recording of a board"
+_OF_RECORDINGS = "image camera-info lidar use base-frame no-guess no-time-offset picture yaml urdf-snippet json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,10 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     board.add_argument(
         "--marker", type=float, metavar="M", help="side of a ChArUco marker, m (three quarters of a square)"
     )
-    board.add_argument("--dictionary", metavar="NAME", default="5X5_100", help="of ChArUco markers (%(default)s)")
+    board.add_argument("--dictionary", metavar="NAME", help="of ChArUco markers (5X5_100)")
     board.add_argument(
-        "--border", metavar="M[,M]", help="from the pattern to the board's edges, m, across and down; unknown = only what lies "
-        "on the pattern is used",
+        "--border", metavar="M[,M]", help="from the pattern to the board's edges, m, across and down as --board or --charuco "
+        "counts; unknown = only what lies on the pattern is used",
     )  # fmt: skip
     board.add_argument("--print-board", type=Path, metavar="FILE", help="write the board as .pdf or .png, true to size")
     source = parser.add_argument_group("the recording")
@@ -70,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Calibrate, or print a board; return 1 where something is poorly determined."""
     board = _board(args)
+    if args.print_board is not None and args.bag is None:
+        refuse_options(args, _OF_RECORDINGS, "is of a calibration: give a recording too, or leave it out")
     if args.print_board is not None:
         from mm_nav.calibration.printing import print_board
 
@@ -138,11 +141,13 @@ def _board(args: argparse.Namespace) -> Board:
     if args.charuco is not None:
         columns, rows = parse_size(args.charuco, "--charuco")
         marker = 0.75 * args.square if args.marker is None else args.marker
-        return Board(columns, rows, args.square, marker, args.dictionary.upper().removeprefix("DICT_"), border)
-    if args.marker is not None:
-        raise ConfigError("--marker is of ChArUco boards: give --charuco 8x6 instead of --board")
-    # A chessboard looks the same lying and standing; the longer side is across.
-    rows, columns = sorted(parse_size(args.board or "7x5", "--board"))
+        dictionary = (args.dictionary or "5X5_100").upper().removeprefix("DICT_")
+        return Board(columns, rows, args.square, marker, dictionary, border)
+    refuse_options(args, "marker dictionary", "is of ChArUco boards: give --charuco 8x6 instead of --board")
+    columns, rows = parse_size(args.board or "7x5", "--board")
+    if columns < rows:
+        # A chessboard looks the same lying and standing; the longer side is across.
+        columns, rows, border = rows, columns, None if border is None else (border[1], border[0])
     return Board(columns + 1, rows + 1, args.square, border_m=border)
 
 

@@ -33,7 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = "Example: mm-nav demo --goal 'go past the table to the red chair' --world worlds/office.sdf"
     parser.add_argument("--goal", metavar="TEXT", help=f"what to do, in plain English (default '{DEFAULT_GOAL}')")
-    parser.add_argument("--goal-pose", metavar="X,Y[,YAW]", help="drive to a pose instead: metres and rad, world frame")
+    parser.add_argument(
+        "--goal-pose",
+        metavar="X,Y[,YAW]",
+        help="drive to a pose: metres and rad, world frame; after what --goal says, if given",
+    )
     parser.add_argument("--world", type=Path, metavar="FILE", help="SDF world (default: the apartment of mm_nav)")
     parser.add_argument("--start", metavar="X,Y[,YAW]", help="start pose (default: the world's own, or a free spot)")
     parser.add_argument("--model", type=Path, metavar="FILE", help="ONNX policy (default: the one of mm_nav)")
@@ -106,16 +110,16 @@ class _Drive:
 
         prepare_environment(self.args.domain_id if self.args.domain_id is not None else 1 + os.getpid() % 100)
         from mm_nav.ros.node_list import EMBEDDED
+        from mm_nav.sim.starts import format_starts
 
-        start = self.start
         parameters: dict[str, dict[str, object]] = {
             "simulator": {
-                "world": str(self.world.resolve()), "seed": self.args.seed,
-                "start_x": start.x, "start_y": start.y, "start_yaw": start.yaw,
+                "world": str(self.world.resolve()), "seed": self.args.seed, "starts": format_starts([self.start]),
             }
         }  # fmt: skip
         if self.args.model is not None:
-            parameters["inference"] = {"model": str(self.args.model.resolve())}
+            # The navigator takes the words of this model, too.
+            parameters |= {name: {"model": str(self.args.model.resolve())} for name in ("inference", "navigator")}
         with ProcessGroup(EMBEDDED, self.args.out / "logs", parameters) as group:
             return self._follow(group)
 

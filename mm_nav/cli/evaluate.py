@@ -12,6 +12,7 @@ from mm_nav.cli.output import progress_bar, require_writable, write_json
 from mm_nav.cli.run_options import (
     Tally,
     add_run_options,
+    check_models,
     check_run_options,
     check_runnable,
     count_crashes,
@@ -116,6 +117,7 @@ def _config(args: argparse.Namespace) -> SuiteConfig:
         "model": resolve_model(args.model, conditions),
         "variants": resolve_variants(args.variant),
     }
+    check_models(args, conditions)
     if not suite:
         kinds = names(args.kinds) if args.kinds else KINDS
         return SuiteConfig(kinds=kinds, phrasing=args.phrasing, **settings)

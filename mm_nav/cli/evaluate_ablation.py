@@ -11,6 +11,7 @@ from mm_nav.cli.output import progress_bar, require_writable, write_json
 from mm_nav.cli.run_options import (
     Tally,
     add_run_options,
+    check_models,
     check_run_options,
     count_crashes,
     log_beside,
@@ -117,6 +118,7 @@ def _configs(args: argparse.Namespace) -> tuple[list[SuiteConfig], dict[str, str
     check_suites(suites)
     wanted = ABLATIONS if args.conditions is None else names(args.conditions)
     model, variants = resolve_model(args.model, wanted), resolve_variants(args.variant)
+    check_models(args, wanted)
     not_run = {name: why for name, why in runnable(wanted, variants).items() if why}
     conditions = tuple(name for name in wanted if name not in not_run)
     if not conditions:

@@ -7,7 +7,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mm_nav.cli.output import add_json_option, add_worker_options, progress_bar, require_writable, write_json
+from mm_nav.cli.output import (
+    add_json_option,
+    add_worker_options,
+    progress_bar,
+    refuse_options,
+    require_writable,
+    write_json,
+)
 from mm_nav.cli.run_options import add_resume_option, check_run_options, log_beside
 from mm_nav.errors import ConfigError
 
@@ -83,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
     from mm_nav.parallel import Workers
 
     check_run_options(args)
+    if args.report is None:
+        refuse_options(args, "beside", "draws runs in a report: give --report DIR too")
     guard = args.planner.startswith("mm_nav") if args.guard is None else args.guard == "on"
     config = BarnConfig(planner=args.planner, runs=args.runs, guard=guard, delay_s=args.delay, odometry=args.odometry)
     worlds = _chosen(load_barn(args.worlds), args.only)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mm_nav.cli.output import add_drive_options, add_json_option, progress_bar, require_writable, write_json
+from mm_nav.cli.output import add_drive_options, add_json_option, drive_seed, progress_bar, require_writable, write_json
 from mm_nav.errors import ConfigError
 
 NAME = "export"
@@ -40,8 +40,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"export needs PyTorch ({error}): run pip install 'mm_nav[train]'") from error
     from mm_nav.parallel import Workers
 
-    if args.episodes < 0 or args.seed < 0:
-        raise ConfigError(f"--episodes {args.episodes} and --seed {args.seed}: give 0 or more")
+    seed = drive_seed(args)
     workers = Workers(args.workers, args.ray)
     out = args.out or args.checkpoint.with_name("policy.onnx")
     require_writable(out)
@@ -59,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
             def progress(done: int, of: int) -> None:
                 bar.update(task, completed=done, total=of)
 
-            found = compare_closed_loop(args.checkpoint, out, args.seed, args.episodes, workers, progress)
+            found = compare_closed_loop(args.checkpoint, out, seed, args.episodes, workers, progress)
         print(
-            f"suite {found['suite']}, seeds {args.seed} to {args.seed + args.episodes - 1}: success "
+            f"suite {found['suite']}, seeds {seed} to {seed + args.episodes - 1}: success "
             f"{found['success_rate']:.0%} in ONNX Runtime, {found['torch_success_rate']:.0%} in PyTorch, "
             f"p = {found['p_value']:.2g}; {found['same_endings']:.0%} of the episodes end alike"
         )

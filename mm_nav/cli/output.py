@@ -38,8 +38,27 @@ def add_drive_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--episodes", type=int, default=0, metavar="N", help="episodes that both drive (default: 0, none)"
     )
-    parser.add_argument("--seed", type=int, default=5_000, metavar="S", help="first seed of these (default: 5000)")
+    parser.add_argument("--seed", type=int, metavar="S", help="first seed of these (default: 5000)")
     add_worker_options(parser)
+
+
+def drive_seed(args: argparse.Namespace) -> int:
+    """Return the first seed of `add_drive_options`. Raises ConfigError for numbers that cannot be run, and where nothing drives."""
+    seed = 5_000 if args.seed is None else int(args.seed)
+    if args.episodes < 0 or seed < 0:
+        raise ConfigError(f"--episodes {args.episodes} and --seed {seed}: give 0 or more")
+    if args.episodes == 0:
+        refuse_options(args, "seed workers ray", "is of the episodes that both models drive: give --episodes N too")
+    return seed
+
+
+def refuse_options(args: argparse.Namespace, names: str, why: str) -> None:
+    """Raise ConfigError where one of these options is given. names: separated by spaces; of options that hold None, False, "" or []
+    where they are not given."""
+    for name in names.split():
+        value = getattr(args, name.replace("-", "_"))
+        if not (value is None or value is False or value in ("", [])):
+            raise ConfigError(f"--{name} {why}")
 
 
 def require_writable(path: Path | None) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mm_nav.cli.output import add_drive_options, add_json_option, progress_bar, require_writable, write_json
+from mm_nav.cli.output import add_drive_options, add_json_option, drive_seed, progress_bar, require_writable, write_json
 from mm_nav.errors import ConfigError, ModelError
 
 NAME = "quantize"
@@ -44,10 +44,9 @@ def run(args: argparse.Namespace) -> int:
     from mm_nav.parallel import Workers
     from mm_nav.runtime.manifest import manifest_path
 
-    if args.episodes < 0 or args.seed < 0 or args.frames < 1:
-        raise ConfigError(
-            f"--episodes {args.episodes}, --seed {args.seed}, --frames {args.frames}: give 0 or more, 0 or more, 1 or more"
-        )
+    seed = drive_seed(args)
+    if args.frames < 1:
+        raise ConfigError(f"--frames is {args.frames}: give 1 or more")
     workers = Workers(args.workers, args.ray)
     out = args.out or args.model.with_name(f"{args.model.stem}_int8.onnx")
     require_writable(out)
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         )
         if args.episodes:
             task = bar.add_task("episodes", total=args.episodes)
-            found |= compare_closed_loop(args.model, out, args.seed, args.episodes, workers, calibrated)
+            found |= compare_closed_loop(args.model, out, seed, args.episodes, workers, calibrated)
     print(
         f"{out}: {out.stat().st_size / 1e6:.1f} MB; 'in view' differs from {args.model.name}'s by "
         f"{found['visible_difference']:.3f} on average and flips for {found['visible_flips']:.1%} of phrases"

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mm_nav.cli.output import add_json_option, progress_bar, require_writable, write_json
+from mm_nav.cli.output import add_json_option, progress_bar, refuse_options, require_writable, write_json
 from mm_nav.cli.recordings import add_topic_options, topics_of
 from mm_nav.errors import BagError, ConfigError
 
@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="afterwards play it to the live nodes over DDS, in real time, and measure late commands",
     )
     parser.add_argument(
-        "--logs", type=Path, default=Path("out/replay/logs"), metavar="DIR", help="logs of the nodes of --realtime"
+        "--logs", type=Path, metavar="DIR", help="logs of the nodes of --realtime (default: out/replay/logs)"
     )
     add_json_option(parser)
 
@@ -99,11 +99,15 @@ def run(args: argparse.Namespace) -> int:
     from mm_nav.replay.together import as_one
     from mm_nav.robot import load_robot
 
+    if args.no_policy:
+        refuse_options(args, "model", "is the policy, which --no-policy does not ask: leave out one of them")
+    if not args.realtime:
+        refuse_options(args, "logs", "is for the nodes of --realtime: give that too, or leave it out")
     for file in (args.json, args.mcap, args.rerun):
         require_writable(file)
     found = find_recordings(args.bags)
-    if len(found) > 1 and (args.mcap or args.rerun):
-        raise ConfigError("--mcap and --rerun take one recording: give one, or leave them out")
+    if len(found) > 1 and (args.mcap or args.rerun or args.realtime):
+        raise ConfigError("--mcap, --rerun and --realtime take one recording: give one, or leave them out")
     one = _Replay(args, ReplayConfig(robot=load_robot(args.robot), film=args.report is not None))
     console, results, failed = Console(soft_wrap=True), [], []
     for recording in found:
@@ -217,8 +221,6 @@ def _outputs(
 def _realtime(
     args: argparse.Namespace, one: _Replay, found: Sequence[Path | Sequence[Path]], results: Sequence[ReplayResult]
 ) -> dict[str, Any]:
-    if len(found) > 1:
-        raise ConfigError("--realtime takes one recording: give one")
     try:
         from mm_nav.ros.replay_player import replay_realtime
     except ImportError as error:
@@ -229,7 +231,7 @@ def _realtime(
     with progress_bar() as bar:
         task = bar.add_task("in real time", total=seconds)
         return replay_realtime(
-            found[0], goals[0], args.logs, model=args.model, topics=one.topics,
+            found[0], goals[0], args.logs or Path("out/replay/logs"), model=args.model, topics=one.topics,
             progress=lambda done, of: bar.update(task, completed=done, total=of), robot=args.robot,
         )  # fmt: skip
 

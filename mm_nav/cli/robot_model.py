@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mm_nav.cli.output import add_json_option, require_writable, write_json
+from mm_nav.cli.output import add_json_option, refuse_options, require_writable, write_json
 from mm_nav.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sdf", metavar="FILE", help="write the Gazebo model")
     parser.add_argument("--urdf", metavar="FILE", help="write the URDF")
     parser.add_argument("--bridge", metavar="FILE", help="write the configuration of ros_gz_bridge (needs rclpy)")
-    parser.add_argument("--namespace", default="", metavar="NS", help="namespace of the robot's topics (default: none)")
     parser.add_argument(
-        "--gazebo", choices=("harmonic", "fortress"), default="harmonic", help="release to write for (%(default)s)"
+        "--namespace", default="", metavar="NS", help="namespace of the topics of --sdf and --bridge (default: none)"
     )
     parser.add_argument(
-        "--index", type=int, default=0, metavar="N", help="which robot of a world it is, 0 to 15 (%(default)s)"
+        "--gazebo", choices=("harmonic", "fortress"), help="release to write --sdf for (default: harmonic)"
     )
+    parser.add_argument("--index", type=int, metavar="N", help="which robot of a world --sdf is, 0 to 15 (default: 0)")
     add_json_option(parser)
 
 
@@ -51,13 +51,21 @@ def run(args: argparse.Namespace) -> int:
     from mm_nav.sim.robot_body import robot_body
     from mm_nav.sim.robot_model import not_in_gazebo, robot_sdf, robot_urdf
 
+    if not args.sdf:
+        refuse_options(args, "gazebo index", "is of the Gazebo model: give --sdf FILE too")
+        if not args.bridge:
+            refuse_options(
+                args, "namespace", "is of the Gazebo model and the bridge: give --sdf FILE or --bridge FILE too"
+            )
+    files = [file for file in (args.sdf, args.urdf, args.bridge) if file]
+    if len(set(files)) < len(files):
+        raise ConfigError("two of --sdf, --urdf and --bridge are one file: give each its own")
     rig = load_rig(args.robot)
     body, missing = robot_body(rig), not_in_gazebo(rig)
     texts = {}
     # All is made before anything is written: a wrong argument leaves no half of the files.
-    sdf = robot_sdf(rig, args.namespace, gazebo=args.gazebo, index=args.index)
     if args.sdf:
-        texts[args.sdf] = sdf
+        texts[args.sdf] = robot_sdf(rig, args.namespace, gazebo=args.gazebo or "harmonic", index=args.index or 0)
     if args.urdf:
         texts[args.urdf] = robot_urdf(rig)
     if args.bridge:

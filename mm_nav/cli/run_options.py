@@ -59,6 +59,17 @@ def check_run_options(args: argparse.Namespace) -> None:
         raise ConfigError("--resume goes on with the run of a --json file: give --json too")
 
 
+def check_models(args: argparse.Namespace, conditions: Sequence[str]) -> None:
+    """Raise ConfigError for a --model or a --variant that none of the conditions runs; they are known ones."""
+    from mm_nav.evaluation.conditions import CONDITIONS
+
+    if args.model is not None and all(CONDITIONS[name].model != "main" for name in conditions):
+        raise ConfigError(f"--model is run by none of the conditions {', '.join(conditions)}: leave it out")
+    for name in (text.partition("=")[0] for text in args.variant):
+        if name not in conditions:
+            raise ConfigError(f"--variant is for {name}, which is none of the conditions: add it to --conditions")
+
+
 def check_runnable(config: SuiteConfig) -> None:
     """Raise ConfigError when a condition lacks what it needs."""
     from mm_nav.evaluation.language import runnable

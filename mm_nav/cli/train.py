@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="folder of the run (default: out/train/NAME of the config)"
     )
     parser.add_argument("--minutes", type=float, metavar="M", help="time budget, instead of the config's")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint, where there is one")
     parser.add_argument(
         "--smoke",
         action="store_true",

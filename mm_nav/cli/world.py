@@ -31,14 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--path", type=Path, action="append", default=[], metavar="DIR", help="folder of models; may be repeated"
     )
     check.add_argument("--search-path", dest="path", type=Path, action="append", help=argparse.SUPPRESS)
-    check.add_argument(
+    pictures = check.add_mutually_exclusive_group()
+    pictures.add_argument(
         "--pictures",
         type=Path,
         metavar="DIR",
         default=Path("out/world"),
         help="folder for the two pictures (%(default)s)",
     )
-    check.add_argument("--no-pictures", action="store_true", help="draw no pictures")
+    pictures.add_argument("--no-pictures", action="store_true", help="draw no pictures")
     add_json_option(check)
 
     generate = actions.add_parser(

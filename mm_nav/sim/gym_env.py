@@ -55,8 +55,9 @@ class NavEnvConfig:
 
     task: "language" or "point". world_seeds: generated worlds are drawn from [first, last); evaluations use 10 000 and
     above. world_file: this SDF file instead. kind: of sentences, None = all. depth: add depth images. tokens: add the
-    sentence's token embeddings. discrete: 7 moves instead of speeds. end_on_collision: whether one ends the episode.
-    dt_s, time_limit_s: simulated seconds of a step and of an episode. max_depth_m: depth is cut there.
+    sentence's token embeddings; this and kind are for "language". discrete: 7 moves instead of speeds. end_on_collision:
+    whether one ends the episode. dt_s, time_limit_s: simulated seconds of a step and of an episode. max_depth_m: depth is cut
+    there.
     """
 
     task: str = "language"
@@ -78,7 +79,11 @@ class NavEnvConfig:
             raise ConfigError(f"task '{self.task}' is not known: give one of {', '.join(TASKS)}")
         if self.kind is not None and self.kind not in KINDS:
             raise ConfigError(f"kind '{self.kind}' of sentences is not known: give one of {', '.join(KINDS)}")
+        if self.task == "point" and (self.kind is not None or self.tokens):
+            raise ConfigError("kind and tokens are of sentences, which a PointNav task has none of: leave them out")
         first, last = self.world_seeds
+        if self.world_file is not None and self.world_seeds != NavEnvConfig.world_seeds:
+            raise ConfigError("world_seeds and world_file are both given: generate worlds, or take the file")
         if not 0 <= first < last:
             raise ConfigError(f"world_seeds is {self.world_seeds}: give (first, last) with 0 <= first < last")
         if self.sim.camera is None or self.sim.lidar is None:
@@ -102,8 +107,8 @@ class NavEnv(gymnasium.Env[Arrays, Any]):  # type: ignore[misc]  # mypy does not
     Success: as in evaluations the robot stands (below 0.02 m/s and rad/s, and its action is 0) within 1 m of the right
     object with no wall between, or 0.5 m of the place. info: success, collided, collisions, spl, distance (m over the
     floor to the target), way_to_go and shortest_path (m, driven), path_length (m), pose (x, y, yaw in the world),
-    world_seed, instruction. reset's options: world_seed, task_seed, instruction; world_seed alone gives the task of
-    `make_episode(world_seed)`.
+    world_seed, instruction. reset's options: world_seed (not with a world_file), task_seed, instruction; world_seed alone
+    gives the task of `make_episode(world_seed)`.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012  (as in Gymnasium)
@@ -158,6 +163,8 @@ class NavEnv(gymnasium.Env[Arrays, Any]):  # type: ignore[misc]  # mypy does not
         if asked:
             raise ConfigError(f"option '{next(iter(asked))}' is not known: give world_seed, task_seed or instruction")
         config, random = self.config, self.np_random
+        if world is not None and config.world_file is not None:
+            raise ConfigError("option 'world_seed' is of generated worlds, this one is a file: give task_seed instead")
         if words is not None and config.task == "point":
             raise ConfigError("a PointNav task has no instruction: use mm_nav/LanguageNav-v0")
         if words is not None and words not in Words():
@@ -165,7 +172,7 @@ class NavEnv(gymnasium.Env[Arrays, Any]):  # type: ignore[misc]  # mypy does not
         for _ in range(20):
             drawn_world = int(random.integers(*config.world_seeds))
             drawn_task, noise = (int(value) for value in random.integers(2**31, size=2))
-            if task_seed is None and (world is None or config.world_file is not None):
+            if task_seed is None and world is None:
                 given: int | None = drawn_task
             else:
                 given = None if task_seed is None else int(task_seed)

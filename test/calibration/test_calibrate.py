@@ -183,6 +183,15 @@ def test_the_command_prints_a_board_alone(tmp_path, capsys):
         run("x.mcap", "--border", "wide")
 
 
+@pytest.mark.parametrize("size", ["7x5", "5x7"])
+def test_a_border_is_turned_with_its_board(size, tmp_path, monkeypatch):
+    printed = []
+    monkeypatch.setattr("mm_nav.calibration.printing.print_board", lambda board, _: printed.append(board) or (1.0, 1.0))
+    border = "0.05,0.02" if size == "7x5" else "0.02,0.05"
+    assert run("--print-board", tmp_path / "b.pdf", "--board", size, "--border", border) == 0
+    assert (printed[0].columns, printed[0].rows, printed[0].border_m) == (8, 6, (0.05, 0.02))
+
+
 def empty_drive(path, change):
     world = parse_world("<sdf version='1.9'><world name='w'/></sdf>")
     simulator = Simulator(world, replace(robot(0, width=64, samples=1).config))

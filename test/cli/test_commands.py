@@ -84,6 +84,51 @@ def test_wrong_input_is_status_2_with_a_reason(arguments, capsys, tmp_path, monk
     assert error.startswith("mm-nav: error: ") and error.count("\n") == 1 and len(error) > 40
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("calibrate x.mcap --dictionary nonsense", "--dictionary is of ChArUco boards"),
+        ("calibrate x.mcap --marker 0.05", "--marker is of ChArUco boards"),
+        ("calibrate --print-board b.pdf --yaml c.yaml", "--yaml is of a calibration"),
+        ("calibrate --print-board b.pdf --no-guess", "--no-guess is of a calibration"),
+        ("replay x.mcap --no-policy --model x.onnx", "--model is the policy, which --no-policy does not ask"),
+        ("replay x.mcap --logs out", "--logs is for the nodes of --realtime"),
+        ("evaluate barn --worlds x.npz --beside y.json", "--beside draws runs in a report"),
+        ("evaluate language --conditions oracle --model x.onnx", "--model is run by none of the conditions oracle"),
+        ("evaluate swap --variant late_fusion=w.sdf", "--variant is for late_fusion, which is none of the conditions"),
+        (
+            "evaluate ablation --conditions full,oracle --variant no_dagger=w.sdf",
+            "--variant is for no_dagger, which is none of the conditions",
+        ),
+        ("robot model jackal --urdf b.urdf --gazebo harmonic", "--gazebo is of the Gazebo model: give --sdf"),
+        ("robot model jackal --index 0", "--index is of the Gazebo model: give --sdf"),
+        ("robot model jackal --urdf b.urdf --namespace a", "--namespace is of the Gazebo model and the bridge"),
+        ("robot model jackal --sdf b --urdf b", "two of --sdf, --urdf and --bridge are one file"),
+        ("bench latency --minutes 0 --logs out", "--logs is for the nodes, which --minutes 0 does not start"),
+    ],
+)
+def test_options_that_another_one_makes_useless_are_refused(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.sdf").touch()
+    assert main(arguments.split()) == 2
+    error = capsys.readouterr().err
+    assert f"mm-nav: error: {said}" in error and error.count("\n") == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["w.sdf"]
+
+
+@pytest.mark.parametrize("command", ["export x.pt", "quantize x.onnx --data x"])
+@pytest.mark.parametrize("option", ["--seed 0", "--workers 2", "--ray local"])
+def test_options_of_episodes_need_episodes(command, option, capsys):
+    pytest.importorskip("torch")
+    assert main([*command.split(), *option.split()]) == 2
+    assert f"{option.split()[0]} is of the episodes that both models drive" in capsys.readouterr().err
+
+
+def test_pictures_of_a_world_are_wanted_or_not():
+    with pytest.raises(SystemExit):
+        main(["world", "check", "x.sdf", "--pictures", "out", "--no-pictures"])
+
+
 def test_evaluate_language(tmp_path, capsys):
     out = tmp_path / "e.json"
     arguments = ["evaluate", "language", "--episodes", "2", "--seed", "10005", "--conditions", "oracle"]

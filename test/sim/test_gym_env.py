@@ -142,7 +142,7 @@ def drive(env, limit=600):
 
 @pytest.mark.parametrize("task", ["point", "language"])
 def test_an_expert_arrives_and_is_paid(task):
-    env = NavEnv(task=task, kind="category", **SMALL)
+    env = NavEnv(task=task, kind="category" if task == "language" else None, **SMALL)
     _, first = env.reset(seed=3)
     total, done, info = drive(env)
     assert done and info["success"] and not info["collisions"]
@@ -200,6 +200,8 @@ def test_a_world_file_gives_different_tasks(tmp_path):
     env = NavEnv(world_file=path)
     starts = {env.reset(seed=seed)[1]["pose"].tobytes() for seed in range(3)}
     assert len(starts) == 3
+    with pytest.raises(ConfigError, match="task_seed instead"):
+        env.reset(options={"world_seed": 3})
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
@@ -225,6 +227,9 @@ def test_vector_environments(mode):
         ({"task": "tennis"}, "tennis"),
         ({"kind": "song"}, "song"),
         ({"world_seeds": (3, 3)}, "world_seeds"),
+        ({"world_seeds": (0, 3), "world_file": "w.sdf"}, "world_seeds and world_file"),
+        ({"task": "point", "kind": "category"}, "kind and tokens"),
+        ({"task": "point", "tokens": True}, "kind and tokens"),
         ({"dt_s": 0.0}, "dt_s"),
         ({"wings": 2}, "wings"),
         ({"render_mode": "smell"}, "smell"),
