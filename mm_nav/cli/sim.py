@@ -38,17 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="start pose; of several robots one for each, 'x,y,yaw; x,y,yaw' (default: the world's own, or free places)",
     )
     parser.add_argument("--model", type=Path, metavar="FILE", help="ONNX policy (default: the one of mm_nav)")
-    parser.add_argument("--rate", type=float, default=1.0, metavar="R", help="simulated seconds per second (default 1)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the simulated noise (default 0)")
+    parser.add_argument("--rate", type=float, metavar="R", help="simulated seconds per second (default 1)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of the simulated noise (default 0)")
     parser.add_argument(
         "--robot",
         default="generic",
         metavar="NAME",
         help="what the robot is: a name in config/robots, or a YAML file; of several robots one for all, or one for each: a,b",
     )
-    parser.add_argument("--people", type=int, default=0, metavar="N", help="people who wander about (default 0)")
+    parser.add_argument("--people", type=int, metavar="N", help="people who wander about (default 0)")
     parser.add_argument("--life", type=Path, metavar="FILE", help="YAML file with people, robots and doors that move")
-    parser.add_argument("--shadows", action="store_true", help="render shadows")
+    parser.add_argument("--shadows", action="store_const", const=True, help="render shadows")
     parser.add_argument("--simulator-only", action="store_true", help="no stack, just the robot and its sensors")
     parser.add_argument(
         "--logs", type=Path, default=Path("out/sim/logs"), metavar="DIR", help="logs (default out/sim/logs)"
@@ -70,9 +70,9 @@ def run(args: argparse.Namespace) -> int:
     kinds = [absolute_name(kind) for kind in robot_kinds(args.robot, max(len(names), 1))]
     if args.life is not None:
         load_life(args.life)
-    if not 0 <= args.people <= 200:
+    if args.people is not None and not 0 <= args.people <= 200:
         raise ConfigError(f"--people is {args.people}; it must be between 0 and 200")
-    if not 0 <= args.rate <= 100:
+    if args.rate is not None and not 0 <= args.rate <= 100:
         raise ConfigError(f"--rate is {args.rate}; it must be between 0 (as fast as possible) and 100")
     world = Path(args.world or resource_path("worlds/apartment.sdf"))
     starts = _starts(args.start or "", world, names, kinds)
@@ -81,11 +81,13 @@ def run(args: argparse.Namespace) -> int:
 
     parameters: dict[str, dict[str, object]] = {
         "simulator": {
-            "world": str(world.resolve()), "seed": args.seed, "rate": args.rate, "robots": ",".join(names),
-            "starts": format_starts(starts), "people": args.people,
-            "robot": ",".join(kinds), "life": absolute_name(str(args.life or "")), "shadows": args.shadows,
+            "world": str(world.resolve()), "robots": ",".join(names), "robot": ",".join(kinds), "starts": format_starts(starts),
         }
     }  # fmt: skip
+    # What is not given is for config/simulator.yaml to say.
+    life = None if args.life is None else absolute_name(str(args.life))
+    given = {"seed": args.seed, "rate": args.rate, "people": args.people, "life": life, "shadows": args.shadows}
+    parameters["simulator"] |= {name: value for name, value in given.items() if value is not None}
     for name, kind in zip(names or ("",), kinds, strict=True):
         parameters |= {f"{name}/{node}".lstrip("/"): {"robot": kind} for node in ("guard", "inference", "navigator")}
     if args.model is not None:

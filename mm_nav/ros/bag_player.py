@@ -45,7 +45,8 @@ class BagPlayer:
     """Plays to the topics of config/topics.yaml, relative to the node's namespace. Clouds become scans where there are no scans.
 
     node: of this process; nobody else spins it. reader: open. rate: 2 = twice as fast. listeners: so many nodes are waited for, up
-    to ten seconds, before anything is played. robot: whose body is left out of clouds, None = the generic one.
+    to ten seconds, before anything is played. robot: whose body is left out of clouds, None = the generic one. clouds: whether
+    clouds become scans where there are scans, too. Raises ConfigError where there are no clouds then.
     """
 
     def __init__(
@@ -55,11 +56,14 @@ class BagPlayer:
         rate: float = 1.0,
         listeners: int = 1,
         robot: RobotConfig | None = None,
+        clouds: bool = False,
     ) -> None:
         self._node, self._reader, self._rate, self._listeners = node, reader, rate, listeners
         self._robot = robot or RobotConfig()
         t, used = topics(), reader.report.used
-        self._scan_kind = "scan" if "scan" in used else "cloud"
+        if clouds and "cloud" not in used:
+            raise ConfigError(f"{reader.path} has no point clouds with messages")
+        self._scan_kind = "scan" if "scan" in used and not clouds else "cloud"
         kinds: Mapping[str, tuple[Any, Any]] = {
             t.odom: (OdometryMessage, qos.ODOMETRY), t.scan: (LaserScan, qos.SENSOR), t.image: (Image, qos.SENSOR),
             t.camera_info: (CameraInfo, qos.SENSOR), "/clock": (Clock, qos.STATUS), "/tf": (TFMessage, qos.TF),
@@ -138,6 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--topic", action="append", default=[], metavar="KIND=TOPIC", help="where its type does not decide"
     )
     parser.add_argument("--robot", default="generic", metavar="NAME", help="whose body is left out of point clouds")
+    parser.add_argument("--clouds", action="store_true", help="cut scans out of point clouds, though there are scans")
     parser.add_argument("--listeners", type=int, default=1, metavar="N", help="so many are waited for (default: 1)")
     given = list(sys.argv if argv is None else ["bag_player", *argv])
     args = parser.parse_args(remove_ros_args(given)[1:])
@@ -149,7 +154,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(f"rate is {args.rate}: it must be between 0.01 and 100")
         with BagReader(args.bag, dict(text.split("=", 1) for text in args.topic)) as reader:
             node.get_logger().info(f"playing {args.bag}, {reader.report.duration_s:.1f} s")
-            count = BagPlayer(node, reader, args.rate, args.listeners, load_robot(args.robot)).play()
+            robot = load_robot(args.robot)
+            count = BagPlayer(node, reader, args.rate, args.listeners, robot, args.clouds).play()
             for warning in reader.report.warnings:
                 node.get_logger().warning(warning)
         node.get_logger().info(f"played {count} messages")

@@ -30,7 +30,7 @@ _KINDS = {
 
 @dataclass
 class _Outlet:
-    """A sensor and where it is published. period_ns: from one message to the next; due_ns: when the next one is due."""
+    """A sensor and where it is published. period_ns: from one message to the next, on average; due_ns: when the next is due."""
 
     name: str
     config: SensorConfig
@@ -83,7 +83,12 @@ class SimulatedRobot:
             info_topic = t.camera_info if name == "camera" else f"{name}/camera_info"
             info = self._node.create_publisher(CameraInfo, self._topic(info_topic), qos.SENSOR)
         publisher = self._node.create_publisher(kind, self._topic(topic), qos.SENSOR)
-        period = max(round(1.0 / config.rate_hz / self._tick_s), 1) * round(self._tick_s * 1e9)
+        if config.rate_hz * self._tick_s > 1.0 + 1e-9:
+            self._node.get_logger().warning(
+                f"{self._topic(name)}: rate_hz is {config.rate_hz:g}, but it comes at {1.0 / self._tick_s:g} Hz, as time is stepped"
+            )
+        # Rounded down: a message that is due with a step comes with it.
+        period = max(int(1e9 / config.rate_hz), round(self._tick_s * 1e9))
         return _Outlet(name, config, frame, publisher, info, period, period + member * round(TICK_S * 1e9) % period)
 
     def lose(self, sensor: str, after_s: float) -> None:

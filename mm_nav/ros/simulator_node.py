@@ -50,13 +50,13 @@ class SimulatorNode(StackNode):
         ParameterSpec(
             "starts",
             "",
-            "start poses of the robots: 'x,y,yaw; x,y,yaw', m and rad; empty = of one robot start_x, start_y and start_yaw, of "
-            "several free places near each other",
+            "start poses of the robots: 'x,y,yaw; x,y,yaw', m and rad; empty = of one robot start_x, start_y and start_yaw, or "
+            "where these are all 0 the world's own start; of several the world's own and free places near it",
             check=parse_starts,
         ),
-        ParameterSpec("start_x", 0.0, "start position, m", -1000.0, 1000.0),
-        ParameterSpec("start_y", 0.0, "start position, m", -1000.0, 1000.0),
-        ParameterSpec("start_yaw", 0.0, "start heading, rad", -6.3, 6.3),
+        ParameterSpec("start_x", 0.0, "start position of a single robot, m", -1000.0, 1000.0),
+        ParameterSpec("start_y", 0.0, "start position of a single robot, m", -1000.0, 1000.0),
+        ParameterSpec("start_yaw", 0.0, "start heading of a single robot, rad", -6.3, 6.3),
         ParameterSpec("seed", 0, "seed of all sensor and odometry noise, and of the people", 0, 2**31 - 1),
         ParameterSpec("rate", 1.0, "simulated seconds per second; 0 = as fast as possible", 0.0, 100.0),
         ParameterSpec(
@@ -73,7 +73,9 @@ class SimulatorNode(StackNode):
         ParameterSpec("camera_width", 0, "pixels; 0 = as the robot's file says", 0, 4096),
         ParameterSpec("camera_height", 0, "pixels; 0 = as the robot's file says", 0, 4096),
         ParameterSpec("camera_fov", 0.0, "horizontal field of view, rad; 0 = as the robot's file says", 0.0, 3.0),
-        ParameterSpec("shadows", False, "render shadows (costs about twice the time)"),
+        ParameterSpec(
+            "shadows", False, "render shadows, also where the robot's file does not (costs about twice the time)"
+        ),
         ParameterSpec(
             "command_timeout", 0.15, "without a command for this long the robot stops, s of real time", 0.05, 5.0
         ),
@@ -101,7 +103,7 @@ class SimulatorNode(StackNode):
         configs = self._sim_configs(max(len(names), 1))
         self.get_logger().info(f"loading {path}")
         scene = Scene(load_world(path))
-        starts = self._starts(scene, path, configs, bool(names))
+        starts = self._starts(scene, path, configs)
         self._fleet = Fleet(scene, configs, starts, int(self.value("seed")), names)
         sensors = [sensor for config in configs for sensor in config.sensors().values()]
         self._tick_s = FAST_TICK_S if any(isinstance(sensor, ImuConfig) for sensor in sensors) else TICK_S
@@ -131,26 +133,29 @@ class SimulatorNode(StackNode):
         for config in configs:
             camera = config.camera if self.value("camera") else None
             if camera is not None:
-                camera = replace(camera, shadows=bool(self.value("shadows")), **changes)
+                camera = replace(camera, shadows=bool(self.value("shadows")) or camera.shadows, **changes)
             made.append(replace(config, camera=camera, life=life, physics_dt=PHYSICS_S))
         return made
 
-    def _starts(self, scene: Scene, path: Path, configs: Sequence[SimConfig], several: bool) -> Sequence[Pose2D]:
+    def _starts(self, scene: Scene, path: Path, configs: Sequence[SimConfig]) -> Sequence[Pose2D]:
         robots = [config.robot for config in configs]
         starts = parse_starts(str(self.value("starts")))
         if starts and len(starts) != len(robots):
             raise ConfigError(
                 f"starts '{self.value('starts')}' are {len(starts)} for {len(robots)} robots: give one for each, or none"
             )
-        if several:
-            return starts or starts_in(path, robots, scene)
-        start = starts[0] if starts else Pose2D(*(float(self.value(f"start_{axis}")) for axis in ("x", "y", "yaw")))
-        obstacle = contact_world(scene, robots[0]).touching(robots[0].footprint_array(), start)
+        given = Pose2D(*(float(self.value(f"start_{axis}")) for axis in ("x", "y", "yaw")))
+        if not starts and len(robots) == 1 and given != Pose2D(0.0, 0.0, 0.0):
+            starts = (given,)
+        starts = starts or starts_in(path, robots, scene)
+        # Of several the fleet looks itself.
+        start, robot = starts[0], robots[0]
+        obstacle = contact_world(scene, robot).touching(robot.footprint_array(), start) if len(robots) == 1 else None
         if obstacle is not None:
             self.get_logger().warning(
-                f"the robot starts at {start.x:g},{start.y:g}, in '{obstacle}': give start_x and start_y a free place"
+                f"the robot starts at {start.x:g},{start.y:g}, in '{obstacle}': give it a start that is free"
             )
-        return (start,)
+        return starts
 
     def _lose(self, lost: str) -> None:
         """Note which sensor is to fall silent."""

@@ -32,6 +32,25 @@ def test_wrong_robots_are_refused(arguments, message, capsys, tmp_path):
     assert message in output and len(output.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
+def test_what_is_not_given_is_for_the_file_of_parameters(monkeypatch, tmp_path, capsys):
+    from mm_nav.errors import MmNavError
+    from mm_nav.ros import process_group
+
+    seen = []
+
+    def started(nodes, logs, parameters, robots):
+        seen.append(parameters["simulator"])
+        raise MmNavError("not now")
+
+    monkeypatch.setattr(process_group, "ProcessGroup", started)
+    structure = {"world", "robots", "robot", "starts"}
+    for words in ([], ["--shadows"], ["--people", "0", "--seed", "0", "--rate", "1"]):
+        assert main(["sim", *words, "--logs", str(tmp_path)]) == 2
+    assert set(seen[0]) == structure
+    assert set(seen[1]) == structure | {"shadows"} and seen[1]["shadows"] is True
+    assert set(seen[2]) == structure | {"people", "seed", "rate"} and seen[2]["people"] == 0
+
+
 @pytest.mark.parametrize("namespace", ["a b", "2nd", "a//b"])
 def test_go_refuses_what_is_no_namespace(namespace, capsys):
     assert main(["go", "go to the red chair", "--namespace", namespace]) == 2

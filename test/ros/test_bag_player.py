@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,13 +18,15 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 from tf2_msgs.msg import TFMessage
 
+from mm_nav.bags.reader import BagReader
 from mm_nav.bags.writer import open_writer
+from mm_nav.errors import ConfigError
 from mm_nav.geometry import Twist2D
 from mm_nav.resources import resource_path
 from mm_nav.ros import qos
-from mm_nav.ros.bag_player import main
+from mm_nav.ros.bag_player import BagPlayer, main
 from mm_nav.ros.topics import frames
-from mm_nav.sim.simulator import CameraConfig, SimConfig, Simulator
+from mm_nav.sim.simulator import CameraConfig, CloudConfig, LidarConfig, SimConfig, Simulator
 from mm_nav.sim.world import load_world
 
 START_NS = 1_600_000_000_000_000_000
@@ -38,8 +41,9 @@ def node() -> Iterator[rclpy.node.Node]:
     rclpy.shutdown()
 
 
-def drive(path: Path) -> Path:
-    simulator = Simulator(load_world(resource_path("worlds/apartment.sdf")), SimConfig(camera=CameraConfig(48, 36)))
+def drive(path: Path, cloud: CloudConfig | None = None) -> Path:
+    config = SimConfig(camera=CameraConfig(48, 36), lidar=LidarConfig(beams=90), cloud=cloud)
+    simulator = Simulator(load_world(resource_path("worlds/apartment.sdf")), config)
     with open_writer(path, start_ns=START_NS) as writer:
         for _ in range(20):
             observation = simulator.observe()
@@ -91,6 +95,20 @@ def test_everything_comes_in_the_recording_s_time(tmp_path: Path, node: rclpy.no
     assert times == sorted(times) and 1.8 < times[-1] - times[0] < 2.1 and abs(times[0]) < 1.0
     placed = {transform.child_frame_id for message in heard["tf_static"] for transform in message.transforms}
     assert placed == {frames().scan, frames().camera}
+
+
+def test_clouds_are_cut_into_scans_though_there_are_scans(tmp_path: Path, node: rclpy.node.Node) -> None:
+    path, beams = drive(tmp_path / "drive", CloudConfig(rings=4, columns=90)), []
+    for clouds in (False, True):
+        with BagReader(path) as reader:
+            player = BagPlayer(node, reader, rate=100.0, listeners=0, clouds=clouds)
+            heard = Mock(get_subscription_count=lambda: 0)
+            player._publishers["scan"] = heard
+            assert player.play() == 60
+        beams.append([len(call.args[0].ranges) for call in heard.publish.call_args_list])
+    assert beams == [[90] * 20, [360] * 20]
+    with BagReader(drive(tmp_path / "no_clouds")) as reader, pytest.raises(ConfigError, match="no point clouds"):
+        BagPlayer(node, reader, clouds=True)
 
 
 def test_what_cannot_be_played_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 FILES = {"sim": arguments.SIM, "gazebo": arguments.GAZEBO, "robot": arguments.ROBOT, "replay": arguments.REPLAY}
 
 
-def given(name: str, **values: str) -> dict[str, str]:
+def given(name: str, **values: str) -> arguments.Values:
     return arguments.values_of(values, FILES[name])
 
 
@@ -124,7 +124,10 @@ def test_options() -> None:
     )
     assert options.namespace == "/fleet/alpha" and options.use_sim_time and not options.respawn
     assert options.tf_remappings == (("/tf", "tf"), ("/tf_static", "tf_static"))
-    assert options.parameters == (("guard", "twist_stamped", False),)
+    assert options.parameters == (("guard", "twist_stamped", False),) and options.provider == ""
+    # What equals the default was given all the same.
+    options_given = stack_options(given("robot", localization="false", provider="auto"), True)
+    assert options_given.parameters == (("navigator", "localization", False),) and options_given.provider == "auto"
     assert dict(options.remappings) == {"image": "/cam/image", "image/compressed": "/cam/image/compressed"}
     assert stack_options(given("sim"), True).tf_remappings == ()
     assert topic_remappings(given("robot", scan="scan")) == ()
@@ -156,6 +159,9 @@ def test_worlds() -> None:
         ("guard: {margin: 0.1}", "guard|margin"),
         ("- 1", "mapping"),
         ("alpha: {gaurd: {ros__parameters: {margin: 0.1}}}", "no node here is named gaurd"),
+        ("simulator: {ros__parameters: {people: 1}}", "no node here is named simulator"),
+        ("nav2_bridge: {ros__parameters: {use_sim_time: true}}", "no node here is named nav2_bridge"),
+        ("/**: {ros__parameters: {robot: omni}}", "has a robot, of which others must know too: give robot:=omni"),
     ],
 )
 def test_files_of_parameters_for_nobody_are_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -178,3 +184,16 @@ def test_files_of_parameters(tmp_path: Path, text: str) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(text)
     check_params_file(path)
+
+
+def test_nodes_that_a_file_of_parameters_may_name(tmp_path: Path) -> None:
+    from mm_nav.ros.launching.hardware import hardware
+
+    path = tmp_path / "own.yaml"
+    path.write_text("nav2_bridge: {ros__parameters: {use_sim_time: true}}")
+    stack_options(given("robot", nav2="true", params_file=str(path)), False)
+    path.write_text("usb_cam: {ros__parameters: {framerate: 30.0}}")
+    with pytest.raises(ConfigError, match="no node here is named usb_cam"):
+        hardware(given("robot", params_file=str(path)), "")
+    path.write_text("guard: {ros__parameters: {robot: omni}}")
+    check_params_file(path, given=("robot",))

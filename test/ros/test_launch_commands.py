@@ -21,7 +21,7 @@ from mm_nav.ros.launching import arguments
 
 needs_launch()
 
-_GZ = "#!/bin/sh\n[ \"$1\" = help ] && echo 'sim  Run and manage the Gazebo Simulator.' && exit 0\n"
+_GZ = "#!/bin/sh\n[ \"$1\" = help ] && echo '  sim:           Run and manage the Gazebo Simulator.' && exit 0\n"
 
 
 class Calls:
@@ -81,10 +81,11 @@ def test_gazebo_with_two_robots(tmp_path: Path) -> None:
     program = tmp_path / "bin/gz"
     program.write_text(_GZ + program.read_text().partition("\n")[2])
     own = tmp_path / "own.yaml"
-    own.write_text("/**/guard: {ros__parameters: {margin: 0.07, robot: omni}}")
+    told = "{margin: 0.07, robot: omni, points: true}"
+    own.write_text(f"/**/guard: {{ros__parameters: {told}}}\nbridge: {{ros__parameters: {{lazy: true}}}}")
     found = calls(
         prefix, "gazebo.launch.py", "robots:=alpha,beta", "robot:=generic,jackal", "world:=office", "start:=1,2,0.5;3,4",
-        f"params_file:={own}", "log_level:=debug", "provider:=cpu", count=13,
+        f"params_file:={own}", "log_level:=debug", "provider:=cpu", "obstacles:=scan", count=13,
     )  # fmt: skip
     # Server and window, each a process of its own.
     gazebo = [words for name, _, words in found.all if name == "gz"]
@@ -92,8 +93,8 @@ def test_gazebo_with_two_robots(tmp_path: Path) -> None:
     guard = found.parameters("mm_nav_guard", "/beta")
     assert guard["robot"] == "jackal" and guard["margin"] == 0.07 and guard["use_sim_time"] is True
     assert guard["autostart"] is False and guard["rate"] == 20.0
-    # What is left at its default is for the files to say.
-    assert found.parameters("mm_nav_guard", "/alpha")["robot"] == "omni"
+    # What is given goes before files, though it is what it would have been anyway.
+    assert found.parameters("mm_nav_guard", "/alpha")["robot"] == "generic" and guard["points"] is False
     assert found.parameters("mm_nav_inference", "/alpha")["provider"] == "cpu"
     assert found.remappings("mm_nav_navigator", "/alpha") == {
         "__node": "navigator", "__ns": "/alpha", "/tf": "tf", "/tf_static": "tf_static",
@@ -102,7 +103,7 @@ def test_gazebo_with_two_robots(tmp_path: Path) -> None:
     assert found.remappings("robot_state_publisher", "/beta")["/tf"] == "tf"
     assert "<robot" in str(found.parameters("robot_state_publisher", "/beta")["robot_description"])
     bridge = found.parameters("parameter_bridge", "")
-    assert str(bridge["config_file"]).endswith("bridge.yaml") and bridge["use_sim_time"] is True
+    assert str(bridge["config_file"]).endswith("bridge.yaml") and bridge["use_sim_time"] is bridge["lazy"] is True
     assert any(name.startswith("qos_overrides./alpha/scan") for name in bridge)
     created = found.words("create", "")
     assert created[created.index("-name") + 1] in ("alpha", "beta") and "-file" in created
@@ -117,15 +118,21 @@ def test_robot_with_drivers_in_a_namespace(tmp_path: Path) -> None:
         rplidar_ros="rplidar_composition",
         robot_state_publisher="robot_state_publisher",
     )
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "/**: {ros__parameters: {use_sim_time: true}}\n"
+        "/**/rplidar_node: {ros__parameters: {serial_port: /dev/lidar, serial_baudrate: 256000, scan_mode: Boost}}"
+    )
     found = calls(
         prefix, "robot.launch.py", "namespace:=alpha", "camera:=realsense", "camera_device:=0123", "lidar:=rplidar",
-        "lidar_device:=/dev/null", "scan:=lidar/scan", "twist_stamped:=false", "device:=orin-nano", "enclaves:=/mm_nav", count=6,
+        "lidar_device:=/dev/null", "scan:=lidar/scan", "twist_stamped:=false", "device:=orin-nano", "enclaves:=/mm_nav",
+        f"params_file:={own}", count=6,
     )  # fmt: skip
     assert "/mm_nav/guard" in found.words("mm_nav_guard", "/alpha")
     lidar = found.parameters("rplidar_composition", "/alpha")
-    assert (
-        lidar["frame_id"] == "base_scan" and lidar["serial_port"] == "/dev/null" and lidar["serial_baudrate"] == 115200
-    )
+    assert lidar["frame_id"] == "base_scan" and lidar["scan_mode"] == "Boost"
+    # The port was given, the baud rate was not.
+    assert lidar["serial_port"] == "/dev/null" and lidar["serial_baudrate"] == 256000
     # What the driver calls it is what the stack listens to.
     assert found.remappings("rplidar_composition", "/alpha")["scan"] == "lidar/scan"
     assert found.remappings("mm_nav_guard", "/alpha")["scan"] == "lidar/scan"
@@ -134,19 +141,22 @@ def test_robot_with_drivers_in_a_namespace(tmp_path: Path) -> None:
     # A serial number is a text, whatever it looks like.
     assert found.parameters("realsense2_camera_node", "/alpha")["serial_no"] == "0123"
     guard, inference = (found.parameters(f"mm_nav_{name}", "/alpha") for name in ("guard", "inference"))
-    assert guard["twist_stamped"] is False and guard["use_sim_time"] is False
+    assert guard["twist_stamped"] is False and guard["use_sim_time"] is True
     assert inference["device"] == "orin-nano" and inference["model"] == ""
     assert "mm_nav_simulator" not in [name for name, _, _ in found.all]
 
 
 def test_simulator_with_its_parameters(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("simulator: {ros__parameters: {people: 5, rate: 2.0, life: town.yaml}}")
     found = calls(
-        Prefix(tmp_path).with_stand_ins(), "sim.launch.py", "world:=cluttered", "people:=3", "seed:=7", "nav2:=false",
-        "stack:=false", "start:=1,2", count=1,
+        Prefix(tmp_path).with_stand_ins(), "sim.launch.py", "world:=cluttered", "people:=0", "seed:=7", "nav2:=false",
+        "stack:=false", "start:=1,2", f"params_file:={own}", count=1,
     )  # fmt: skip
     assert [call[:2] for call in found.all] == [("mm_nav_simulator", "/")]
     parameters = found.parameters("mm_nav_simulator")
-    assert parameters["world"] == str(ROOT / "worlds/cluttered.sdf") and parameters["people"] == 3
+    assert parameters["world"] == str(ROOT / "worlds/cluttered.sdf") and parameters["people"] == 0
+    assert parameters["rate"] == 2.0 and parameters["life"] == "town.yaml"
     assert parameters["starts"] == "1.0,2.0,0.0" and parameters["robots"] == "" and parameters["seed"] == 7
     assert parameters["use_sim_time"] is False and parameters["autostart"] is False
     assert "/tf" not in found.remappings("mm_nav_simulator")
@@ -159,6 +169,10 @@ def test_simulator_with_its_parameters(tmp_path: Path) -> None:
         ("robot", {"camera": "realsense"}, "realsense2_camera, which is not installed: sudo apt install ros-"),
         ("robot", {"lidar": "velodyne"}, "apt install ros-.*-velodyne"),
         ("robot", {"camera": "none", "urdf": "none.urdf"}, "urdf 'none.urdf' does not exist"),
+        ("robot", {"camera": "realsense", "camera_calibration": "a.yaml"}, "not for camera:=realsense: .* camera:=usb"),
+        ("robot", {"camera_device": "0123"}, "camera_device is not for camera:=none"),
+        ("robot", {"lidar": "ld08", "lidar_device": "/dev/null"}, "lidar_device is not for lidar:=ld08"),
+        ("robot", {"lidar": "velodyne", "lidar_baudrate": "115200"}, "lidar_baudrate is not for lidar:=velodyne"),
         ("sim", {"rviz": "true"}, "rviz2"),
         ("sim", {"people": "1.5"}, "whole number"),
         ("sim", {"life": "none.yaml"}, "none.yaml"),
@@ -214,29 +228,91 @@ def test_which_gazebo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert release_of("auto") == "fortress"
 
 
-def test_player(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_including_launch_file_gives_arguments_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from launch.actions import IncludeLaunchDescription
+
+    from launch import LaunchDescription, LaunchDescriptionSource, LaunchService
+    from mm_nav.ros.launching import stack
+
+    monkeypatch.setattr(stack, "set_environment", lambda local: None)
+    seen: list[arguments.Values] = []
+    both = []
+    for given in ({"robot": "generic", "rviz": "false", "model": ""}, {"people": "0"}):
+        ours = stack.launch_description(arguments.SIM, lambda values, pushed: seen.append(values) or [])
+        both.append(IncludeLaunchDescription(LaunchDescriptionSource(ours), launch_arguments=given.items()))
+    service = LaunchService(argv=["seed:=0"])
+    service.include_launch_description(LaunchDescription(both))
+    assert service.run() == 0
+    # What one file is given, the next one inherits, as ever in launch; its defaults are not given.
+    assert [values.given for values in seen] == [{"robot", "rviz"}, {"robot", "rviz", "people"}]
+    assert seen[1]["world"] == "apartment" and seen[1]["provider"] == "auto"
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    """A drive with scans, clouds and compressed pictures."""
     from mm_nav.bags.writer import open_writer
-    from mm_nav.ros.launching import replay
-    from mm_nav.ros.launching.options import stack_options
-    from mm_nav.sim.simulator import CameraConfig, SimConfig, Simulator
+    from mm_nav.sim.simulator import CameraConfig, CloudConfig, SimConfig, Simulator
     from mm_nav.sim.world import load_world
 
-    simulator = Simulator(load_world(ROOT / "worlds/apartment.sdf"), SimConfig(camera=CameraConfig(32, 24)))
-    path = tmp_path / "drive"
-    with open_writer(path) as writer:
+    config = SimConfig(camera=CameraConfig(32, 24), cloud=CloudConfig(rings=4, columns=90))
+    simulator = Simulator(load_world(ROOT / "worlds/apartment.sdf"), config)
+    with open_writer(tmp_path / "drive", jpeg_quality=80) as writer:
         for _ in range(10):
             writer.add(simulator.observe())
             simulator.step(simulator.twist, 0.1)
-    values = arguments.values_of({"bag": str(path), "rate": "2", "namespace": "alpha"}, arguments.REPLAY)
+    return tmp_path / "drive"
+
+
+def test_player(drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mm_nav.ros.launching import replay
+    from mm_nav.ros.launching.options import stack_options
+
+    values = arguments.values_of({"bag": str(drive), "rate": "2", "namespace": "alpha"}, arguments.REPLAY)
     options = stack_options(values, True)
+    points = {**values, "obstacles": "points"}
+    scans = {("guard", "points", False), ("inference", "points", False), ("navigator", "points", False)}
     own = replay.player(values, options)
-    assert own[1:3] == ["-m", "mm_nav.ros.bag_player"] and own[own.index("--rate") + 1] == "2"
-    assert own.index("--ros-args") > own.index("--rate") and "__ns:=/alpha" in own
+    words = own.command
+    assert words[1:3] == ["-m", "mm_nav.ros.bag_player"] and words[words.index("--rate") + 1] == "2"
+    assert words.index("--ros-args") > words.index("--rate") and "__ns:=/alpha" in words and "--clouds" not in words
+    # Its pictures are decoded, and its clouds are cut into scans.
+    assert set(own.parameters) == scans | {("inference", "compressed", False)}
+    assert "--clouds" in replay.player(points, options).command
+    assert replay.player(points, options).parameters == own.parameters
     monkeypatch.setattr(replay, "package_prefix", lambda package: "/opt")
-    theirs = replay.player(values, options)
+    played = replay.player(values, options)
+    theirs = played.command
     assert theirs[:3] == ["ros2", "bag", "play"] and "/odom:=/alpha/odom" in theirs and "/scan:=/alpha/scan" in theirs
     assert "--clock" in theirs and "/tf:=/alpha/tf" in theirs
-    played = theirs[theirs.index("--topics") + 1 : theirs.index("--rate")]
-    assert {"/odom", "/scan", "/tf_static"} <= set(played) and not any("cmd_vel" in topic for topic in played)
+    topics = theirs[theirs.index("--topics") + 1 : theirs.index("--rate")]
+    assert {"/odom", "/scan", "/tf_static"} <= set(topics)
+    assert not any("cmd_vel" in topic or "points" in topic for topic in topics)
+    assert "/camera/image_raw/compressed:=/alpha/image/compressed" in theirs
+    assert set(played.parameters) == scans | {("inference", "compressed", True)}
+    played = replay.player(points, options)
+    assert "/points:=/alpha/points" in played.command and ("guard", "points", True) in played.parameters
+    with pytest.raises(ConfigError, match="scans too, which are read: give obstacles:=points"):
+        replay.player({**values, "points": "/points"}, options)
+    with pytest.raises(ConfigError, match="no scans are read"):
+        replay.player({**points, "scan": "/scan"}, options)
     with pytest.raises(ConfigError, match="ros2bag, which is not installed"):
         replay.player({**values, "player": "ros2bag"}, options)
+
+
+def test_a_replayed_goal_has_time_until_the_recording_ends(drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from launch.actions import ExecuteProcess
+
+    from mm_nav.ros.launching import replay
+
+    commands: list[list[str]] = []
+
+    class Seen(ExecuteProcess):
+        def __init__(self, cmd: list[str], **others: object) -> None:
+            commands.append(cmd)
+            super().__init__(cmd=cmd, **others)
+
+    monkeypatch.setattr(replay, "ExecuteProcess", Seen)
+    replay.replayed(arguments.values_of({"bag": str(drive), "goal": "go on"}, arguments.REPLAY), "")
+    goal = next(words for words in commands if "go" in words)
+    assert goal[goal.index("go") :] == ["go", "go on", "--timeout", "86400"]

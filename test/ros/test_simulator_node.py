@@ -346,6 +346,55 @@ def test_without_starts_robots_stand_free_near_the_worlds_own_start() -> None:
         node.cleanup()
 
 
+def test_where_one_robot_starts() -> None:
+    for given in ({}, {"robots": "alpha"}):
+        for placed, start in (({}, START), ({"start_x": "2.0", "start_y": "2.5"}, Pose2D(2.0, 2.5, 0.0))):
+            with unconfigured(given | placed) as node:
+                node.configure()
+                assert [robot.simulator.pose for robot in node._robots] == [start]
+
+
+@pytest.mark.parametrize(
+    ("imu", "wanted"),
+    [
+        ("", {"scan": 15, "points": 20, "front": 8}),
+        ("imu: {type: imu, rate_hz: 200}", {"scan": 15, "points": 30, "front": 8, "imu": 100}),
+    ],
+)
+def test_rates_that_do_not_divide_the_step_are_kept_on_average(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], imu: str, wanted: dict[str, int]
+) -> None:
+    path = tmp_path / "robot.yaml"
+    path.write_text(f"""sensors:
+  scan: {{type: lidar, beams: 9, rate_hz: 15}}
+  points: {{type: cloud, rings: 2, columns: 9, rate_hz: 30}}
+  front: {{type: lidar, beams: 9, rate_hz: 8}}
+  {imu}
+""")
+    with unconfigured({"robot": str(path)}) as node:
+        node.configure()
+        sent: Counter[str] = Counter()
+        robot = node._robots[0]
+        robot._publish = lambda outlet: sent.update([outlet.name])
+        node.active = True
+        while node._fleet.time_ns < 2_000_000_000:
+            node._step()
+        assert sent == {name: 2 * rate for name, rate in wanted.items()}
+    # Whoever asks for more than there are steps is told.
+    told = capfd.readouterr().err
+    assert told.count("imu: rate_hz is 200, but it comes at 100 Hz") == bool(imu)
+    assert told.count("points: rate_hz is 30, but it comes at 20 Hz") == (not imu)
+
+
+def test_a_robot_s_shadows_are_rendered(tmp_path: Path) -> None:
+    path = tmp_path / "robot.yaml"
+    path.write_text("sensors: {camera: {type: camera, shadows: true}}")
+    with unconfigured({"robot": str(path)}) as node:
+        node.set_parameters([Parameter("camera", value=True)])
+        camera = node._sim_configs(1)[0].camera
+        assert camera is not None and camera.shadows
+
+
 def test_it_is_configured_anew_as_often_as_one_likes() -> None:
     with unconfigured({"robots": "alpha,beta"}) as node:
         held = []

@@ -30,9 +30,19 @@ def check_names(given: Iterable[str], known: Sequence[Argument]) -> None:
             raise ConfigError(f"'{name}' is not an argument of this launch file: did you mean {near[0]}?")
 
 
-def values_of(configurations: Mapping[str, str], known: Sequence[Argument]) -> dict[str, str]:
-    """Return the values of these arguments, without blanks around them."""
-    return {argument.name: configurations.get(argument.name, argument.default).strip() for argument in known}
+class Values(dict[str, str]):
+    """The arguments' values by name. given: the names of those that somebody gave; who gave an empty one did not."""
+
+    def __init__(self, values: Mapping[str, str], given: Iterable[str]) -> None:
+        super().__init__(values)
+        self.given = frozenset(given)
+
+
+def values_of(given: Mapping[str, str], known: Sequence[Argument]) -> Values:
+    """Return the values of these arguments, without blanks around them; defaults where none was given."""
+    found = {argument.name: given.get(argument.name, "").strip() for argument in known}
+    values = {argument.name: found[argument.name] or argument.default for argument in known}
+    return Values(values, (name for name, value in found.items() if value))
 
 
 _NAMESPACE = Argument("namespace", "", "namespace of all nodes and topics, with a TF tree of its own; empty = none")
@@ -66,7 +76,8 @@ _POLICY = (
     Argument(
         "params_file",
         "",
-        "YAML file of ROS parameters, laid over those in config/; arguments given here go before it; empty = none",
+        "YAML file of ROS parameters, laid over those in config/; arguments that are given go before it, whatever their value, and "
+        "robot and robots are always arguments; empty = none",
     ),
     Argument("log_level", "info", "of the stack's nodes", ("debug", "info", "warn", "error", "fatal")),
 )  # fmt: skip
@@ -163,7 +174,7 @@ ROBOT = (
 
 REPLAY = (
     Argument("bag", "", "the recording: a rosbag2 folder, or an MCAP or ROS 1 file; must be given"),
-    Argument("goal", "", "what the stack is asked to do, in plain English; empty = nothing until somebody asks"),
+    Argument("goal", "", "what the stack is asked to do until the recording ends, in plain English; empty = nothing until somebody asks"),
     Argument("rate", "1.0", "2 = twice as fast, 0.01 to 100"),
     Argument("record", "", "new folder that what comes of it is recorded into; empty = nothing is recorded"),
     Argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +18,7 @@ from launch_ros.actions import Node
 from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D
 from mm_nav.ros.gazebo_bridge import bridge_entries, bridge_yaml, qos_overrides
+from mm_nav.ros.launching.arguments import Values
 from mm_nav.ros.launching.bring_up import Failed
 from mm_nav.ros.launching.options import StackOptions, robot_entries, stack_options, world_of, yes
 from mm_nav.ros.launching.simulation import placed, robot_options
@@ -31,7 +32,7 @@ _DROP_M = 0.03
 _PROGRAMS = {"harmonic": ("gz", "sim"), "fortress": ("ign", "gazebo")}
 
 
-def gazebo(values: Mapping[str, str], pushed: str) -> Sequence[Any]:
+def gazebo(values: Values, pushed: str) -> Sequence[Any]:
     """Return the entities of Gazebo, its robots, the bridge, and a stack for each robot."""
     options = stack_options(values, True, pushed, ("bridge", "robot_state_publisher"))
     robots, world = robot_entries(values), world_of(values["world"])
@@ -85,7 +86,8 @@ def _knows(program: str, command: str) -> bool:
         told = subprocess.run([program, "help"], capture_output=True, text=True, timeout=20.0, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return command in f"{told.stdout} {told.stderr}".split()
+    # "  sim:           Run and manage the Gazebo Simulator."
+    return command in {word.rstrip(":") for word in f"{told.stdout} {told.stderr}".split()}
 
 
 def _simulator(release: str, world: Path, headless: bool) -> list[Any]:
@@ -106,10 +108,13 @@ def _simulator(release: str, world: Path, headless: bool) -> list[Any]:
     found = required(server, "Gazebo")
     if not headless:
         window = process("-g", name="gazebo_window")
-        # Whoever closes the window is done.
-        closed = Shutdown(reason="Gazebo's window was closed")
-        found += [RegisterEventHandler(OnProcessExit(target_action=window, on_exit=closed)), window]
+        found += [RegisterEventHandler(OnProcessExit(target_action=window, on_exit=_closed)), window]
     return found
+
+
+def _closed(event: object, context: LaunchContext) -> Shutdown | None:
+    """Whoever closes the window is done."""
+    return None if context.is_shutdown else Shutdown(reason="Gazebo's window was closed")
 
 
 def _spawned(name: str, model: Path, start: Pose2D) -> list[Any]:
@@ -141,7 +146,7 @@ def _bridge(path: Path, owns: Sequence[StackOptions], rigs: Sequence[SimConfig])
         "ros_gz_bridge",
         "parameter_bridge",
         name="bridge",
-        parameters=[{"config_file": str(path), "use_sim_time": True, **qos_overrides(entries)}],
+        parameters=[*owns[0].files, {"config_file": str(path), "use_sim_time": True, **qos_overrides(entries)}],
         # Gazebo's base keeps the last command when it dies, so a new one must come up at once.
         respawn=True,
         respawn_delay=1.0,

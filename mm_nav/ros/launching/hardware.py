@@ -11,6 +11,7 @@ from typing import Any
 from launch_ros.actions import Node
 
 from mm_nav.errors import ConfigError
+from mm_nav.ros.launching.arguments import Values
 from mm_nav.ros.launching.bring_up import ends_with
 from mm_nav.ros.launching.options import StackOptions, integer, stack_options, yes
 from mm_nav.ros.launching.stack import require_package, robot_description, ros_node, stack, text_parameters
@@ -21,15 +22,28 @@ from mm_nav.sim.simulator import SimConfig
 
 _VELODYNE = "velodyne"
 # Names of the drivers' nodes, which a file of parameters may name.
-DRIVER_NODES = (
-    "camera", "usb_cam", "rplidar_node", "ld08_driver", "velodyne_driver_node", "velodyne_transform_node",
-    "velodyne_laserscan_node", "robot_state_publisher",
-)  # fmt: skip
+_NODES = {
+    "realsense": ("camera",), "usb": ("usb_cam",), "rplidar": ("rplidar_node",), "ld08": ("ld08_driver",),
+    "velodyne": ("velodyne_driver_node", "velodyne_transform_node", "velodyne_laserscan_node"), "none": (),
+}  # fmt: skip
+# Which drivers an argument is for.
+_FOR = {
+    "camera_device": ("realsense", "usb"), "camera_calibration": ("usb",), "lidar_device": ("rplidar", "velodyne"),
+    "lidar_baudrate": ("rplidar",),
+}  # fmt: skip
 
 
-def hardware(values: Mapping[str, str], pushed: str) -> Sequence[Any]:
+def hardware(values: Values, pushed: str) -> Sequence[Any]:
     """Return the entities of the sensors' drivers, the robot's description and the stack."""
-    options = stack_options(values, yes(values, "use_sim_time"), pushed, DRIVER_NODES)
+    for name, known in _FOR.items():
+        kind = name.partition("_")[0]
+        if name in values.given and values[kind] not in known:
+            wanted = " or ".join(f"{kind}:={driver}" for driver in known)
+            raise ConfigError(f"{name} is not for {kind}:={values[kind]}: leave it out, or give {wanted}")
+    nodes = [*_NODES[values["camera"]], *_NODES[values["lidar"]]]
+    nodes += ["robot_state_publisher"] if values["urdf"] != "none" else []
+    use_sim_time = yes(values, "use_sim_time") if "use_sim_time" in values.given else None
+    options = stack_options(values, use_sim_time, pushed, nodes)
     rig = load_rig(options.robot)
     drivers = [*camera_driver(values, options), *lidar_driver(values, options)]
     description = _description(values, options, rig)
@@ -37,20 +51,21 @@ def hardware(values: Mapping[str, str], pushed: str) -> Sequence[Any]:
     return [*ends, *description, *(node for _, node in drivers), *stack(options)[0]]
 
 
-def camera_driver(values: Mapping[str, str], options: StackOptions) -> list[tuple[str, Node]]:
+def camera_driver(values: Values, options: StackOptions) -> list[tuple[str, Node]]:
     """Return the camera's driver, none for "none". Raises ConfigError where its package is not installed."""
     device, size = values["camera_device"], {"image_width": 640, "image_height": 480}
     if values["camera"] == "realsense":
         require_package("realsense2_camera", "camera:=realsense")
         # Which of the two a release knows differs, and so does whether topics lie below the node's name.
         profile = {"rgb_camera.color_profile": "640x480x15", "rgb_camera.profile": "640x480x15"}
-        given = {"camera_name": "camera", "enable_color": True, "enable_depth": False, "enable_infra1": False,
-                 "enable_infra2": False, "publish_tf": True, "serial_no": device, **profile}  # fmt: skip
+        preset = {"camera_name": "camera", "enable_color": True, "enable_depth": False, "enable_infra1": False,
+                  "enable_infra2": False, "publish_tf": True, **profile}  # fmt: skip
+        given = {"serial_no": device} if device else {}
         own = [(f"{prefix}color/{name}", to) for prefix in ("~/", "") for name, to in _camera_topics(options).items()]
         return [
             (
                 "the camera's driver",
-                _driver("realsense2_camera", "realsense2_camera_node", "camera", given, own, options),
+                _driver("realsense2_camera", "realsense2_camera_node", "camera", preset, given, own, options),
             )
         ]
     if values["camera"] == "usb":
@@ -62,16 +77,16 @@ def camera_driver(values: Mapping[str, str], options: StackOptions) -> list[tupl
                 f"camera_calibration {what}: camera:=usb needs the YAML file that `ros2 run camera_calibration cameracalibrator` "
                 "writes, since without it nobody knows where a pixel looks"
             )
-        device = device or "/dev/video0"
-        _require_device(device, "camera_device")
-        given = {"video_device": device, "frame_id": frames().camera, "camera_info_url": f"file://{calibration.resolve()}",
-                 "framerate": 15.0, "pixel_format": "mjpeg2rgb", **size}  # fmt: skip
+        _require_device(device, "/dev/video0", "camera_device", options)
+        preset = {"video_device": "/dev/video0", "frame_id": frames().camera, "framerate": 15.0,
+                  "pixel_format": "mjpeg2rgb", **size}  # fmt: skip
+        given = {"camera_info_url": f"file://{calibration.resolve()}", **({"video_device": device} if device else {})}
         own = [*_camera_topics(options).items()]
-        return [("the camera's driver", _driver("usb_cam", "usb_cam_node_exe", "usb_cam", given, own, options))]
+        return [("the camera's driver", _driver("usb_cam", "usb_cam_node_exe", "usb_cam", preset, given, own, options))]
     return []
 
 
-def lidar_driver(values: Mapping[str, str], options: StackOptions) -> list[tuple[str, Node]]:
+def lidar_driver(values: Values, options: StackOptions) -> list[tuple[str, Node]]:
     """Return the LiDAR's drivers, none for "none". Raises ConfigError where a package is not installed."""
     kind, device, what = values["lidar"], values["lidar_device"], "the LiDAR's driver"
     scan = [("scan", _topic("scan", options))]
@@ -79,18 +94,19 @@ def lidar_driver(values: Mapping[str, str], options: StackOptions) -> list[tuple
         folder = Path(require_package("rplidar_ros", "lidar:=rplidar")) / "lib" / "rplidar_ros"
         # What the distribution's package and the maker's own call it.
         program = next((p for p in ("rplidar_node", "rplidar_composition") if (folder / p).exists()), "rplidar_node")
-        port = device or "/dev/ttyUSB0"
-        _require_device(port, "lidar_device")
-        given = {"channel_type": "serial", "serial_port": port, "frame_id": frames().scan, "inverted": False,
-                 "serial_baudrate": integer(values, "lidar_baudrate", 9600, 2_000_000), "angle_compensate": True}  # fmt: skip
-        return [(what, _driver("rplidar_ros", program, "rplidar_node", given, scan, options))]
+        _require_device(device, "/dev/ttyUSB0", "lidar_device", options)
+        baudrate = {"serial_baudrate": integer(values, "lidar_baudrate", 9600, 2_000_000)}
+        preset = {"channel_type": "serial", "serial_port": "/dev/ttyUSB0", "frame_id": frames().scan, "inverted": False,
+                  "angle_compensate": True, **baudrate}  # fmt: skip
+        port = {"serial_port": device} if device else {}
+        given = {**port, **(baudrate if "lidar_baudrate" in values.given else {})}
+        return [(what, _driver("rplidar_ros", program, "rplidar_node", preset, given, scan, options))]
     if kind == "ld08":
         require_package("ld08_driver", "lidar:=ld08")
-        return [
-            (what, _driver("ld08_driver", "ld08_driver", "ld08_driver", {"frame_id": frames().scan}, scan, options))
-        ]
+        preset = {"frame_id": frames().scan}
+        return [(what, _driver("ld08_driver", "ld08_driver", "ld08_driver", preset, {}, scan, options))]
     if kind == _VELODYNE:
-        return [(what, node) for node in _velodyne(device or "192.168.1.201", scan, options)]
+        return [(what, node) for node in _velodyne(device, scan, options)]
     return []
 
 
@@ -100,13 +116,14 @@ def _velodyne(address: str, scan: list[tuple[str, str]], options: StackOptions) 
     prefixes = [Path(require_package(part, "lidar:=velodyne", "velodyne")) for part in parts]
     points = [("velodyne_points", _topic("points", options))]
     calibration = prefixes[1] / "share" / parts[1] / "params" / "VLP16db.yaml"
-    driver = {"device_ip": address, "model": "VLP16", "rpm": 600.0, "port": 2368, "frame_id": frames().points}
+    driver = {"device_ip": "192.168.1.201", "model": "VLP16", "rpm": 600.0, "port": 2368, "frame_id": frames().points}
     cloud = {"model": "VLP16", "calibration": str(calibration), "min_range": 0.4, "max_range": 130.0,
              "fixed_frame": "", "target_frame": "", "organize_cloud": False}  # fmt: skip
     return [
-        _driver(parts[0], "velodyne_driver_node", "velodyne_driver_node", driver, [], options),
-        _driver(parts[1], "velodyne_transform_node", "velodyne_transform_node", cloud, points, options),
-        _driver(parts[2], "velodyne_laserscan_node", "velodyne_laserscan_node", {"ring": -1, "resolution": 0.007},
+        _driver(parts[0], "velodyne_driver_node", "velodyne_driver_node", driver,
+                {"device_ip": address} if address else {}, [], options),
+        _driver(parts[1], "velodyne_transform_node", "velodyne_transform_node", cloud, {}, points, options),
+        _driver(parts[2], "velodyne_laserscan_node", "velodyne_laserscan_node", {"ring": -1, "resolution": 0.007}, {},
                 [*points, *scan], options),
     ]  # fmt: skip
 
@@ -129,24 +146,28 @@ def _driver(
     package: str,
     program: str,
     name: str,
-    parameters: Mapping[str, Any],
+    preset: Mapping[str, Any],
+    given: Mapping[str, Any],
     remappings: Sequence[tuple[str, str]],
     options: StackOptions,
 ) -> Node:
+    """Return a driver's node. preset: parameters that files go before. given: those of arguments, which go before files."""
     return ros_node(
         package,
         program,
         name=name,
         namespace=options.namespace or "/",
-        parameters=[text_parameters(parameters), *([options.params_file] if options.params_file else [])],
+        parameters=[text_parameters(preset), *options.files, *([text_parameters(given)] if given else [])],
         remappings=[*options.tf_remappings, *remappings],
         respawn=options.respawn,
         respawn_delay=options.respawn_delay_s,
     )
 
 
-def _require_device(path: str, argument: str) -> None:
-    if not Path(path).exists():
+def _require_device(device: str, usual: str, argument: str, options: StackOptions) -> None:
+    """Raise ConfigError when a device is not there. device: the one that was given, "" = none; then a file may name another."""
+    path = device or usual
+    if not Path(path).exists() and (device or not options.params_file):
         raise ConfigError(f"{argument} '{path}' does not exist: plug it in, or give another (ls /dev/tty* /dev/video*)")
 
 

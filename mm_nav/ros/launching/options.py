@@ -13,6 +13,7 @@ from mm_nav.errors import ConfigError
 from mm_nav.geometry import Pose2D
 from mm_nav.resources import resource_path
 from mm_nav.robot import load_robot
+from mm_nav.ros.launching.arguments import Values
 from mm_nav.ros.namespaces import NAME_PART, robot_kinds, robot_names
 from mm_nav.ros.node_list import STACK
 from mm_nav.ros.topics import topics
@@ -30,20 +31,20 @@ class StackOptions:
     """How the nodes of one robot's stack are started.
 
     namespace: absolute, such as "/alpha"; "" = none. robot: a name in config/robots or the whole path of a YAML file. model,
-    device, params_file: whole paths or names; "" = none was given. remappings: topics that have other names, (from, to).
-    parameters: of nodes, (node, name, value). respawn: whether a node that died is started again, after respawn_delay_s; else its
-    death ends everything. enclaves: path above the nodes' SROS2 enclaves, "" = none. nav2: whether Nav2's actions are served too.
-    rviz: whether a window opens.
+    device, params_file: whole paths or names; "" = none was given, as with provider. use_sim_time: None = as files of parameters
+    say. remappings: topics that have other names, (from, to). parameters: of nodes, (node, name, value). respawn: whether a node
+    that died is started again, after respawn_delay_s; else its death ends everything. enclaves: path above the nodes' SROS2
+    enclaves, "" = none. nav2: whether Nav2's actions are served too. rviz: whether a window opens.
     """
 
     namespace: str = ""
     robot: str = "generic"
     model: str = ""
     device: str = ""
-    provider: str = "auto"
+    provider: str = ""
     params_file: str = ""
     log_level: str = "info"
-    use_sim_time: bool = False
+    use_sim_time: bool | None = False
     respawn: bool = False
     respawn_delay_s: float = 1.0
     nav2: bool = False
@@ -51,6 +52,16 @@ class StackOptions:
     enclaves: str = ""
     remappings: tuple[tuple[str, str], ...] = ()
     parameters: tuple[tuple[str, str, bool], ...] = ()
+
+    @property
+    def files(self) -> list[str]:
+        """The file of parameters, where there is one."""
+        return [self.params_file] if self.params_file else []
+
+    @property
+    def time(self) -> dict[str, bool]:
+        """The parameter use_sim_time, where it is not for files to say."""
+        return {} if self.use_sim_time is None else {"use_sim_time": self.use_sim_time}
 
     @property
     def tf_remappings(self) -> tuple[tuple[str, str], ...]:
@@ -68,7 +79,7 @@ class RobotEntry:
 
 
 def stack_options(
-    values: Mapping[str, str], use_sim_time: bool, pushed: str = "", others: Collection[str] = ()
+    values: Values, use_sim_time: bool | None, pushed: str = "", others: Collection[str] = ()
 ) -> StackOptions:
     """Return the options of a stack from the arguments of a launch file.
 
@@ -81,13 +92,13 @@ def stack_options(
         load_edge_profile(values["device"])
     params = _file(values["params_file"], "params_file", "a YAML file of ROS parameters")
     if params:
-        check_params_file(Path(params), others)
+        check_params_file(Path(params), [*others, *(["nav2_bridge"] if yes(values, "nav2") else [])], values.given)
     return StackOptions(
         namespace=namespace_of(values["namespace"], pushed),
         robot=robot_of(values["robot"]) if "," not in values["robot"] else "generic",
         model=model,
         device=absolute_name(values["device"]),
-        provider=values["provider"],
+        provider=values["provider"] if "provider" in values.given else "",
         params_file=params,
         log_level=values["log_level"],
         use_sim_time=use_sim_time,
@@ -101,17 +112,15 @@ def stack_options(
     )
 
 
-def _node_parameters(values: Mapping[str, str]) -> list[tuple[str, str, bool]]:
-    found: list[tuple[str, str, bool]] = []
-    if values.get("twist_stamped") == "false":
-        found.append(("guard", "twist_stamped", False))
-    if values.get("compressed") == "true":
-        found.append(("inference", "compressed", True))
-    if values.get("localization") == "true":
-        found.append(("navigator", "localization", True))
-    if values["obstacles"] == "points":
-        found += [(node, "points", True) for node in ("guard", "inference", "navigator")]
-    return found
+def _node_parameters(values: Values) -> list[tuple[str, str, bool]]:
+    own = {"twist_stamped": "guard", "compressed": "inference", "localization": "navigator"}
+    found = [(node, name, yes(values, name)) for name, node in own.items() if name in values.given]
+    return found + (obstacles_from(values["obstacles"]) if "obstacles" in values.given else [])
+
+
+def obstacles_from(source: str) -> list[tuple[str, str, bool]]:
+    """Return what the nodes must be told of where obstacles come from, "scan" or "points": (node, name, value)."""
+    return [(spec.name, "points", source == "points") for spec in STACK]
 
 
 def _enclaves(path: str) -> str:
@@ -209,20 +218,28 @@ def topic_remappings(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def check_params_file(path: Path, others: Collection[str] = ()) -> None:
-    """Raise ConfigError when a file of parameters is none, or names nodes that are not started: ROS would say nothing."""
-    nodes = ("simulator", *(spec.name for spec in STACK), "nav2_bridge", *others)
+def check_params_file(path: Path, others: Collection[str] = (), given: Collection[str] = ()) -> None:
+    """Raise ConfigError when a file of parameters is none, or has what would be of no use: ROS would say nothing.
+
+    That is: nodes that are not started, and a robot that is no argument, for its model or its sensors' mounts come from there.
+    others: nodes that are started beside the stack. given: names of the arguments that were given.
+    """
+    nodes = (*(spec.name for spec in STACK), *others)
     data = read_yaml(path, "config/guard.yaml")
     for name, values in data.items():
         inner = values if isinstance(values, dict) else {}
         # A namespace may be a key of its own, with the nodes below it.
         below = inner if inner and "ros__parameters" not in inner else {name: values}
-        for node, given in below.items():
-            if not isinstance(given, dict) or not isinstance(given.get("ros__parameters"), dict):
+        for node, found in below.items():
+            if not isinstance(found, dict) or not isinstance(found.get("ros__parameters"), dict):
                 raise ConfigError(f"{path}: {node} has no ros__parameters: compare it with config/guard.yaml")
             last = str(node).split("/")[-1]
             if last not in (*nodes, *_ANY):
                 raise ConfigError(f"{path}: no node here is named {last}; nodes are {', '.join(nodes)}")
+            for key in ("robot", "robots"):
+                if found["ros__parameters"].get(key) and key not in given:
+                    value = found["ros__parameters"][key]
+                    raise ConfigError(f"{path}: {node} has a {key}, of which others must know too: give {key}:={value}")
 
 
 def _file(name: str, what: str, wanted: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mm_nav.geometry import Pose2D
 from mm_nav.robot import load_robot
+from mm_nav.ros.launching.arguments import Values
 from mm_nav.ros.launching.bring_up import BringUp
 from mm_nav.ros.launching.options import (
     RobotEntry,
@@ -26,26 +27,25 @@ from mm_nav.sim.rig import load_life
 from mm_nav.sim.starts import format_starts, starts_in
 
 
-def embedded(values: Mapping[str, str], pushed: str) -> Sequence[Any]:
+def embedded(values: Values, pushed: str) -> Sequence[Any]:
     """Return the entities of the embedded simulator, and of a stack for each of its robots."""
-    options = stack_options(values, True, pushed)
-    robots, world = robot_entries(values), world_of(values["world"])
-    life = str(Path(values["life"]).expanduser().resolve()) if values["life"] else ""
-    if life:
-        load_life(life)
-    given: dict[str, object] = {
-        "world": str(world),
-        "robot": ",".join(robot.robot for robot in robots),
-        "robots": ",".join(robot.name for robot in robots),
-        "starts": _starts(robots),
+    options = stack_options(values, True, pushed, (SIMULATOR.name,))
+    robots = robot_entries(values)
+    wanted: dict[str, object] = {
+        "world": str(world_of(values["world"])),
         "seed": integer(values, "seed", 0, 2**31 - 1),
         "rate": number(values, "rate", 0.0, 100.0),
         "people": integer(values, "people", 0, 200),
-        "life": life,
+        "life": str(Path(values["life"]).expanduser().resolve()),
     }
-    if not robots[0].name:
-        # Free places for several it finds itself.
-        given["starts"] = _starts([replace(robots[0], start=placed(robots, world)[0])])
+    if values["life"]:
+        load_life(str(wanted["life"]))
+    given = {name: value for name, value in wanted.items() if name in values.given}
+    if "start" in values.given:
+        given["starts"] = format_starts(robot.start for robot in robots if robot.start is not None)
+    # The stacks are told of them, too.
+    given["robot"] = ",".join(robot.robot for robot in robots)
+    given["robots"] = ",".join(robot.name for robot in robots)
     # It makes the time that the others follow. A new one would begin anew, so its end is that of all.
     simulator = stack_node(SIMULATOR, replace(options, use_sim_time=False, respawn=False), autostart=False, **given)
     sequence = BringUp([(f"{options.namespace}/{SIMULATOR.name}", simulator)])
@@ -69,7 +69,3 @@ def placed(robots: Sequence[RobotEntry], world: Path) -> tuple[Pose2D, ...]:
     """
     given = tuple(robot.start for robot in robots if robot.start is not None)
     return given or starts_in(world, [load_robot(robot.robot) for robot in robots])
-
-
-def _starts(robots: Sequence[RobotEntry]) -> str:
-    return format_starts(robot.start for robot in robots if robot.start is not None)

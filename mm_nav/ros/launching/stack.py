@@ -17,7 +17,7 @@ from launch import LaunchDescription
 from mm_nav.errors import ConfigError
 from mm_nav.resources import resource_path
 from mm_nav.ros import node_list
-from mm_nav.ros.launching.arguments import Argument, check_names, values_of
+from mm_nav.ros.launching.arguments import Argument, Values, check_names, values_of
 from mm_nav.ros.launching.bring_up import BringUp, ends_on_failure, ends_with
 from mm_nav.ros.launching.options import StackOptions
 from mm_nav.ros.node_list import NodeSpec
@@ -29,7 +29,7 @@ PATIENCE = {"sigterm_timeout": "10", "sigkill_timeout": "5"}
 _LOCAL = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 
 Entities = list[Any]
-Start = Callable[[Mapping[str, str], str], Sequence[Any]]
+Start = Callable[[Values, str], Sequence[Any]]
 
 
 def launch_description(arguments: Sequence[Argument], start: Start, local: bool = False) -> LaunchDescription:
@@ -37,15 +37,23 @@ def launch_description(arguments: Sequence[Argument], start: Start, local: bool 
     and returns what is started. local: whether nothing of it is for other machines, unless the environment says otherwise.
     """
 
+    given: dict[str, str] = {}
+
+    def look(context: LaunchContext) -> None:
+        # On the command line or by an including file: what is there before the defaults are.
+        given.update(context.launch_configurations)
+
     def begin(context: LaunchContext) -> Sequence[Any]:
-        given = [text.partition(":=")[0] for text in context.argv if ":=" in text]
-        check_names(given, arguments)
+        check_names([text.partition(":=")[0] for text in context.argv if ":=" in text], arguments)
+        for argument in arguments:
+            if argument.name not in given:
+                # To the next launch file that is included, a default of this one would look given.
+                context.launch_configurations.pop(argument.name, None)
         set_environment(local)
         _tie_processes(context)
-        pushed = context.launch_configurations.get("ros_namespace", "")
-        return [ends_on_failure(), *start(values_of(context.launch_configurations, arguments), pushed)]
+        return [ends_on_failure(), *start(values_of(given, arguments), given.get("ros_namespace", ""))]
 
-    return LaunchDescription([*map(declared, arguments), OpaqueFunction(function=begin)])
+    return LaunchDescription([OpaqueFunction(function=look), *map(declared, arguments), OpaqueFunction(function=begin)])
 
 
 def declared(argument: Argument) -> DeclareLaunchArgument:
@@ -81,16 +89,14 @@ def stack_node(spec: NodeSpec, options: StackOptions, **parameters: Any) -> Node
     namespace = options.namespace or "/"
     logger = ".".join([*options.namespace.strip("/").split("/"), spec.name]).lstrip(".")
     enclave = ["--enclave", f"{options.enclaves}/{spec.name}"] if options.enclaves else []
-    files = [str(resource_path(spec.parameters))] if spec.parameters else []
-    if options.params_file:
-        files.append(options.params_file)
+    files = [*([str(resource_path(spec.parameters))] if spec.parameters else []), *options.files]
     return ros_node(
         "mm_nav",
         spec.executable,
         name=spec.name,
         namespace=namespace,
         ros_arguments=["--log-level", f"{logger}:={options.log_level}", *enclave],
-        parameters=[*files, {"use_sim_time": options.use_sim_time, **text_parameters(parameters)}],
+        parameters=[*files, {**options.time, **text_parameters(parameters)}],
         remappings=[*options.tf_remappings, *options.remappings],
         respawn=options.respawn,
         respawn_delay=options.respawn_delay_s,
@@ -112,12 +118,11 @@ def stack(options: StackOptions, after: BringUp | None = None) -> tuple[Entities
 
 
 def _given(options: StackOptions) -> dict[str, dict[str, object]]:
-    """Return what was given in arguments, by node; what was left at its default is for the files to say."""
+    """Return what was given in arguments, by node, and the robot, which others know too; the rest is for the files to say."""
     found: dict[str, dict[str, object]] = {}
 
     def give(name: str, *nodes: str) -> None:
-        value = getattr(options, name)
-        if value != getattr(StackOptions(), name):
+        if value := getattr(options, name):
             for node in nodes:
                 found.setdefault(node, {})[name] = value
 
@@ -141,7 +146,7 @@ def _rviz(options: StackOptions) -> list[Node]:
             namespace=options.namespace or "/",
             output="log",
             arguments=["-d", str(resource_path("config/mm_nav.rviz"))],
-            parameters=[{"use_sim_time": options.use_sim_time}],
+            parameters=[options.time] if options.time else [],
             remappings=[*options.tf_remappings, *options.remappings],
         )
     ]
@@ -163,7 +168,7 @@ def robot_description(urdf: str, options: StackOptions) -> Node:
         "robot_state_publisher",
         name="robot_state_publisher",
         namespace=options.namespace or "/",
-        parameters=[{**text_parameters({"robot_description": urdf}), "use_sim_time": options.use_sim_time}],
+        parameters=[*options.files, {**text_parameters({"robot_description": urdf}), **options.time}],
         remappings=[*options.tf_remappings],
         respawn=options.respawn,
         respawn_delay=options.respawn_delay_s,
