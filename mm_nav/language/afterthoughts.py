@@ -29,9 +29,12 @@ _LEAD = (
     r"(?:the|its|it's) colou?r (?:is|was)) )*"
 )
 _KIND_OF = r"(?:(?:kind|sort) of |a bit |quite |rather |more or less )?"
-_IS = r"(?:(?:it|that|this|which|they)\s*(?:'s| is| should be| must be| was|'re| are) |(?:the one )?(?:that|which)(?:'s| is) )"
+_IS = (
+    r"(?:(?:it|that|this|which|they)\s*(?:'s| is| should be| must be| was| has been|'re| are) |"
+    r"(?:the one )?(?:that|which)(?:'s| is) )"
+)
 _ONLY_COLOUR = re.compile(
-    rf"^{_LEAD}{_IS}?{_KIND_OF}(?:the|a|an|that|this)?\s*(?:one (?:that(?:'s| is)|which is|in) )?(?:(?:painted|colou?red|"
+    rf"^{_LEAD}{_IS}?{_KIND_OF}(?:the|a|an|that|this)?\s*(?:one (?:(?:that(?:'s| is)|which is|in) )?)?(?:(?:painted|colou?red|"
     rf"in) )?(?:colou?r )?(?P<colour>{COLOUR})"
     rf"(?:[\s-]+colou?red)?(?: {_ANYTHING})?(?:(?: in)? colou?r)?(?: i (?:think|believe|guess))?$",
     re.IGNORECASE,
@@ -84,6 +87,10 @@ _MENTION = re.compile(
     r"those|these|look at|which|what)\b",
     re.IGNORECASE,
 )
+# Of what has just been named.
+_THAT_THING = re.compile(
+    rf"^(?:(?:go|drive|head|move)(?: (?:over|up|on))?(?: (?:to|towards?))? )?that (?P<noun>{THINGS})$", re.IGNORECASE
+)
 _ONE = re.compile(r"\bone\b(?! of\b)", re.IGNORECASE)
 _QUESTION = re.compile(rf"^which (?P<noun>(?:{COLOUR} )?(?:{THINGS})) (?:is|stands) (?P<where>.+)$", re.IGNORECASE)
 # Said without a pause: "go to the ladder wait a bit".
@@ -134,8 +141,12 @@ def settled(clauses: Sequence[Clause], whole: Callable[[str], bool]) -> list[str
         elif _RULED_OUT.match(text) and not whole(text):
             spoken = text if THING.search(text) else spoken
             continue
-        elif kept and not apart and (more := _afterthought(kept[-1], text)):
-            kept[-1] = more
+        elif kept and not apart and (more := _afterthought(kept[of := _about(kept)], text)):
+            kept[of:] = [more]
+            continue
+        elif (
+            kept and (again := _THAT_THING.match(text)) and re.search(rf"\b{again['noun']}\b", kept[-1], re.IGNORECASE)
+        ):
             continue
         elif named := _of_those(spoken, text):
             if kept and _MENTION.match(kept[-1]):
@@ -149,7 +160,8 @@ def settled(clauses: Sequence[Clause], whole: Callable[[str], bool]) -> list[str
 
 def _instead(kept: list[str], text: str) -> str:
     """Take back the last clause about a thing; return what was said in its place."""
-    at = next((i for i in reversed(range(len(kept))) if THING.search(kept[i])), len(kept) - 1)
+    # All may be said anew: "the bench and then the table, no, the bench and then the sofa".
+    at = next((i for i, clause in enumerate(kept) if _same(clause, text)), _about(kept))
     taken = kept[at] if kept else ""
     del kept[max(at, 0) :]
     noun, some = THING.search(taken), _SOME_COLOUR.search(text)
@@ -158,6 +170,17 @@ def _instead(kept: list[str], text: str) -> str:
         return text[: some.start()] + f"the {some['before'] or some['behind']} {noun['noun']}" + text[some.end() :]
     # "the red thing, I mean the barrel"
     return _afterthought(taken, text) or text
+
+
+def _about(kept: list[str]) -> int:
+    """Return which clause was the last about a thing; the last of all where none was."""
+    return next((i for i in reversed(range(len(kept))) if THING.search(kept[i])), len(kept) - 1)
+
+
+def _same(one: str, other: str) -> bool:
+    """Return whether two clauses are about one thing, in one colour."""
+    (a, b), (c, d) = ((THING.search(text), _HAS_COLOUR.search(text)) for text in (one, other))
+    return a is not None and c is not None and a["noun"].lower() == c["noun"].lower() and (b and b[0]) == (d and d[0])
 
 
 def _afterthought(before: str, text: str) -> str | None:

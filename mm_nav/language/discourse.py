@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from mm_nav.language.patterns import COLOUR, THINGS
+from mm_nav.language.vocabulary import singular
 
 # Begins a clause that takes back the one before.
 TAKEN_BACK = "@"
@@ -47,12 +48,17 @@ _SAID_BESIDE = tuple(
         r"possible|that's ok(?:ay)?)|when you (?:can|get a (?:chance|moment|minute)|have (?:time|a (?:moment|minute)))|"
         r"(?:there's )?no "
         r"(?:hurry|rush)|real (?:quick|fast)|real slow(?:ly)?|get going|off you go(?! to)|by now|in (?:that|this) order|would you"
-        r"(?=\s*[?.!]*$)|will you(?=\s*[?.!]*$)|can you(?=\s*[?.!]*$)|ok(?:ay)?(?=\s*[?.!]*$)|right(?=\s*\?)|mate|buddy|pal|"
-        r"dear|love|pls|plz|thx|ta|cheers)\b(?=\s*(?:[,.;!?]|$|\b))",
+        r"(?=\s*[?.!]*$)|will you(?=\s*[?.!]*$)|can you(?=\s*[?.!]*$)|ok(?:ay)?(?=\s*[?.!]*$)|right(?=\s*\?)|(?:mate|"
+        r"buddy|pal|dear|love|eventually)(?=\s*(?:[,.;!?]|$))|pls|plz|thx|ta|cheers)\b",
+        r"[\s,]*\b(?:and |so )?(?:(?:can|could|would|will) you )?(?:please )?(?:go and )?(?:look|check it out|have a look|"
+        r"take a look|see to it|"
+        r"deal with it|lead the way)(?=\s*[?.!]*$)",
+        r"\s(?:anywhere|somewhere)(?=\s*[?.!]*$)",
+        r"(?<=\w) go(?=\s*[.!]*$)",
         r"\b(?:please )?(?:do not|don't) forget to\b",
         r"[\s,]*\bby the way\b(?! of)",
         r"\b(?:the )?next thing (?:is|to do is) (?:to )?(?=go|drive|head|move|visit|find)",
-        r" (?:lying|standing|sitting) around(?: (?:there|somewhere))?(?=\s*(?:[,.;!?]|$))",
+        r" (?:lying|standing|sitting) (?:around|about)(?: (?:there|somewhere))?(?=\s*(?:[,.;!?]|$))",
         r"(?<=\w)(?<!you) (?:and |now )?(?:go|drive|head|move|come) (?:over )?(?:there|to it)(?=\s*(?:now|please|thanks|"
         r"thank you)?\s*[.?!]*$)",
         r"(?<=\w) go (?:and )?(?:get|find|see|fetch|check) it(?=\s*[.?!]*$)",
@@ -60,6 +66,7 @@ _SAID_BESIDE = tuple(
         r"to it)(?=\s*[.?!]*$)",
         r" (?:somewhere |anywhere )?(?:around|over|about|in) here\b(?! (?:is|to)\b)",
         r" like a good \w+",
+        r"\bbe an? (?:dear|darling|love|angel|good \w+) and ",
         r" instead(?=\s*(?:[,.;!?]|$))",
     )
 )  # fmt: skip
@@ -67,6 +74,18 @@ _ADDRESS = re.compile(
     r"(?:^|(?<=[.!?]\s))(?:hi|hey|hello|good (?:morning|afternoon|evening)|ok(?:ay)?|right|alright|all right|so|well|now|listen|"
     r"come on|go on)"
     r"(?: (?:there|then|now|robot|everyone|you|so))*(?:[\s,.!]+|$)(?!(?:from|side|of|hand|next)\b)",
+    re.IGNORECASE,
+)
+_SET_COURSE = re.compile(r"\bset (?:a |your )?course (?:for|to) ", re.IGNORECASE)
+# "the red one of the pallets", "of all the boxes pick the pink one".
+_ONE_OF = re.compile(
+    rf"\b(?P<colour>{COLOUR}) one of (?:all )?(?:the|these|those) (?P<many>(?:{THINGS})(?:es|"
+    rf"s)?)\b",
+    re.IGNORECASE,
+)
+_OF_ALL = re.compile(
+    rf"\b(?:out )?of (?:all )?(?:the|these|those) (?P<many>(?:{THINGS})(?:es|s)?)\s*,? (?:pick|choose|take|go to|"
+    rf"find) (?:the )?(?P<colour>{COLOUR}) one\b",
     re.IGNORECASE,
 )
 _FOLLOWED = re.compile(
@@ -144,7 +163,8 @@ _ORDERS: tuple[_Order, ...] = (
         "go to {y}, then {x}",
     ),
     _order(
-        rf"^(?P<x>.+?)\s*,? (?:but )?(?:only )?(?:after|once|when|as soon as) {_DONE} (?P<y>.+)$", "go to {y}, then {x}"
+        rf"^(?P<x>.+?)\s*,? (?:but )?(?:only |not )?(?:after|once|when|as soon as|before|"
+        rf"until) {_DONE} (?P<y>.+)$", "go to {y}, then {x}"
     ),
     _order(r"^(?:on|along) (?:the|your) way (?:over )?to (?P<x>[^,;]+?)\s*,\s*(?P<y>.+)$", "{y}, then go to {x}"),
     _order(
@@ -167,6 +187,9 @@ _ORDERS: tuple[_Order, ...] = (
 )  # fmt: skip
 # Over sentences, too.
 _AT_LAST: tuple[_Order, ...] = (
+    _order(r"^(?:leave|save|keep) (?P<x>.+?) (?:until|till|for|to)(?: the)? (?:last|"
+    r"end)\s*[,;.]\s*(?:and )?(?:do )?(?P<y>.+?)(?: before that| first)?$", "{y}, then {x}"),
+    _order(r"^(?P<x>.+?) last\s*[,;.]\s*(?P<y>.+)$", "{y}, then {x}"),
     _order(r"^(?P<x>.+?)\s*[,;.]? but (?:first(?: of all)?|before (?:that|you do(?: that)?)|"
     r"beforehand)\s*,? (?P<y>.+)$", "{y}, then {x}"),
     _order(r"^(?P<x>.+?)\s*[,;.]\s*before that\s*,? (?P<y>.+)$", "{y}, then {x}"),
@@ -181,11 +204,17 @@ _THEN = tuple(
         r"[\s,]*\b(?:and )?(?:when|once|after) (?:you(?:'re| are|'ve(?: been)?)?|that's|that is) (?:done|finished|there)"
         r"(?: (?:there|with (?:that|it)|that))?\s*,? (?=(?:please|go|drive|head|move|visit|find|proceed|continue|come|stop|turn|"
         r"you|the|a|to|pass)\b)(?:you )?",
+        r"[\s,]*\b(?:and )?(?:when|once|after) you (?:get there|get to it|arrive|reach it|have arrived|'ve arrived)\s*,? (?:you )?",
+        r"[\s,]*\bfollowed by ",
         r"[\s,]*\b(?:and )?from there\s*,? (?:(?:go|drive|head|move|continue|proceed|carry) )?(?:on |over )?(?=to\b)",
-        r"[\s,]*\b(?:and )?(?:(?:last(?:ly)?|secondly|thirdly)\s*,|last of all\b,?)\s*",
+        r"[\s,]*\b(?:and )?(?:(?:(?<!until )(?<!till )(?<!for )last(?:ly)?|secondly|thirdly)\s*,|last of all\b,?)\s*",
     )
 )  # fmt: skip
-_FIRST_AFTER = re.compile(rf"\b((?:{THINGS})(?:es|s)?) first(?=\s*(?:,|;|\.|$|and\b|then\b))", re.IGNORECASE)
+_FIRST_AFTER = re.compile(
+    rf"\b((?:{THINGS})(?:es|s)?) (?:(?:comes|goes|is) )?(?:first|second|third)(?=\s*(?:,|;|\.|$|and\b|"
+    rf"then\b))",
+    re.IGNORECASE,
+)
 # Said without a pause: "go to the ladder wait a bit".
 _NO_PAUSE = re.compile(rf"\b((?:{THINGS})(?:es|s)?) (?=(?:wait|pause) (?:a|there|here|for)\b)", re.IGNORECASE)
 
@@ -198,7 +227,11 @@ def in_order(text: str) -> str:
         text = pattern.sub(instead, text)
     kept = _without_asides(text)
     text = kept if re.search(r"[^\W\d_]{2,}", kept) else text
-    text = _AND_NOT.sub(", ", _FOLLOWED.sub("go to ", _IS_NEXT.sub("go to ", text)))
+    for pattern in (_IS_NEXT, _FOLLOWED, _SET_COURSE):
+        text = pattern.sub("go to ", text)
+    for pattern in (_ONE_OF, _OF_ALL):
+        text = pattern.sub(lambda m: f"the {m['colour']} {singular(m['many'])}", text)
+    text = re.sub(r"\bthe the\b", "the", _AND_NOT.sub(", ", text))
     text = _THERE_IS.sub(lambda m: f"{m['what']} {m['where'][0].lower()}{m['where'][1:]}", text)
     text = _CORRECTION.sub(f". {TAKEN_BACK} ", text)
     return f" {TAKEN_BACK} ".join(_reordered(part) for part in text.split(TAKEN_BACK))

@@ -18,7 +18,8 @@ from mm_nav.language.vocabulary import COLOUR_NAMES, MATERIALS, SIZES
 StepKind = Literal["go_to", "pass", "follow", "turn", "move", "wait"]
 
 _SEPARATORS = re.compile(
-    r"\s*(?:[.;!?]+\s+|[.;!?]+$|\s[-–—]+\s|…\s*|,?\s*\b(?:and\s+)?(?:then|after\s+that|afterwards|next(?!\s+to\b)|finally)\b,?\s*|,\s*and\s+|\s*,\s*)",
+    r"\s*(?:[.;!?]+\s+|[.;!?]+$|\s[-–—]+\s|…\s*|,?\s*\b(?:and\s+)?(?:then|after\s+that|afterwards|next(?!\s+to\b)|"
+    r"finally)\b,?\s*|,\s*and\s+|\s*,\s*)",
     re.IGNORECASE,
 )
 # "past the table to the red chair", "by the sofa until the door": something on the way, then the place to stop at.
@@ -37,18 +38,21 @@ _AND_GO = re.compile(
     re.IGNORECASE,
 )
 _POLITE = re.compile(
-    r"^(?:please|kindly|ok(?:ay)?|hey|hi|hello|robot|now|first(?!\s+\S+\s+(?:from|on|in|along)\b)|so|well|could\s+you|can\s+you|would\s+you|will\s+you|"
+    r"^(?:please|kindly|ok(?:ay)?|hey|hi|hello|robot|now|first(?!\s+\S+\s+(?:from|on|in|along)\b)|so|well|could\s+you|can\s+you|"
+    r"would\s+you|will\s+you|"
     r"i\s+(?:want|need|would\s+like)\s+you(?:\s+to)?|let'?s|you\s+should|(?:find|get|show|fetch)\s+me(?=\s))\b[\s,]*",
     re.IGNORECASE,
 )
 _POLITE_END = re.compile(
-    r"[\s,]*\b(?:please|thanks|thank\s+you|for\s+me|slowly|quickly|carefully|immediately|right\s+away|now|as\s+(?:fast|quickly|soon)\s+as\s+"
+    r"[\s,]*\b(?:please|thanks|thank\s+you|for\s+me|slowly|quickly|carefully|immediately|right\s+away|now|as\s+(?:fast|quickly|"
+    r"soon)\s+as\s+"
     r"(?:you\s+can|possible)|without\s+\w+ing\b[^,]*)\s*$",
     re.IGNORECASE,
 )
 _VERBS = re.compile(
     r"^(?:go|drive|move|head|navigate|walk|travel|roll|run|come|get|proceed|continue|find|locate|reach|approach|visit|"
-    rf"search|look|seek|take\s+me|bring\s+me|lead\s+me|make\s+your\s+way|carry\s+on|keep\s+going|stop|start|begin|finish|end(?:\s+up)?|{_STAY})\b\s*",
+    rf"search|look|seek|take\s+me|bring\s+me|lead\s+me|make\s+your\s+way|carry\s+on|keep\s+going|stop|start|begin|finish|"
+    rf"end(?:\s+up)?|{_STAY})\b\s*",
     re.IGNORECASE,
 )
 _PREPOSITIONS = re.compile(
@@ -63,8 +67,11 @@ _SAYS_NOTHING = {"and", "then", "go", "drive", "go and", "turn", "move", "if so"
 _PRONOUNS = {"it", "there", "them", "this", "that", "here", "him", "her"}
 _AFTER_THE_THING = re.compile(
     r"\s+(?:is\s+(?:where|what|your|the\s+(?:goal|target|destination))\b.*|somewhere(?:\s+(?:in|around)\b.*)?|"
-    r"so\s+(?:that\s+)?(?:i|we|you)\b.*|because\b.*|(?:(?:probably|really|badly|urgently)\s+)?needs?\s+(?:you|help|this|that|it|(?:some\s+)?(?:water|watering|cleaning|checking|tidying|fixing|attention))|(?:is|stands?|are)(?:\s+(?:here|there|now))?|here|"
-    r"in\s+(?:a|this|the)\s+(?:minute|moment|second|hurry|room(?=$)|place)\b.*|(?:until|till|once)\s+you(?:\s+are|['’]re)\s+(?:close|near|there|done)(?:\s+enough)?)$",
+    r"so\s+(?:that\s+)?(?:i|we|you)\b.*|because\b.*|needs?\s+(?:you|help|this|that|it)|"
+    r"(?:that\s+)?(?:i|we)\s+(?:need|want|would\s+like)\s+you\s+to\s+\w+(?:\s+to)?|(?:is|stands?|are)(?:\s+(?:here|there|now))?|"
+    r"here|"
+    r"in\s+(?:a|this|the)\s+(?:minute|moment|second|hurry|room(?=$)|place)\b.*|(?:until|till|once)\s+you(?:\s+are|"
+    r"['’]re)\s+(?:close|near|there|done)(?:\s+enough)?)$",
     re.IGNORECASE,
 )
 # "what you must find is the lamp": what comes after says it.
@@ -73,7 +80,8 @@ _NAMED_LATER = re.compile(
 )
 # "bring this parcel to the door": where it is to be brought, and not the parcel, is where to go.
 _CARRY = re.compile(
-    r"^(?:bring|carry|deliver|take|transport|ship|move)\s+(?:(?:this|that|these|the|a|an|my|your|our|his|her)\s+(?:\S+\s+){1,3}?|(?:this|that|it|"
+    r"^(?:bring|carry|deliver|take|transport|ship|move)\s+(?:(?:this|that|these|the|a|an|my|your|our|his|"
+    r"her)\s+(?:\S+\s+){1,3}?|(?:this|that|it|"
     r"them)\s+)(?:over\s+|back\s+)?(?:to|towards?)\s+(?=\S)",
     re.IGNORECASE,
 )
@@ -81,9 +89,12 @@ _DETERMINER = re.compile(r"\b(?:the|that|this|one\s+of\s+the|a|an|any|some)\s+(?
 _DEFINITE = re.compile(r"\b(?:the|that|this)\s+\S", re.IGNORECASE)
 # "take a look at the door", "come to a halt", "wait a moment", "see if that works": no things to go to.
 _IDIOMS = re.compile(
-    r"(?:a|an|the|some)\s+(?:quick\s+|short\s+|good\s+|complete\s+|full\s+)?(?:look|bit|little|seat|moment|halt|stop|standstill|walk|trip|"
-    r"ride|drive|tour|visit|peek|glance|beeline|way|direction|position|location|place|spot|vicinity|presence|job|task|goal|target|destination|"
-    r"front|side|left|right|robot|room(?=\s+(?:for|and|until)\b)|area|environment|scene)\b(?!\s+(?:door|chair|\w+\s+(?:from|on)))|(?:that|this)\s+(?:is|you|can|way)\b",
+    r"(?:a|an|the|some)\s+(?:quick\s+|short\s+|good\s+|complete\s+|full\s+)?(?:look|bit|little|seat|moment|halt|stop|standstill|"
+    r"walk|trip|"
+    r"ride|drive|tour|visit|peek|glance|beeline|way|direction|position|location|place|spot|vicinity|presence|job|task|goal|"
+    r"target|destination|"
+    r"front|side|left|right|robot|room(?=\s+(?:for|and|until)\b)|area|environment|scene)\b(?!\s+(?:door|chair|\w+\s+(?:from|"
+    r"on)))|(?:that|this)\s+(?:is|you|can|way)\b",
     re.IGNORECASE,
 )
 _NOUNS = rf"{THINGS}|thing|object|item"
@@ -98,13 +109,20 @@ _ANOTHER = re.compile(rf"(?<=\s)(?P<noun>(?:{_NOUNS})s?)\s+(?:a|an|the)\s.*$", r
 _COLOURED = tuple(
     re.compile(rf"(?<!\bis\s)\b(?P<noun>(?:{_NOUNS})(?:es|s)?)\s+(?:{words})\b(?![\s-]+(?:{_NOUNS})\b)", re.IGNORECASE)
     for words in (
-        r"(?:(?:that|which)\s+(?:is|was|has\s+been)\s+)?(?:(?:painted|colou?red|dyed)(?:\s+in)?|whose\s+colou?r\s+is|it['’]s|it\s+is|the(?=\s+\w+(?:\s+\w+)?\s+one\b)|"
+        r"(?:(?:that|which)\s+(?:is|was|has\s+been)\s+)?(?:(?:painted|colou?red|dyed)(?:\s+in)?|whose\s+colou?r\s+is|it['’]s|"
+        r"it\s+is|the(?=\s+\w+(?:\s+\w+)?\s+one\b)|"
         rf"(?:with|of|in|that\s+has|which\s+has)\s+the\s+colou?r)\s+(?P<colour>{COLOUR})(?:\s+colou?r|\s+one)?",
         rf"(?:with|of|in|that\s+has|which\s+has)\s+(?:(?:a|the)\s+)?(?P<colour>{COLOUR})\s+colou?r",
         rf"(?:that|which)(?:['’]s|\s+is)\s+(?P<colour>{COLOUR})\s+in\s+colou?r",
-        rf"(?:i\s+(?:want|mean|need)\s+)?(?:is|was|has\s+been|looks|should\s+be)\s+(?:a\s+|the\s+)?(?:painted\s+)?(?P<colour>{COLOUR})(?:\s+one)?$",
+        rf"(?:(?:that\s+)?(?:i|we|you)(?:['’](?:re|m))?(?:\s+(?:are|am))?\s+(?:want|mean|need|looking\s+for|should\s+find|"
+        rf"will\s+find)\s+)?(?:is|was|has\s+been|looks|should\s+be)\s+(?:a\s+|"
+        rf"the\s+)?(?:painted\s+)?(?P<colour>{COLOUR})(?:\s+one)?$",
         rf"(?P<colour>{COLOUR})$",
     )
+)
+# "the plant looks thirsty"
+_IS_SAID_OF_IT = re.compile(
+    rf"\b(?P<noun>{_NOUNS})\s+(?:(?:probably|really|badly|urgently|just)\s+)?(?:needs|looks|seems)\b.*$", re.IGNORECASE
 )
 _NOT_COLOURED = re.compile(r"\bwhose\s+colou?r\s+(?=is\s+not\b|isn['’]?t\b)", re.IGNORECASE)
 _BARE = re.compile(rf"\b(?:(?:{_ORDERS}|{_ADJECTIVES})\s+){{0,3}}(?:{_NOUNS})s?\b.*$", re.IGNORECASE)
@@ -221,6 +239,7 @@ def _noun_phrase(clause: str) -> str:
     clause = _NOT_COLOURED.sub("that ", clause)
     for pattern in _COLOURED:
         clause = pattern.sub(_coloured, clause)
+    clause = _IS_SAID_OF_IT.sub(r"\g<noun>", clause)
     return _ANOTHER.sub(r"\g<noun>", _thing_of(_CARRY.sub("to ", _NAMED_LATER.sub("", clause.strip()))))
 
 
