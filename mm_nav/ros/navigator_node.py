@@ -55,7 +55,11 @@ _KEPT_OUTPUTS = 20
 _BLIND_PERIOD_NS = 80_000_000
 # A look for silent inputs every so often; one that comes later than ATTENTION_S was kept from it by this node's own work.
 _CHECK_S, _ATTENTION_S = 0.02, 0.1
+# So much longer may a sensor or the guard be silent that has never spoken; the policy: policy_start_s.
 _STARTING_S = 5.0
+# The navigator's own limits are set from this node's parameters: from which one.
+_LIMITS = {"scan_timeout_s": "sensor_timeout", "policy_timeout_s": "inference_timeout"}
+_NAVIGATOR = tuple(spec for spec in specs_of(NavigatorConfig()) if spec.name not in _LIMITS)
 # Localisation that moves a goal by less does not make the robot plan anew.
 _CORRECTED_M, _CORRECTED_RAD = 0.05, 0.05
 
@@ -71,7 +75,7 @@ class NavigatorNode(StackNode):
         ParameterSpec(
             "sensor_timeout", 1.0, "a goal fails when scan or odometry are silent for this long, s", 0.1, 10.0
         ),
-        ParameterSpec("inference_timeout", 1.0, "a goal fails when the policy is silent for this long, s", 0.1, 10.0),
+        ParameterSpec("inference_timeout", 1.0, "a goal fails when the policy is silent for this long, s", 0.2, 20.0),
         ParameterSpec("guard_timeout", 1.0, "a goal fails when the guard is silent for this long, s", 0.1, 10.0),
         ParameterSpec("default_timeout", 180.0, "time for a goal that names none, s", 1.0, 86400.0),
         ParameterSpec(
@@ -83,7 +87,7 @@ class NavigatorNode(StackNode):
             False,
             "map -> odom comes from elsewhere (AMCL, SLAM): goal poses in map are taken to odom by it, and follow it",
         ),
-        *specs_of(NavigatorConfig()),
+        *_NAVIGATOR,
     )
 
     def __init__(self) -> None:
@@ -92,7 +96,8 @@ class NavigatorNode(StackNode):
 
     def configure(self) -> None:
         """Create the navigator, publishers, subscriptions and the action server."""
-        values = {spec.name: self.value(spec.name) for spec in specs_of(NavigatorConfig())}
+        values = {spec.name: self.value(spec.name) for spec in _NAVIGATOR}
+        values |= {limit: self.value(name) for limit, name in _LIMITS.items()}
         model = str(self.value("model"))
         categories: tuple[str, ...] = ()
         try:
@@ -204,7 +209,8 @@ class NavigatorNode(StackNode):
             limits["policy"] = float(self.value("inference_timeout"))
         # A little grace at the start: the network is asked only from now on.
         # What has not spoken yet may be starting still.
-        grace = dict.fromkeys(limits.keys() - self._ever, _STARTING_S)
+        starting = {**dict.fromkeys(limits, _STARTING_S), "policy": float(self.value("policy_start_s"))}
+        grace = {name: starting[name] for name in limits.keys() - self._ever}
         self._watchdog = Watchdog(limits, now + 0.5, _ATTENTION_S, grace)
         self._announce()
 
@@ -281,11 +287,14 @@ class NavigatorNode(StackNode):
                 self._consider(observations)
 
     def _heard(self, name: str) -> None:
-        now = self.steady_s()
-        self._health.heard(name)
         self._ever.add(name)
+        self._excuse(name)
+
+    def _excuse(self, name: str) -> None:
+        """Count silence from now on."""
+        self._health.heard(name)
         if self._busy and name in self._watchdog.names:
-            self._watchdog.heard(name, now)
+            self._watchdog.heard(name, self.steady_s())
 
     def _policy_output(self, observation: Observation, goal: PolicyGoal) -> PolicyOutput | None:
         return self._outputs.get((observation.stamp_ns, goal.id))
@@ -371,7 +380,7 @@ class NavigatorNode(StackNode):
             return
         if self.navigator.policy_goal is None:
             # A motion asks the policy nothing; its silence counts from the next phrase on.
-            self._heard("policy")
+            self._excuse("policy")
         silent = self._watchdog.silent(self.steady_s())
         if silent:
             self.navigator.cancel()

@@ -67,7 +67,7 @@ def declare(node: Node, specs: Iterable[ParameterSpec]) -> dict[str, ParameterSp
     table = {spec.name: spec for spec in specs}
     given = {name: parameter.value for name, parameter in node._parameter_overrides.items()}
     for name in sorted(given):
-        if name not in table and name not in _BUILT_IN and not name.startswith("qos_overrides"):
+        if name not in table and name not in _BUILT_IN:
             raise ConfigError(f"{node.get_name()}: {unknown(name, table)}")
     for spec in table.values():
         value = given.get(spec.name, spec.default)
@@ -95,7 +95,7 @@ def changed(table: Mapping[str, ParameterSpec], parameter: Parameter[Any], activ
     """
     name, spec = parameter.name, table.get(parameter.name)
     if spec is None:
-        if name not in _BUILT_IN and not name.startswith("qos_overrides"):
+        if name not in _BUILT_IN:
             raise ConfigError(unknown(name, table))
         return parameter
     if parameter.type_ == Parameter.Type.NOT_SET:

@@ -161,6 +161,7 @@ def _class_name(name: str) -> str:
     [
         ("guard", ["-p", "margin:=7.0"], "between 0.0 and 0.5"),
         ("guard", ["-p", "marginn:=0.1"], "unknown parameter 'marginn': did you mean 'margin'?"),
+        ("guard", ["-p", "qos_overrides./scan.subscription.depth:=1"], "unknown parameter 'qos_overrides"),
         ("guard", ["-p", "slow_scan_age:=1.0"], "slow_scan_age"),
         ("guard", ["-p", "use_sim_time:=3"], "use_sim_time"),
         ("guard", ["-p", "margin:=["], "ROS arguments cannot be used"),
