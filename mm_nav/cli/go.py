@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     namespace = _namespace(args.namespace)
     from mm_nav.ros.process_group import prepare_environment
 
-    prepare_environment()
+    prepare_environment(loopback=False)
     import rclpy
     from rclpy.signals import SignalHandlerOptions
     from rich.console import Console
@@ -126,7 +126,10 @@ def _remedy(node: Any) -> str:
     if found:
         give = " or ".join(f"--namespace {other.strip('/')}" if other else "no --namespace" for other in found)
         return f"there are navigators elsewhere, give {give}"
-    return "start the stack (mm-nav sim, or ros2 launch mm_nav sim.launch.py), in the same ROS_DOMAIN_ID"
+    return (
+        "start the stack (mm-nav sim, or ros2 launch mm_nav sim.launch.py), in the same ROS_DOMAIN_ID and within "
+        "ROS_AUTOMATIC_DISCOVERY_RANGE"
+    )
 
 
 def _picture(path: Path) -> npt.NDArray[np.uint8]:

@@ -88,7 +88,7 @@ def _record_live(args: argparse.Namespace) -> int:
     try:
         from mm_nav.ros.process_group import prepare_environment
 
-        prepare_environment()
+        prepare_environment(loopback=False)
         import rclpy
         from rclpy.signals import SignalHandlerOptions
     except ImportError as error:

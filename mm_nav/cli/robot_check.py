@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
     from mm_nav.ros.process_group import prepare_environment
 
-    prepare_environment()
+    prepare_environment(loopback=False)
     from mm_nav.ros.graph_checks import check_graph, passed
     from mm_nav.ros.graph_listener import listen
 

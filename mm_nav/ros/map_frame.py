@@ -28,6 +28,11 @@ class MapFrame:
         """Return a pose in odom as one in map; as it is while nobody has said where odom lies."""
         return pose if self.map_T_odom is None else self.map_T_odom @ pose
 
+    def stamped_in_map(self, stamped: PoseStamped) -> Pose2D:
+        """Return a pose in map or odom as one in map, see `in_map`."""
+        pose = conversions.pose_from(stamped)
+        return self.in_map(pose) if stamped.header.frame_id.lstrip("/") == frames().odom else pose
+
     def goal_in_odom(self, goal: PoseStamped) -> Pose2D:
         """Return a goal pose in odom. Raises GoalError for other frames than map and odom, and while nobody has said."""
         frame, f = goal.header.frame_id.lstrip("/"), frames()

@@ -7,6 +7,9 @@ import re
 from mm_nav.errors import ConfigError
 from mm_nav.robot import robot_file
 
+# A robot in a namespace has a TF tree of its own there.
+TF_REMAPPINGS = ("/tf:=tf", "/tf_static:=tf_static")
+
 # One part of a ROS name. rcl refuses what is not one only when the first topic is made, and does not say whose it was.
 NAME_PART = re.compile(r"(?!.*__)[A-Za-z][A-Za-z0-9_]*")
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mm_nav.geometry import Pose2D
-from mm_nav.ros import conversions
 from mm_nav.ros.goal_client import Outcome, SentGoal
+from mm_nav.ros.map_frame import MapFrame
 
 STOP_S = 3.0  # so long an interrupted wait waits for the robot to have been stopped
 
@@ -24,8 +24,8 @@ class Feedback:
 
     stage: searching, approaching, following, moving or recovering. step_text: the part of the sentence that is being followed,
     which is number step_index (from 0) of step_count. distance_m: way to go, m, nan while that is not known. target: where the
-    thing is believed to be, map frame, None while it has not been found. confidence: belief in it, 0 to 1. latency_ms: from the
-    newest scan's stamp to its command. time_s: since the goal was sent.
+    thing is believed to be, map frame, None while it has not been found. confidence: belief in it, 0 to 1. latency_ms: from
+    the newest scan's arrival at the navigator to its command. time_s: since the goal was sent.
     """
 
     stage: str
@@ -44,9 +44,9 @@ class Feedback:
         return f"{self.time_s:.1f} s: {self.stage}{said}{left}"
 
 
-def feedback_from(message: Any, time_s: float) -> Feedback:
+def feedback_from(message: Any, time_s: float, map_frame: MapFrame) -> Feedback:
     """Return what a NavigateTo feedback message says."""
-    target = conversions.pose_from(message.target_pose) if message.target_pose.header.frame_id else None
+    target = map_frame.stamped_in_map(message.target_pose) if message.target_pose.header.frame_id else None
     return Feedback(
         stage=message.stage, step_text=message.step_text, step_index=int(message.step_index),
         step_count=int(message.step_count), distance_m=float(message.distance_remaining), target=target,
@@ -67,12 +67,13 @@ class Navigation:
         send: Callable[[Callable[[Any], None]], SentGoal],
         within: Callable[[Callable[[], None]], None],
         rescue: Callable[[Navigation], None],
+        map_frame: MapFrame,
     ) -> None:
         """send: sends the goal; called in the thread that spins, as `poll` is. within: hands a call to that thread.
 
-        rescue: cancels the goal when that thread cannot any more, because rclpy was shut down.
+        rescue: cancels the goal when that thread cannot any more, because rclpy was shut down. map_frame: takes targets to map.
         """
-        self._within, self._rescue = within, rescue
+        self._within, self._rescue, self._map_frame = within, rescue, map_frame
         self._changed = threading.Condition()
         self._listeners: list[Callable[[], None]] = []
         self._count = 0
@@ -108,7 +109,7 @@ class Navigation:
         self._tell()
 
     def _receive(self, message: Any) -> None:
-        feedback = feedback_from(message, time.monotonic() - self._started)
+        feedback = feedback_from(message, time.monotonic() - self._started, self._map_frame)
         with self._changed:
             self._count, self._newest = self._count + 1, feedback
         self._tell()

@@ -12,12 +12,14 @@ from pathlib import Path
 from types import TracebackType
 
 from mm_nav.resources import resource_path
+from mm_nav.ros.namespaces import TF_REMAPPINGS
 from mm_nav.ros.node_list import SIMULATOR, NodeSpec
-from mm_nav.ros.transports import VARIABLE, transport_profile
+from mm_nav.ros.transports import VARIABLE, set_transports, transport_defaults, transport_profile
 
+_RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 # Per process: room for pictures in shared memory; loopback only; no spinning threads.
 ENVIRONMENT = {
-    "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    _RANGE: "LOCALHOST",
     VARIABLE: transport_profile(),
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": "1",
@@ -25,16 +27,24 @@ ENVIRONMENT = {
 }
 
 
-def prepare_environment(domain_id: int | None = None) -> None:
-    """Set the transport's environment for this process too; call before rclpy is initialised."""
+def prepare_environment(domain_id: int | None = None, loopback: bool = True) -> None:
+    """Set for this process too what its environment does not say; call before rclpy is initialised.
+
+    loopback: False leaves alone how far it reaches, for what talks to robots on other machines.
+    """
+    set_transports()
     for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+        if name != VARIABLE and (loopback or name != _RANGE):
+            os.environ.setdefault(name, value)
     if domain_id is not None:
         os.environ["ROS_DOMAIN_ID"] = str(domain_id)
 
 
-# A robot in a namespace has a TF tree of its own there.
-_TF_REMAPPINGS = ("/tf:=tf", "/tf_static:=tf_static")
+def node_environment() -> dict[str, str]:
+    """Return the environment of a node that is started here: this process's, and what that does not say. Loopback in any case: a
+    robot on the network must not hear what a simulated one is told."""
+    defaults = {name: value for name, value in ENVIRONMENT.items() if name != VARIABLE}
+    return {**defaults, **transport_defaults(), **os.environ, _RANGE: ENVIRONMENT[_RANGE]}
 
 
 class ProcessGroup:
@@ -68,7 +78,7 @@ class ProcessGroup:
                 with self.log(name).open("wb") as log:
                     self.processes[name] = subprocess.Popen(
                         self._command(name, node, robot), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                        env={**os.environ, **ENVIRONMENT, **_domain()}, start_new_session=True,
+                        env=node_environment(), start_new_session=True,
                     )  # fmt: skip
         except BaseException:
             self.stop()
@@ -83,7 +93,7 @@ class ProcessGroup:
     def _command(self, name: str, node: NodeSpec, robot: str) -> list[str]:
         command = [sys.executable, "-m", node.module, "--ros-args"]
         if robot:
-            for rule in (f"__ns:=/{robot}", *_TF_REMAPPINGS):
+            for rule in (f"__ns:=/{robot}", *TF_REMAPPINGS):
                 command += ["-r", rule]
         if node.parameters:
             command += ["--params-file", str(resource_path(node.parameters))]
@@ -122,10 +132,6 @@ def last_words(log: Path, lines: int = 3) -> str:
         return " | ".join(log.read_text(errors="replace").strip().splitlines()[-lines:])
     except OSError:
         return ""
-
-
-def _domain() -> dict[str, str]:
-    return {"ROS_DOMAIN_ID": os.environ["ROS_DOMAIN_ID"]} if "ROS_DOMAIN_ID" in os.environ else {}
 
 
 def _yaml(value: object) -> str:

@@ -35,6 +35,7 @@ from mm_nav.mapping.occupancy_grid import GridExport
 from mm_nav.ros import qos
 from mm_nav.ros.goal_client import Outcome, SentGoal, goal_message
 from mm_nav.ros.map_frame import MapFrame
+from mm_nav.ros.namespaces import TF_REMAPPINGS
 from mm_nav.ros.navigation import Feedback, Navigation
 from mm_nav.ros.node_list import STACK
 from mm_nav.ros.own_context import cancel_from_elsewhere, close_context, open_context
@@ -75,8 +76,14 @@ class Robot:
             raise ConfigError(f"'{namespace}' is no namespace of ROS: letters, digits and _, such as alpha") from error
         self._context = open_context()
         name = f"mm_nav_client_{os.getpid()}_{id(self) & 0xFFFFFF:x}"
+        space = namespace.strip("/")
+        remaps = [part for rule in TF_REMAPPINGS for part in ("-r", rule)] if space else []
         self._node = rclpy.create_node(
-            name, context=self._context, namespace=namespace.strip("/"), start_parameter_services=False
+            name,
+            context=self._context,
+            cli_args=["--ros-args", *remaps],
+            namespace=space,
+            start_parameter_services=False,
         )
         self._name = self._node.resolve_service_name(topics().navigate_to)
         self._client = ActionClient(self._node, NavigateTo, topics().navigate_to)
@@ -151,7 +158,9 @@ class Robot:
         )
         message = goal_message(instruction, goal.pose, goal.image, timeout_s or 0.0, goal.facing)
         self._require_navigator()
-        drive = Navigation(lambda feedback: SentGoal(self._client, message, feedback), self._within, self._rescue)
+        drive = Navigation(
+            lambda feedback: SentGoal(self._client, message, feedback), self._within, self._rescue, self._map_frame
+        )
         self._drives.append(drive)
         self._within(drive.begin)
         return drive.wait() if wait else drive
@@ -205,7 +214,8 @@ class Robot:
 
     @property
     def map(self) -> GridExport:
-        """The newest map: data (H, W) int8 -1 unknown, 0 free, 100 occupied; origin (x, y) m of its corner; resolution m.
+        """The newest map: data (H, W) int8 -1 unknown, 0 free, 100 occupied; origin (x, y) m of its corner; resolution m. It is
+        in the map frame, or in odom where the robot is localised.
 
         Raises NavigatorLostError when none comes.
         """
@@ -323,7 +333,8 @@ class Robot:
         hint = f"; there is one in namespace {', '.join(o or '/' for o in others)}" if others else ""
         return NavigatorLostError(
             f"no navigator answered on {self._name} within {waited_s:.0f} s{hint}: start the stack (mm-nav sim, or "
-            "ros2 launch mm_nav sim.launch.py), in the same ROS_DOMAIN_ID, and give Robot its namespace"
+            "ros2 launch mm_nav sim.launch.py), in the same ROS_DOMAIN_ID and within ROS_AUTOMATIC_DISCOVERY_RANGE, and give "
+            "Robot its namespace"
         )
 
     def _ask(self, client: Any, request: Any, what: str) -> Any:

@@ -16,7 +16,12 @@ def transport_profile() -> str:
     return str(resource_path("config/fastdds.xml"))
 
 
+def transport_defaults() -> dict[str, str]:
+    """Return what to add to this process's environment for them; {} where it says otherwise."""
+    return {} if any(name in os.environ for name in _OTHERS) else {VARIABLE: transport_profile()}
+
+
 def set_transports() -> None:
     """Use them in this process, unless its environment says otherwise; call before rclpy is initialised."""
-    if not any(name in os.environ for name in _OTHERS):
-        os.environ.setdefault(VARIABLE, transport_profile())
+    for name, value in transport_defaults().items():
+        os.environ.setdefault(name, value)

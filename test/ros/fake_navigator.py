@@ -30,6 +30,8 @@ class FakeNavigator:
     def __init__(self, namespace: str = "") -> None:
         self.endings = {"the unicorn": ErrorCode.UNKNOWN_TARGET, "the stuck door": ErrorCode.STUCK}
         self.pose, self.speed, self.active, self.mute = Pose2D(), 2.0, True, False
+        # Where what a sentence names is believed to be, odom.
+        self.target: Pose2D | None = None
         # Poses beyond this x cannot be reached.
         self.wall_x = 100.0
         self.requests: list[NavigateTo.Goal] = []
@@ -110,6 +112,8 @@ class FakeNavigator:
             return Twist2D()
         feedback = NavigateTo.Feedback(stage="approaching", step_text=request.instruction, step_count=1)
         feedback.distance_remaining = float("nan")
+        if self.target is not None:
+            feedback.target_pose = conversions.pose_message(self.target, 0, frames().odom)
         if request.use_pose:
             goal = conversions.pose_from(request.pose)
             gap, step = self.pose.distance_to(goal), self.speed * TICK_S

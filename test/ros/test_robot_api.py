@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.utilities import get_default_context
+from tf2_msgs.msg import TFMessage
 
 from mm_nav import NavigatorLostError, Robot
 from mm_nav.command import ErrorCode
 from mm_nav.errors import ConfigError, GoalError
 from mm_nav.geometry import Pose2D
-from mm_nav.ros import conversions, goal_client
+from mm_nav.ros import conversions, goal_client, qos
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -186,6 +187,19 @@ def test_two_robots_drive_at_once() -> None:
         assert one.pose == Pose2D(1.0, 0.0) and two.pose == Pose2D(0.0, 2.0)
         assert until(lambda: alpha.pose.x == 1.0 and beta.pose.y == 2.0)
         assert not get_default_context().ok()
+
+
+def test_poses_follow_the_localisation_of_a_robot_in_a_namespace() -> None:
+    """Its TF tree is below its namespace, as the stack's nodes have it there; targets come in odom."""
+    with fake_navigator("alpha") as one, Robot("alpha") as robot:
+        one.pose, one.target = Pose2D(1.0, 0.0), Pose2D(2.0, 0.0)
+        tf = one.node.create_publisher(TFMessage, "/alpha/tf", qos.TF)
+        where = conversions.transform_message(conversions.planar_matrix(Pose2D(0.0, 5.0, np.pi / 2)), 1, "map", "odom")
+        assert until(
+            lambda: tf.publish(TFMessage(transforms=[where])) or robot.pose.distance_to(Pose2D(0.0, 6.0)) < 1e-6
+        )
+        feedback = next(iter(robot.go_to("wander", wait=False)))
+        assert feedback.target is not None and feedback.target.distance_to(Pose2D(0.0, 7.0)) < 1e-6
 
 
 def test_threads_share_a_robot(navigator: FakeNavigator, robot: Robot) -> None:
