@@ -15,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.description = (
         "Scan generated worlds, find what stands in their maps, and learn by which outline each kind of thing is told. The\n"
-        "navigator goes by it when the camera is lost before it has seen what it was sent to. Half a second a world and core."
+        "navigator goes by models/shapes.json, and by no other file, when the camera is lost before it has seen what it was\n"
+        "sent to. Half a second a world and core."
     )
     parser.epilog = "Example: mm-nav shapes --worlds 400 --out models/shapes.json"
     parser.add_argument("--worlds", type=int, default=400, metavar="N", help="worlds to scan (default: 400)")

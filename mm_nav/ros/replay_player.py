@@ -123,7 +123,8 @@ def replay_realtime(
     body, file = load_robot(robot), str(robot_file(robot).resolve())
     parameters: dict[str, dict[str, object]] = {node.name: {"robot": file} for node in STACK}
     if model is not None:
-        parameters["inference"]["model"] = str(model.resolve())
+        for name in ("inference", "navigator"):  # which takes the words that the model knows
+            parameters[name]["model"] = str(model.resolve())
     domain = _own_domain() if domain_id is None else domain_id
     with BagReader(path, topics) as reader:  # type: ignore[arg-type]
         missing = _missing(reader)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -41,22 +42,21 @@ class Hardware:
 
 @dataclass(frozen=True)
 class EdgeProfile:
-    """A device's budget. provider, precision, model: what runs there. deadline_ms: from sensor stamp to wheel command.
-    rate_hz: of control. Raises ConfigError for values that cannot be."""
+    """A device's budget. provider, precision, model: what runs there. deadline_ms: from a scan's arrival to its
+    command. Raises ConfigError for values that cannot be."""
 
     name: str
     provider: str
     precision: str
     model: str
     deadline_ms: float
-    rate_hz: float
     hardware: Hardware
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ConfigError(f"{self.name}: unknown precision '{self.precision}': give {', '.join(PRECISIONS)}")
-        if not (0.0 < self.deadline_ms <= 1000.0 and 0.0 < self.rate_hz <= 100.0):
-            raise ConfigError(f"{self.name}: deadline_ms must be from 0 to 1000, and rate_hz from 0 to 100")
+        if not 0.0 < self.deadline_ms <= 1000.0:
+            raise ConfigError(f"{self.name}: deadline_ms is {self.deadline_ms}: it must be above 0 and at most 1000")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def edge_devices() -> tuple[str, ...]:
 
 
 def load_edge_profile(device: str) -> EdgeProfile:
-    """Return the profile of a device: a name of config/edge, or the path of such a file. Raises ConfigError."""
+    """Return the profile of a device: a name of config/edge, or the path of such a file; `rate_hz`, which some still have, means
+    nothing. Raises ConfigError."""
     path = Path(device)
     if path.suffix not in (".yaml", ".yml"):
         if device not in edge_devices():
@@ -104,5 +105,7 @@ def load_edge_profile(device: str) -> EdgeProfile:
             )
         path = resource_path(f"config/edge/{device}.yaml")
     data: dict[str, Any] = {"name": path.stem, **read_yaml(path, "config/edge/orin-nano.yaml")}
+    if data.pop("rate_hz", None) is not None:
+        sys.stderr.write(f"{path}: rate_hz is not used any more: take it out\n")
     data["hardware"] = from_mapping(Hardware, data.get("hardware") or {}, f"{path}: hardware")
     return from_mapping(EdgeProfile, data, str(path))

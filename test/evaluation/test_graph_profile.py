@@ -78,7 +78,7 @@ def test_every_device_has_a_budget() -> None:
     assert {"orin-nano", "orin-nx", "agx-orin", "thor", "x86-laptop"} <= set(edge_devices())
     for name in edge_devices():
         device = load_edge_profile(name)
-        assert device.name == name and 1000.0 / device.rate_hz >= device.deadline_ms
+        assert device.name == name and 0.0 < device.deadline_ms <= 66.0
 
 
 def test_what_cannot_be_profiled_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.goal import Goal
 from mm_nav.resources import resource_path
 from mm_nav.robot import RobotConfig
+from mm_nav.ros import replay_player
 from mm_nav.ros.live_stack import CommandMeter
 from mm_nav.ros.replay_player import _Schedule, replay_realtime
 from mm_nav.ros.topics import topics
@@ -117,6 +118,21 @@ def test_nodes_that_do_not_come_up_end_it(tmp_path):
         replay_realtime(
             path, Goal(pose=Pose2D(1.0, 0.0)), tmp_path / "logs", model=tmp_path / "none.onnx", domain_id=DOMAIN
         )
+
+
+def test_another_model_is_told_to_all_who_go_by_it(tmp_path, monkeypatch):
+    """The navigator takes and refuses words by the model's manifest."""
+    told = {}
+
+    def stack(name, logs, parameters, domain):
+        told.update(parameters)
+        raise MmNavError("that is enough")
+
+    monkeypatch.setattr(replay_player, "live_stack", stack)
+    path, model = drive(tmp_path / "drive", 1.0), tmp_path / "other.onnx"
+    with pytest.raises(MmNavError, match="enough"):
+        replay_realtime(path, Goal("go to the red chair"), tmp_path / "logs", model=model)
+    assert {name for name, values in told.items() if values.get("model") == str(model)} == {"inference", "navigator"}
 
 
 def test_stamps_keep_their_distances_and_pauses_are_cut(tmp_path):

@@ -34,3 +34,11 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     assert InferenceSettings().on(str(own)).deadline_ms == 20.0
     with pytest.raises(ConfigError, match="unknown device 'toaster'"):
         InferenceSettings().on("toaster")
+
+
+def test_a_file_from_before_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It gave a rate, which nothing went by."""
+    old = tmp_path / "old.yaml"
+    old.write_text(resource_path("config/edge/x86-laptop.yaml").read_text() + "rate_hz: 15\n")
+    assert InferenceSettings().on(str(old)).deadline_ms == 66.0
+    assert capsys.readouterr().err == f"{old}: rate_hz is not used any more: take it out\n"
