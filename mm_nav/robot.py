@@ -21,7 +21,7 @@ class RobotConfig:
     """A wheeled robot.
 
     footprint: corners (x, y) in base_link, metres, counter-clockwise, convex. height_m: top of the body above the
-    floor; ground_clearance_m: bottom, from 0 to below the top. Speeds m/s and rad/s, accelerations m/s² and rad/s² (absolute values);
+    floor; ground_clearance_m: bottom, from 0 to below height_m. Speeds m/s and rad/s, accelerations m/s² and rad/s² (absolute);
     command_delay_s: time from command to motion.
 
     drive: differential; omni (also sideways, up to max_lateral); ackermann (turns by steering its front wheels: needs

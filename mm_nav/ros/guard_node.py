@@ -47,7 +47,7 @@ class GuardNode(StackNode):
         ParameterSpec(
             "reaction_time",
             0.15,
-            "from a command until the wheels answer the next: period and delay, s; at least 1 / rate and the robot's command_delay_s",
+            "from a command until the wheels answer the next: period and delay, s; at least 1 / rate + command_delay_s",
             0.0,
             1.0,
         ),
@@ -88,8 +88,8 @@ class GuardNode(StackNode):
         reaction, needed = float(self.value("reaction_time")), 1.0 / float(self.value("rate")) + robot.command_delay_s
         if needed > reaction:
             self.get_logger().warning(
-                f"reaction_time is {reaction:g} s, but 1 / rate and the command_delay_s of robot '{robot.name}' are {needed:.3g} s: "
-                "the guard counts on that"
+                f"reaction_time is {reaction:g} s, but 1 / rate + command_delay_s of robot '{robot.name}' is {needed:.3g} s, and "
+                "that counts"
             )
         self._guard = Guard(
             robot,

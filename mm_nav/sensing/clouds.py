@@ -149,7 +149,7 @@ def without_body(cloud: PointCloud, robot: RobotConfig) -> PointCloud:
 
 
 def obstacle_scan(cloud: PointCloud, robot: RobotConfig) -> LaserScan:
-    """Return `planar_scan` of what a LiDAR sees around a robot, in base_link: of all points but those on its own body, of those that
-    it neither drives over (`ground_clearance_m`, and the floor's noise) nor fits under (`height_m`, and a little more)."""
+    """Return `planar_scan` of what a LiDAR sees around a robot, in base_link: of all points but those on its own body, and what it
+    drives over (`ground_clearance_m`, and the floor's noise) or fits under (`height_m`, and a little more)."""
     low, high = max(robot.ground_clearance_m, _FLOOR_M), robot.height_m + _OVER_M
     return planar_scan(without_body(cloud, robot), low, high)
