@@ -174,7 +174,11 @@ ROBOT = (
 
 REPLAY = (
     Argument("bag", "", "the recording: a rosbag2 folder, or an MCAP or ROS 1 file; must be given"),
-    Argument("goal", "", "what the stack is asked to do until the recording ends, in plain English; empty = nothing until somebody asks"),
+    Argument(
+        "goal",
+        "",
+        "what the stack is asked to do until the recording ends, in plain English; empty = nothing until somebody asks",
+    ),
     Argument("rate", "1.0", "2 = twice as fast, 0.01 to 100"),
     Argument("record", "", "new folder that what comes of it is recorded into; empty = nothing is recorded"),
     Argument(
