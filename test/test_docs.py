@@ -51,7 +51,7 @@ ELSEWHERE = {
     r"docker compose ": "needs Docker; test_docker.py checks the file",
     r"sed ": "test/ros/test_sros2.py runs it",
     r"ros2 security ": "needs sros2; test/ros/test_sros2.py checks the policy",
-    r"ros2 (topic|param|bag|service|launch foxglove_bridge|run camera_calibration)": "needs a ROS installation",
+    r"ros2 (topic|param|lifecycle|bag|service|launch foxglove_bridge|run camera_calibration)": "needs a ROS installation",
 }
 
 

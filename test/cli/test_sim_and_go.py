@@ -1,4 +1,4 @@
-"""`mm-nav sim` and `mm-nav go` refuse what cannot be used before any node runs."""
+"""`mm-nav sim`, `demo` and `go` refuse what cannot be used before any node runs, and tell the nodes what was given."""
 
 from __future__ import annotations
 
@@ -49,6 +49,27 @@ def test_what_is_not_given_is_for_the_file_of_parameters(monkeypatch, tmp_path, 
     assert set(seen[0]) == structure
     assert set(seen[1]) == structure | {"shadows"} and seen[1]["shadows"] is True
     assert set(seen[2]) == structure | {"people", "seed", "rate"} and seen[2]["people"] == 0
+
+
+def test_another_model_is_told_to_all_who_go_by_it(monkeypatch, tmp_path, capsys):
+    """The navigator takes and refuses words by the model's manifest."""
+    from mm_nav.errors import MmNavError
+    from mm_nav.ros import process_group
+
+    told = {}
+
+    def started(nodes, logs, parameters, **_):
+        told.update(parameters)
+        raise MmNavError("not now")
+
+    monkeypatch.setattr(process_group, "ProcessGroup", started)
+    monkeypatch.setenv("ROS_DOMAIN_ID", "1")  # so that the demo's own does not stay
+    model = tmp_path / "other.onnx"
+    for words in (["sim"], ["demo", "--out", str(tmp_path)]):
+        told.clear()
+        assert main([*words, "--model", str(model)]) == 2
+        names = {name for name, values in told.items() if values.get("model") == str(model)}
+        assert names == {"inference", "navigator"}, words
 
 
 @pytest.mark.parametrize("namespace", ["a b", "2nd", "a//b"])
