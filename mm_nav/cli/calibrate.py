@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Exit status: 0 well determined, 1 some direction is not (the output says which views are missing), 2 wrong input."
     )
     parser.epilog = (
-        "Example: mm-nav calibrate --print-board board.pdf --board 7x5 --square 0.03\n"
+        "Example: mm-nav calibrate --print-board board.pdf --board 7x5 --square 0.08\n"
         "         mm-nav calibrate drive.mcap --board 7x5 --square 0.08 --picture out/calibration.png --yaml camera.yaml\n"
         "         mm-nav calibrate drive.mcap --charuco 8x6 --square 0.08 --marker 0.06 --urdf-snippet"
     )
