@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mm_nav.command import Command, ErrorCode, PolicyOutput, Progress, Stage
 from mm_nav.control.delay import CommandDelay
-from mm_nav.control.mppi import Mppi, path_ahead
+from mm_nav.control.mppi import Mppi
 from mm_nav.geometry import Pose2D, Twist2D, wrap_angle
 from mm_nav.goal import Goal, PolicyGoal
 from mm_nav.language import Step
@@ -27,6 +27,7 @@ from mm_nav.navigator_goal import refusal, steps_of
 from mm_nav.navigator_guess import guess, placed
 from mm_nav.navigator_motion import Drive, MotionRunner
 from mm_nav.navigator_perception import SURFACE_M, Perception
+from mm_nav.navigator_pose import left_to_turn, way_to
 from mm_nav.navigator_recovery import Recovery
 from mm_nav.navigator_search import next_view
 from mm_nav.navigator_state import GoalState, Outcome, StepState
@@ -45,7 +46,6 @@ _UNSEEN_M, _RESORT_M = 0.3, 0.15
 _CROWDED_M = 0.3
 # Within this distance of what was reached or passed, nothing of another name stands.
 _OTHER_THING_M = 0.45
-_OTHER_WAY_M = 0.5  # that another way to a pose must cost less
 _TURNING_M = 0.1
 
 
@@ -103,14 +103,19 @@ class Navigator:
     @property
     def needs_policy(self) -> bool:
         """Whether any step of the goal asks the policy."""
-        to_pose = self._goal is not None and self._goal.pose is not None and self.config.pose_waypoints > 0.0
-        return to_pose or any(step.reference is not None for step in self._steps)
+        return (self.goal_pose is not None and self.config.pose_waypoints > 0.0) or any(
+            step.reference is not None for step in self._steps
+        )
 
     @property
     def _proposes(self) -> bool:
         """Whether the robot is on its way to a pose and the policy's waypoints are wanted for it."""
-        following = self._goal is not None and self._goal.pose is not None and self._index >= len(self._steps)
-        return following and self.policy is not None and self.config.pose_waypoints > 0.0
+        return (
+            self.goal_pose is not None
+            and self._index >= len(self._steps)
+            and self.policy is not None
+            and self.config.pose_waypoints > 0.0
+        )
 
     @property
     def active(self) -> bool:
@@ -130,18 +135,16 @@ class Navigator:
 
     @property
     def goal_pose(self) -> Pose2D | None:
-        """Where the goal under way ends, None = it ends at no pose."""
+        """Where the goal under way ends; None = at no pose."""
         return None if self._goal is None else self._goal.pose
 
     def move_goal(self, pose: Pose2D) -> None:
-        """Take it that the pose of the goal under way lies elsewhere: localisation knows better where the robot is. Without such a
-        goal nothing happens. Raises GoalError for a pose that is not finite."""
-        if self._goal is None or self._goal.pose is None:
-            return
-        self._goal = replace(self._goal, pose=pose)
-        self._run.moved += 1
-        if self._index >= len(self._steps):
-            self.plan, self._leg.next_plan, self._leg.arrived_at = _NO_PATH, -math.inf, None
+        """Move the pose of the goal under way, where it has one: localisation knows better. Raises GoalError when not finite."""
+        if self._goal is not None and self._goal.pose is not None:
+            self._goal = replace(self._goal, pose=pose)
+            self._run.moved += 1
+            if self._index >= len(self._steps):
+                self.plan, self._leg.next_plan, self._leg.arrived_at = _NO_PATH, -math.inf, None
 
     def cancel(self) -> None:
         """Drop the goal; the next commands are stops."""
@@ -253,47 +256,29 @@ class Navigator:
         self, now: float, pose: Pose2D, observation: Observation, output: PolicyOutput | None
     ) -> Twist2D | None:
         assert self._goal is not None and self._goal.pose is not None
-        goal = self._goal.pose
+        c, goal = self.config, self._goal.pose
         left = pose.distance_to(goal)
         # Turning must not carry the robot out of where it had arrived.
-        slack = 0.0 if self._leg.arrived_at is None else _TURNING_M
-        if left <= self.config.pose_tolerance_m + slack:
+        if left <= c.pose_tolerance_m + (0.0 if self._leg.arrived_at is None else _TURNING_M):
             self._report(Stage.FOLLOWING, distance=left, target=goal, confidence=1.0)
-            return self._face(now, pose, observation, left)
+            turn, heading = left_to_turn(self._goal, pose, self.robot, c.heading_tolerance_rad)
+            if turn:
+                self._leg.arrived_at = now
+                return self.controller.turn(turn)
+            return self._settle(observation, f"reached the pose, {left:.2f} m away{heading}")
         if now >= self._leg.next_plan:
-            self._leg.next_plan = now + self.config.replan_period_s
-            self.planner.update(self.grid, pose)
-            plan = self.planner.path_to(goal.x, goal.y)
-            if plan is None:
-                plan = self.planner.approach(np.array([goal.x, goal.y]), self.config.pose_tolerance_m, self.grid)
+            self._leg.next_plan = now + c.replan_period_s
+            plan = way_to(goal, pose, self.planner, self.grid, c.pose_tolerance_m, self.plan)
             if plan is None:
                 self._leg.no_path += 1
                 if self._leg.no_path >= 5:
                     self._run.outcome = (Stage.FAILED, ErrorCode.NO_PATH, "no way to the goal pose")
                     return None
                 return Twist2D()
-            self._leg.no_path = 0
-            # Of two ways round something, the one that was begun is driven on, unless the other is clearly better.
-            begun = [(pose.x, pose.y), *path_ahead(self.plan, pose)[1:]] if len(self.plan) else []
-            if len(begun) < 2 or self.planner.cost_of(np.array(begun)) > self.planner.cost_of(plan) + _OTHER_WAY_M:
-                self.plan = plan
+            self._leg.no_path, self.plan = 0, plan
             self._run.aim = np.array([goal.x, goal.y])
         self._report(Stage.FOLLOWING, distance=max(left, length_left(self.plan, pose)), target=goal, confidence=1.0)
         return self._drive(pose, observation, output) if len(self.plan) else Twist2D()
-
-    def _face(self, now: float, pose: Pose2D, observation: Observation, left: float) -> Twist2D | None:
-        """At the goal pose: take up its heading, where that is wanted."""
-        assert self._goal is not None and self._goal.pose is not None
-        reached = f"reached the pose, {left:.2f} m away"
-        if self._goal.facing and self.robot.min_turning_radius > 0.0:
-            reached += f"; this robot cannot turn on the spot to face {math.degrees(self._goal.pose.yaw):.0f} degrees"
-        elif self._goal.facing:
-            self._leg.arrived_at = now
-            turn = wrap_angle(self._goal.pose.yaw - pose.yaw)
-            if abs(turn) > self.config.heading_tolerance_rad:
-                return self.controller.turn(turn)
-            reached += f" and {abs(math.degrees(turn)):.0f} degrees off"
-        return self._settle(observation, reached)
 
     def _approach(
         self, now: float, pose: Pose2D, observation: Observation, found: Target, output: PolicyOutput | None
@@ -392,7 +377,9 @@ class Navigator:
 
     def _last_resort(self, now: float, pose: Pose2D) -> Target | None:
         """Return what has to do when no better target can be hoped for: no picture will come any more, or the time runs out."""
-        lost, late = self.known.lost_camera(now), self._is_late(now)
+        assert self._goal is not None and self._run.started is not None
+        late = now - self._run.started > self.config.settle_share * self._goal.timeout_s
+        lost = self.known.lost_camera(now)
         if not lost and not late:
             return None
         least = self.config.drop_confidence if lost else self.config.look_confidence
@@ -405,10 +392,6 @@ class Navigator:
         if found is not None:
             self._leg.next_plan = now
         return found
-
-    def _is_late(self, now: float) -> bool:
-        assert self._goal is not None and self._run.started is not None
-        return now - self._run.started > self.config.settle_share * self._goal.timeout_s
 
     def _placed(self, now: float, pose: Pose2D, target: Target) -> Target:
         """Return a target that no picture shows any more where the map has it."""
