@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mm_nav.errors import SensorError
+from mm_nav.geometry import Pose2D
 from mm_nav.ros.graph_check_frames import mount
 from mm_nav.ros.graph_snapshot import COMPRESSED, Finding, GraphSnapshot, fail, ok, warn
 from mm_nav.ros.topics import frames
+from mm_nav.safety.guard import GuardConfig
 from mm_nav.sensing.images import ENCODINGS, decode_compressed, decode_image
 from mm_nav.sensing.messages import cloud_from, scan_from
 from mm_nav.sensing.rectify import distortion_from
@@ -22,6 +24,8 @@ _SMALL_PIXELS, _LARGE_PIXELS = 64 * 48, 1280 * 720
 _NARROW, _WIDE = math.radians(15.0), math.radians(170.0)
 # So many beams that end inside the body are no noise.
 _OWN_BODY_BEAMS, _BODY_SLACK_M = 3, 0.01
+# Who comes no farther stands.
+_STANDS_M = 0.03
 
 
 def check_scan(s: GraphSnapshot) -> list[Finding]:
@@ -72,10 +76,8 @@ def _scan_ranges(s: GraphSnapshot, m: Any) -> Finding:
             "nothing is (REP 117)"
         )
         return fail(item, "scan_unusable", text, expected, remedy)
-    if s.same_scans >= s.needs.frozen_scans:
-        text = f"{s.same_scans} scans in a row have the very same ranges"
-        remedy = "the guard stops the robot: the driver repeats an old scan; restart it, look at the LiDAR's cable"
-        return fail(item, "scan_frozen", text, "ranges that change with the noise", remedy)
+    if s.same_scans >= (s.needs.frozen_scans or GuardConfig.frozen_scans):
+        return _frozen(s, item)
     if not valid.any():
         remedy = "put something within its reach and look again: a LiDAR that sees nothing says the same"
         return warn(item, "scan_empty", f"{measured}: all are inf", "some that hit something", remedy)
@@ -89,6 +91,18 @@ def _scan_ranges(s: GraphSnapshot, m: Any) -> Finding:
         )
         return warn(item, "scan_range_min", f"range_min {m.range_min:.2f} m", "below 0.40 m", remedy)
     return ok(item, measured, expected)
+
+
+def _frozen(s: GraphSnapshot, item: str) -> Finding:
+    text, expected = f"{s.same_scans} scans in a row have the very same ranges", "ranges that change with the noise"
+    start = s.odometry[0].pose if s.odometry else Pose2D()
+    stands = all(o.pose.distance_to(start) < _STANDS_M for o in s.odometry)
+    if s.simulated and stands:
+        remedy = "a simulator without noise says that while the robot stands: drive it about while checking"
+        return warn(item, "scan_frozen", text, expected, remedy)
+    effect = "the guard stops the robot as soon as it moves: " if s.needs.frozen_scans else ""
+    remedy = f"{effect}the driver repeats an old scan; restart it, look at the LiDAR's cable"
+    return fail(item, "scan_frozen", text, expected, remedy)
 
 
 def _own_body(s: GraphSnapshot, m: Any) -> list[Finding]:

@@ -24,7 +24,7 @@ _AGAIN_S = 1.0
 # Parameters that decide what the graph must look like.
 _ASKED = (
     "use_sim_time", "robot", "twist_stamped", "points", "compressed", "scan_timeout", "slow_scan_age", "max_scan_age",
-    "image_timeout",
+    "image_timeout", "frozen_scans",
 )  # fmt: skip
 _FIELDS = {
     ParameterType.PARAMETER_BOOL: "bool_value",
@@ -121,7 +121,7 @@ def needs_from(stack: Mapping[str, StackNodeState]) -> StackNeeds:
         max_age_s=float(guard["max_scan_age"]),
         image_gap_s=float(inference.get("image_timeout", StackNeeds.image_gap_s)),
         min_valid_share=limits.min_valid_share,
-        frozen_scans=limits.frozen_scans,
+        frozen_scans=int(guard["frozen_scans"]),
         twist_stamped=bool(guard["twist_stamped"]),
         points=bool(guard["points"]) if "points" in guard else None,
     )

@@ -29,7 +29,7 @@ from mm_nav.sensing.messages import stamp_ns
 
 # What the guard says of a scan that comes and cannot be used.
 _REMEDIES = {
-    "scan is frozen": "the LiDAR sends the very same ranges again and again: restart its driver",
+    "scan is frozen": "the LiDAR sends the very same ranges while the odometry says that the robot moves: restart its driver",
     "scan is stale": "its stamps are older than max_scan_age: are the clocks of LiDAR and computer the same?",
     "clock jumped": "its stamps are from another time than this computer's: are the clocks the same, and use_sim_time right?",
     "scan has too few usable beams": "nearly all of its ranges are no numbers: is the LiDAR covered?",
@@ -68,6 +68,13 @@ class GuardNode(StackNode):
             120.0,
         ),
         ParameterSpec("blind_speed", 0.25, "at most so fast then, m/s", 0.02, 1.0),
+        ParameterSpec(
+            "frozen_scans",
+            10,
+            "so many scans in a row with the very same ranges, while the odometry says that it moves, stop the robot; 0 = never",
+            0,
+            10_000,
+        ),
         ParameterSpec("rate", 20.0, "commands and status messages per second of real time", 5.0, 100.0),
         ParameterSpec(
             "deadline_ms", 66.0, "from a scan's arrival to its wheel command; later ones are counted", 1.0, 1000.0
@@ -99,6 +106,7 @@ class GuardNode(StackNode):
                 odometry_drift=float(self.value("odometry_drift")),
                 slow_scan_age_s=float(self.value("slow_scan_age")),
                 max_scan_age_s=float(self.value("max_scan_age")),
+                frozen_scans=int(self.value("frozen_scans")),
                 blind_time_s=float(self.value("blind_time")),
                 blind_speed=float(self.value("blind_speed")),
             ),

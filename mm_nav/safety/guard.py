@@ -22,6 +22,7 @@ from mm_nav.geometry import Pose2D, Twist2D
 from mm_nav.observation import LaserScan, Odometry
 from mm_nav.robot import RobotConfig
 from mm_nav.safety.out_of_view import OutOfView
+from mm_nav.safety.repetition import Repetition
 from mm_nav.safety.scan_memory import ScanMemory
 from mm_nav.safety.sweep import Pending, Poses, clearances, stopping_ways
 from mm_nav.safety.track import Track
@@ -39,6 +40,9 @@ _MOVERS_M = 4.0
 _DRAWN_AWAY_M = 0.004
 # Only a scan that does not come is driven on without; one that is broken, frozen or from another time is no silence.
 _BLIND = ("no scan", "scan is stale")
+# The same ranges again and again are those of a dead LiDAR once the robot has come so far, metres and radians: one that stands
+# in a simulator without noise sees the same, too.
+_FROZEN_WAY = 0.03
 # Metres that remembered points are taken to be nearer, for each metre or radian since, and at most. Of 20 episodes of
 # `lidar_lost` (oracle, seeds 5000 to 5019) one backed into a wall with 0.01 and 0.08: its odometry was 0.14 m off.
 _BLIND_DRIFT, _BLIND_DRIFT_M = 0.015, 0.15
@@ -52,9 +56,9 @@ class GuardConfig:
     and delay together (0 to 1). slow_scan_age_s: an older scan slows the robot, the more the older it is (0.02 to max_scan_age_s).
     max_scan_age_s: an older one stops it (0.05 to 2); both from the end of its sweep. min_valid_share: a scan with fewer usable
     beams stops the robot (0 to 1); inf (nothing in range) is usable, NaN is not. frozen_scans: so many scans in a row with the
-    very same ranges mean a dead sensor (2 or more). braking_share: of the robot's deceleration that is counted on (0.1 to 1).
-    odometry_drift: what the odometry may have got wrong since the scan, in metres for each metre and radians for each radian (0 to
-    0.5); things may be nearer by so much.
+    very same ranges, while the odometry says that the robot moves, mean a dead sensor (2 or more; 0 = never). braking_share: of
+    the robot's deceleration that is counted on (0.1 to 1). odometry_drift: what the odometry may have got wrong since the scan, in
+    metres for each metre and radians for each radian (0 to 0.5); things may be nearer by so much.
 
     blind_time_s: for so long after the last good scan the robot may drive on slowly, judged by that and some earlier ones (0 to
     120; 0 = it stops at once). blind_speed: at most so fast then, m/s (0.02 to 1).
@@ -77,7 +81,7 @@ class GuardConfig:
             ("reaction_s", 0.0, 1.0),
             ("max_scan_age_s", 0.05, 2.0),
             ("min_valid_share", 0.0, 1.0),
-            ("frozen_scans", 2, 10_000),
+            ("frozen_scans", 0, 10_000),
             ("braking_share", 0.1, 1.0),
             ("odometry_drift", 0.0, 0.5),
             ("blind_time_s", 0.0, 120.0),
@@ -86,6 +90,10 @@ class GuardConfig:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"guard: {name} is {value}; it must be between {low} and {high}")
+        if self.frozen_scans == 1:
+            raise ConfigError(
+                "guard: frozen_scans is 1, and every scan is the same as itself: give 2 or more, or 0 for never"
+            )
         if not 0.02 <= self.slow_scan_age_s <= self.max_scan_age_s:
             raise ConfigError(
                 f"guard: slow_scan_age_s is {self.slow_scan_age_s}; it must be between 0.02 and max_scan_age_s "
@@ -169,9 +177,8 @@ class Guard:
         self, robot: RobotConfig, config: GuardConfig | None = None, movers: FollowingTracker | None = None
     ) -> None:
         self.robot, self.config = robot, config or GuardConfig()
-        self._last_ranges: npt.NDArray[np.float32] | None = None
         self._last_stamp: int | None = None
-        self._same = 0
+        self._repetition = Repetition()
         self._memory, self._hidden, self._track = ScanMemory(), OutOfView(), Track()
         self._movers = movers or MoverTracker()
         self._issued = Issued()  # what was let through
@@ -298,11 +305,9 @@ class Guard:
             self._last_stamp = scan.stamp_ns if self._last_stamp is None else min(self._last_stamp, scan.stamp_ns)
             return "clock jumped"
         if scan.stamp_ns != self._last_stamp:
-            same = self._last_ranges is not None and np.array_equal(scan.ranges, self._last_ranges, equal_nan=True)
-            # A world without returns is the same everywhere; only measured ranges carry noise that must change.
-            self._same = self._same + 1 if same and bool(scan.valid().any()) else 0
-            self._last_ranges, self._last_stamp = scan.ranges.copy(), scan.stamp_ns
-        if self._same + 1 >= c.frozen_scans:
+            self._repetition.see(scan, self._track.at(scan.stamp_ns))
+            self._last_stamp = scan.stamp_ns
+        if 0 < c.frozen_scans <= self._repetition.count and self._repetition.way > _FROZEN_WAY:
             return "scan is frozen"
         usable = scan.valid() | (scan.ranges > scan.range_max)
         if len(usable) == 0 or usable.mean() < c.min_valid_share:

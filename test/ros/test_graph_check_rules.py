@@ -394,6 +394,12 @@ def test_simulated_time_is_judged_by_its_clock() -> None:
         replace(s, traffic={**clocked, "clock": traffic("clock")}, stack=uses)
     )
     assert not faults(s)
+    # Where ranges have no noise, a robot that stands sees the same again and again; one that moves does not.
+    same, stands = replace(s, same_scans=50), replace(s, same_scans=50, odometry=(Odometry(0, Pose2D()),))
+    assert faults(same)["scan_frozen"].level is Level.FAIL
+    finding = faults(stands)["scan_frozen"]
+    assert finding.level is Level.WARN and "drive it about" in finding.remedy
+    assert faults(replace(healthy(), same_scans=50, odometry=stands.odometry))["scan_frozen"].level is Level.FAIL
     assert set(faults(stack("guard", parameters={"use_sim_time": False})(s))) == {"clock_unused"}
     late = {**s.traffic, "scan": replace(s.traffic["scan"], stamps_ns=traffic("scan").stamps_ns)}
     assert "use_sim_time:=true" in faults(replace(s, traffic=late))["other_clock"].remedy

@@ -75,19 +75,45 @@ def test_a_slow_sweep_ages_from_its_end(age_s: float, share: float) -> None:
     assert result.twist.linear == pytest.approx(0.5 * share, abs=0.01)
 
 
+def drive_on_one_scan(guard: Guard, poses: list[Pose2D], start: int = 0) -> list[str]:
+    """What the guard says while the LiDAR sends the very same ranges, ten times a second from scan `start` on."""
+    said = []
+    for k, pose in enumerate(poses, start):
+        now = k * SECOND // 10
+        odometry = Odometry(now, pose, Twist2D())
+        said.append(guard.filter(Twist2D(0.3, 0.0), odometry, replace(wall_ahead(5.0), stamp_ns=now), now).reason)
+    return said
+
+
 def test_a_frozen_scan_stops_the_robot() -> None:
-    guard, scan = Guard(ROBOT, GuardConfig(frozen_scans=4)), wall_ahead(5.0)
-    reasons = [
-        guard.filter(Twist2D(0.3, 0.0), moving(Twist2D(), k * 100), replace(scan, stamp_ns=k * 100), k * 100).reason
-        for k in range(6)
-    ]
-    assert reasons[0] == "" and reasons[-1] == "scan is frozen"
-    rng = np.random.default_rng(0)
-    noisy = [
-        replace(scan, stamp_ns=k, ranges=scan.ranges + rng.normal(0, 0.01, 720).astype(np.float32))
-        for k in range(700, 712)
-    ]
-    assert guard.filter(Twist2D(0.3, 0.0), moving(Twist2D(), 700), noisy[0], 700).reason == ""
+    guard = Guard(ROBOT, GuardConfig(frozen_scans=4))
+    assert drive_on_one_scan(guard, [Pose2D(0.02 * k) for k in range(6)]) == [*3 * [""], *3 * ["scan is frozen"]]
+    still = [Pose2D(0.1)] * 9
+    assert drive_on_one_scan(guard, still, 6) == 9 * ["scan is frozen"]  # standing still makes it no better
+    now = 2 * SECOND
+    noisy = wall_ahead(5.0).ranges + np.random.default_rng(0).normal(0, 0.01, 720).astype(np.float32)
+    scan = replace(wall_ahead(5.0), stamp_ns=now, ranges=noisy)
+    assert guard.filter(Twist2D(0.3, 0.0), moving(Twist2D(), now), scan, now).reason == ""
+
+
+def test_one_that_was_frozen_before_the_start_is_noticed_after_the_first_centimetres() -> None:
+    standing, driving = 100 * [Pose2D()], [Pose2D(0.012 * k) for k in range(1, 5)]
+    assert drive_on_one_scan(Guard(ROBOT), standing + driving)[-5:] == ["", "", "", "scan is frozen", "scan is frozen"]
+    turning = [Pose2D(yaw=0.012 * k) for k in range(1, 5)]
+    assert drive_on_one_scan(Guard(ROBOT), standing + turning)[-1] == "scan is frozen"
+
+
+def test_a_standing_robot_may_start_in_a_simulator_without_noise() -> None:
+    """Its scans are all the same until it moves; its odometry may drift a little."""
+    drifting = [Pose2D(yaw=0.0005 * k) for k in range(300)]
+    assert set(drive_on_one_scan(Guard(ROBOT), drifting)) == {""}
+
+
+def test_repeated_scans_may_be_let_pass() -> None:
+    poses = [Pose2D(0.02 * k) for k in range(40)]
+    assert set(drive_on_one_scan(Guard(ROBOT, GuardConfig(frozen_scans=0)), poses)) == {""}
+    with pytest.raises(ConfigError, match="frozen_scans is 1"):
+        GuardConfig(frozen_scans=1)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
