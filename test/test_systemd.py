@@ -96,7 +96,11 @@ def test_it_is_started_after_sensors_network_and_clocks() -> None:
     lidar = (FOLDER / "mm_nav.service.d/lidar.conf").read_text()
     # systemd has a unit of a device only where udev tags it.
     assert 'SYMLINK+="lidar"' in rule and 'TAG+="systemd"' in rule and "After=dev-lidar.device" in lidar
-    assert "lidar_device:=/dev/lidar" in environment()["MM_NAV_ARGUMENTS"].split()
+    assert "lidar_device:=/dev/lidar" in (FOLDER / "env").read_text()
+    # Whose own bring-up runs: a second driver or robot_state_publisher would be in its way.
+    words = environment()["MM_NAV_ARGUMENTS"].split()
+    assert "robot:=turtlebot4" in words and "urdf:=none" in words
+    assert not any(word.startswith(("lidar:=", "camera:=")) for word in words)
 
 
 def test_what_hides_devices_is_left_out() -> None:

@@ -32,7 +32,7 @@ NODES = (*EMBEDDED, *filter(None, (getattr(node_list, "NAV2_BRIDGE", None),)))
 VERBS = {"topics": ("publish", "subscribe"), "services": ("reply", "request"), "actions": ("execute", "call")}
 # What makes up an action: https://design.ros2.org/articles/actions.html
 ACTION_SERVICES, ACTION_TOPICS = ("send_goal", "cancel_goal", "get_result"), ("feedback", "status")
-# Parameters with which a node uses all that it can use, and the names that it then does without.
+# Parameters (and remappings) with which a node uses all that it can use, and the names that it then does without.
 VARIANTS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "guard": (("points:=false", ("points",)), ("points:=true", ("scan",))),
     "inference": (
@@ -41,9 +41,10 @@ VARIANTS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ("points:=true", ("image/compressed", "scan")),
     ),
     "navigator": (
-        ("points:=false", ("points", "tf")),
-        ("points:=true", ("scan", "tf")),
-        ("localization:=true", ("points",)),
+        ("points:=false", ("points", "tf", "navigator/map")),
+        ("points:=true", ("scan", "tf", "navigator/map")),
+        # As the launch file has it: `map` is that of the localisation.
+        ("localization:=true -r map:=navigator/map", ("points", "map")),
     ),
     "simulator": (("robot:=jackal", ()),),
     "nav2_bridge": (("stand_in:=true", ()),),
@@ -57,12 +58,8 @@ Rule = tuple[str, str]
 
 def policy(namespace: str = "/") -> dict[str, set[Rule]]:
     """Return what each enclave may do: (verb, full name), after the replacement that docs/security.md gives for a namespace."""
-    text = POLICIES.read_text()
-    if namespace != "/":
-        replacements = re.search(r"^sed '(.*?)' ", GUIDE.read_text(), re.MULTILINE)
-        assert replacements is not None and namespace == "/alpha"
-        command = ["sed", replacements[1], str(POLICIES)]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert namespace in ("/", "/alpha")
+    text = POLICIES.read_text() if namespace == "/" else replaced("/alpha")
     found: dict[str, set[Rule]] = {}
     for enclave in ElementTree.fromstring(text).iter("enclave"):
         rules = found.setdefault(enclave.attrib["path"], set())
@@ -72,6 +69,13 @@ def policy(namespace: str = "/") -> dict[str, set[Rule]]:
                     name = full_name(item.text or "", profile.attrib["ns"], profile.attrib["node"])
                     rules |= {(verb, name) for verb in group.attrib}
     return found
+
+
+def replaced(what: str) -> str:
+    """Return the policy after the replacements of docs/security.md that have `what` in them."""
+    commands = [found for found in re.findall(r"^sed '(.*?)' ", GUIDE.read_text(), re.MULTILINE) if what in found]
+    assert len(commands) == 1
+    return subprocess.run(["sed", commands[0], str(POLICIES)], capture_output=True, text=True, check=True).stdout
 
 
 def full_name(name: str, namespace: str, node: str) -> str:
@@ -120,7 +124,8 @@ def rules_of(spec: NodeSpec, *arguments: str, wanted: set[Rule]) -> set[Rule]:
             {rule for rule in wanted if rule[1].removeprefix("/alpha").removeprefix("/") not in without}
         )
         # Where no node of that name has been a moment ago: the graph forgets late.
-        rclpy.init(args=["--ros-args", "-p", "use_sim_time:=true", "-p", variant, *arguments], domain_id=next(DOMAINS))
+        given = ["--ros-args", "-p", "use_sim_time:=true", "-p", *variant.split(), *arguments]
+        rclpy.init(args=given, domain_id=next(DOMAINS))
         try:
             node = cls()
             assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
@@ -162,6 +167,14 @@ def test_every_node_has_an_enclave_and_no_other_has() -> None:
     nodes = {f"/mm_nav/{spec.name}" for spec in NODES}
     assert set(policy()) == nodes | {"/mm_nav/tools", "/mm_nav/operator"}
     assert set(re.findall(r"^\| `(/mm_nav/\w+)` \|", GUIDE.read_text(), re.MULTILINE)) == set(policy())
+
+
+def test_the_launch_process_gets_the_rights_of_the_operator() -> None:
+    """Its enclave is that of whoever is started without one."""
+    ours, launch = (ElementTree.fromstring(text) for text in (POLICIES.read_text(), replaced("operator")))
+    operator, root = ours.find(".//enclave[@path='/mm_nav/operator']"), launch.find(".//enclave[@path='/']")
+    assert operator is not None and root is not None
+    assert [item.text for item in root.iter()] == [item.text for item in operator.iter()]
 
 
 @pytest.mark.parametrize("spec", NODES, ids=lambda spec: spec.name)
