@@ -23,7 +23,7 @@ from mm_nav.mapping.shapes import shipped_shapes
 from mm_nav.navigator_config import NavigatorConfig
 from mm_nav.navigator_confirm import confirm, last_resort, watch
 from mm_nav.navigator_drive import drive_along, length_left
-from mm_nav.navigator_goal import refusal, steps_of
+from mm_nav.navigator_goal import failure_of, refusal, steps_of
 from mm_nav.navigator_guess import guess, placed
 from mm_nav.navigator_motion import Drive, MotionRunner
 from mm_nav.navigator_perception import SURFACE_M, Perception
@@ -171,7 +171,8 @@ class Navigator:
         degraded = () if observation.scan is not None else ("scan",)
         if observation.scan is not None:
             self._run.last_scan, self._run.had_scan = now, True
-        failure = self._failure(now)
+        asked = self.policy_goal
+        failure = failure_of(self._goal, self._run, self.config, self.known, self.recovery, asked is not None, now)
         if failure is not None:
             return self._finish(observation, failure, degraded)
         self._run.blind = observation.scan is None
@@ -180,7 +181,6 @@ class Navigator:
         if self._run.blind and not by_map:
             return Command(observation.stamp_ns, Twist2D(), self.progress.stage, degraded=degraded)
 
-        asked = self.policy_goal
         output = self.known.consult(observation, asked, now)
         if asked is not None and output is None:
             degraded = (*degraded, "policy")
@@ -204,18 +204,6 @@ class Navigator:
             self._leg.next_plan = now
             self._leg.viewpoint = self._leg.last_resort = None
         return Command(observation.stamp_ns, twist, self.progress.stage, degraded=degraded)
-
-    def _failure(self, now: float) -> Outcome | None:
-        assert self._goal is not None and self._run.started is not None
-        if now - self._run.started > self._goal.timeout_s:
-            return Stage.FAILED, ErrorCode.TIMEOUT, f"not reached within {self._goal.timeout_s:.0f} s"
-        if now - self._run.last_scan > max(self.config.scan_timeout_s, self.config.blind_time_s):
-            return Stage.FAILED, ErrorCode.SENSOR_LOST, f"no scan for {now - self._run.last_scan:.1f} s"
-        if self.policy_goal is not None and now - self.known.last_policy > self.known.policy_patience_s:
-            return Stage.FAILED, ErrorCode.INFERENCE_LOST, f"no policy output for {now - self.known.last_policy:.1f} s"
-        if self.recovery.count > self.config.max_recoveries:
-            return Stage.FAILED, ErrorCode.STUCK, f"still stuck after {self.recovery.count - 1} recoveries"
-        return None
 
     # Behaviour: each returns the twist to drive, or None when the goal has ended (self._run.outcome says how).
 

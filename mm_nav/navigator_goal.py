@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from mm_nav.command import ErrorCode, Stage
 from mm_nav.errors import GoalError
 from mm_nav.goal import Goal
 from mm_nav.language import PICTURE_STEP, Step, parse_instruction
 from mm_nav.language.knowledge import Knowledge
+from mm_nav.navigator_config import NavigatorConfig
+from mm_nav.navigator_perception import Perception
+from mm_nav.navigator_recovery import Recovery
+from mm_nav.navigator_state import GoalState, Outcome
 
 
 def steps_of(goal: Goal, has_policy: bool, image_goals: bool) -> tuple[Step, ...]:
@@ -39,3 +44,19 @@ def refusal(steps: tuple[Step, ...], knowledge: Knowledge) -> str:
         if noun is not None:
             return knowledge.refusal(noun)
     return ""
+
+
+def failure_of(
+    goal: Goal, run: GoalState, config: NavigatorConfig, known: Perception, recovery: Recovery, asks: bool, now: float
+) -> Outcome | None:
+    """Return how the goal fails now, None = it does not. asks: whether the policy is asked for something. now: stamp, s."""
+    assert run.started is not None
+    if now - run.started > goal.timeout_s:
+        return Stage.FAILED, ErrorCode.TIMEOUT, f"not reached within {goal.timeout_s:.0f} s"
+    if now - run.last_scan > max(config.scan_timeout_s, config.blind_time_s):
+        return Stage.FAILED, ErrorCode.SENSOR_LOST, f"no scan for {now - run.last_scan:.1f} s"
+    if asks and now - known.last_policy > known.policy_patience_s:
+        return Stage.FAILED, ErrorCode.INFERENCE_LOST, f"no policy output for {now - known.last_policy:.1f} s"
+    if recovery.count > config.max_recoveries:
+        return Stage.FAILED, ErrorCode.STUCK, f"still stuck after {recovery.count - 1} recoveries"
+    return None
