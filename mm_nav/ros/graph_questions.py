@@ -17,6 +17,7 @@ from rclpy.task import Future
 from mm_nav.config_file import read_yaml
 from mm_nav.resources import resource_path
 from mm_nav.ros.graph_snapshot import STACK_NODES, StackNeeds, StackNodeState
+from mm_nav.ros.health import REPEATED_S
 from mm_nav.safety.guard import GuardConfig
 
 # An answer that does not come so soon is asked for again: the way back may not have been there yet.
@@ -24,7 +25,7 @@ _AGAIN_S = 1.0
 # Parameters that decide what the graph must look like.
 _ASKED = (
     "use_sim_time", "robot", "twist_stamped", "points", "compressed", "scan_timeout", "slow_scan_age", "max_scan_age",
-    "image_timeout", "frozen_scans",
+    "image_timeout", "frozen_scans", "command_timeout",
 )  # fmt: skip
 _FIELDS = {
     ParameterType.PARAMETER_BOOL: "bool_value",
@@ -116,7 +117,8 @@ def needs_from(stack: Mapping[str, StackNodeState]) -> StackNeeds:
     inference = stack["inference"].parameters if "inference" in stack else {}
     limits = GuardConfig()
     return StackNeeds(
-        scan_gap_s=float(guard["scan_timeout"]),
+        # The navigator has a command for each scan, and repeats it.
+        scan_gap_s=min(float(guard["scan_timeout"]), REPEATED_S + float(guard["command_timeout"])),
         slow_age_s=float(guard["slow_scan_age"]),
         max_age_s=float(guard["max_scan_age"]),
         image_gap_s=float(inference.get("image_timeout", StackNeeds.image_gap_s)),

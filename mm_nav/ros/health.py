@@ -16,6 +16,9 @@ from mm_nav.safety.inputs import Input, Inputs, Level, Problem
 _CHECK_S, _ATTENTION_S = 0.1, 0.3
 # The inference node says so often that it lives, goal or not.
 HEARTBEAT_S = 0.2
+# The navigator sends a step's command again for so long after it. The guard judges it by the newest scan, and stops where that is
+# old.
+REPEATED_S = 0.35
 
 SILENCE = ParameterSpec(
     "silence", 0.4, "what is silent for longer is reported in /diagnostics and to who waits for a goal, s", 0.1, 10.0

@@ -31,7 +31,7 @@ from mm_nav.observation import LaserScan, Observation
 from mm_nav.robot import load_robot
 from mm_nav.ros import conversions, inputs, qos
 from mm_nav.ros.goal_server import LOST, GoalServer
-from mm_nav.ros.health import HEARTBEAT_S, SILENCE, Health, Status
+from mm_nav.ros.health import HEARTBEAT_S, REPEATED_S, SILENCE, Health, Status
 from mm_nav.ros.map_frame import MapFrame
 from mm_nav.ros.navigator_views import Views
 from mm_nav.ros.obstacles import POINTS, ScanInput
@@ -55,6 +55,8 @@ _KEPT_OUTPUTS = 20
 _BLIND_PERIOD_NS = 80_000_000
 # A look for silent inputs every so often; one that comes later than ATTENTION_S was kept from it by this node's own work.
 _CHECK_S, _ATTENTION_S = 0.02, 0.1
+# A step's command is sent again when none has followed for so long: scans may come less often than the guard's command_timeout.
+_REPEAT_S = 0.12
 # So much longer may a sensor or the guard be silent that has never spoken; the policy: policy_start_s.
 _STARTING_S = 5.0
 # The navigator's own limits are set from this node's parameters: from which one.
@@ -118,6 +120,8 @@ class NavigatorNode(StackNode):
         self._outputs: dict[tuple[int, str], PolicyOutput] = {}
         self._waiting: deque[tuple[Observation, float]] = deque(maxlen=3)
         self._driven = 0.0
+        self._newest: TwistStamped | None = None  # command of the last step, while it counts
+        self._stepped_s = self._commanded_s = 0.0
         self._last_pose: Pose2D | None = None
         self._goal_pose: PoseStamped | None = None
         self._sent_goal_id = ""
@@ -176,8 +180,9 @@ class NavigatorNode(StackNode):
         goals = self._goals
         assert goals is not None
         if goals.busy:
+            # The robot drives on until the new goal's first step.
             self.navigator.cancel()
-            self._end(ErrorCode.CANCELED, "a new goal took its place")
+            self._finish(ErrorCode.CANCELED, "a new goal took its place")
         self._goal_started_s = now = self.steady_s()
         self._driven, self._last_pose = 0.0, None
         goals.begin(handle)
@@ -215,10 +220,13 @@ class NavigatorNode(StackNode):
         self._announce()
 
     def _end(self, error: ErrorCode, message: str) -> None:
-        """Finish the action, if there is one; the navigator has stopped working on it already."""
+        """Stop the robot and finish the action, if there is one; the navigator has stopped working on it already."""
         self._stop()
         self._announce()
         self._watchdog = Watchdog({}, self.steady_s())
+        self._finish(error, message)
+
+    def _finish(self, error: ErrorCode, message: str) -> None:
         if self._goals is None or not self._goals.busy:
             return
         # What else was wrong may be why: a thing is not found without a camera.
@@ -345,8 +353,9 @@ class NavigatorNode(StackNode):
             return
         if not had_goal:
             return
-        self._command.publish(conversions.twist_message(command.twist, command.stamp_ns, frames().base))
-        now = self.steady_s()
+        self._newest = conversions.twist_message(command.twist, command.stamp_ns, frames().base)
+        self._command.publish(self._newest)
+        self._stepped_s = self._commanded_s = now = self.steady_s()
         took = self._arrivals.since_ms(command.stamp_ns, now, last=True)
         if took is not None:
             self._stages.note(planning=1e3 * (now - started), scan_to_command=took)
@@ -370,6 +379,7 @@ class NavigatorNode(StackNode):
         if not self.active:
             return
         self._work()
+        self._repeat()
         if not self._busy:
             # Nothing is asked of the policy then, and its silence means nothing.
             self._health.heard("policy")
@@ -386,7 +396,15 @@ class NavigatorNode(StackNode):
             self.navigator.cancel()
             self._end(LOST[silent[0]], self._health.silence(silent[0]))
 
+    def _repeat(self) -> None:
+        now = self.steady_s()
+        if self._newest is None or now - self._commanded_s < _REPEAT_S or now - self._stepped_s > REPEATED_S:
+            return
+        self._commanded_s = now
+        self._command.publish(self._newest)
+
     def _stop(self) -> None:
+        self._newest = None
         now = self.get_clock().now().nanoseconds
         self._command.publish(conversions.twist_message(Twist2D(), now, frames().base))
 
