@@ -11,7 +11,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,10 @@ import yaml
 from mm_nav.bags.writer import Storage
 from mm_nav.cli.main import SUBCOMMANDS, build_parser, main
 from mm_nav.evaluation.episode_bags import write_episode_bag
+from mm_nav.robot import RobotConfig
 from mm_nav.ros.launching import arguments
 from mm_nav.ros.topics import topics
+from mm_nav.sim.rig import life_from
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,7 +46,7 @@ ELSEWHERE = {
     r"(sudo )?python3 -m pip ": "installs on the user's machine; test_docker.py checks the pins",
     r"python3 -c 'import onnxruntime": "of the robot's own ONNX Runtime",
     r"colcon ": "test/ros/test_colcon.py builds and tests a workspace",
-    r"(source /opt/|cd |export |SHARE=)": "the user's shell",
+    r"(source '?(/opt/|install/)|cd |export |SHARE=)": "the user's shell",
     r"(sudo )?(nvpmodel|jetson_clocks|tegrastats)\b|cat /etc/nv_tegra|grep POWER_MODEL": "a Jetson's own",
     r"(sudo )?(systemctl|journalctl|udevadm|useradd|install|fallocate|chmod|mkswap|swapon) ": "test_systemd.py checks the files",
     r"sudo -u mm_nav ": "the user's shell",
@@ -288,6 +290,15 @@ def test_what_can_be_run_here_does_what_the_pages_say(workspace: Path, monkeypat
             if option in words:
                 assert (workspace / words[words.index(option) + 1]).exists(), f"{command}: wrote nothing"
     assert len(ran) >= 15
+
+
+def test_keys_of_robots_files_are_told_and_the_life_of_the_page_is_one() -> None:
+    page = (ROOT / "docs/robot.md").read_text()
+    untold = [field.name for field in fields(RobotConfig) if field.name != "name" and field.name not in page]
+    assert not untold, f"robot.md does not name {untold}"
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/simulator.md").read_text(), re.MULTILINE | re.DOTALL)
+    life = life_from(yaml.safe_load(block), "simulator.md")
+    assert life.walkers and life.doors
 
 
 def test_blocks_of_python_are_python() -> None:

@@ -92,6 +92,9 @@ def test_package_xml_names_every_library(root: Path) -> None:
     assert set(ROSDEP.values()) == {name for name in depends if str(name).startswith("python3-")}
     said = re.search(r"python3 -m pip install ([^\n]*)", text)
     assert said is not None and set(said[1].split()) == NO_KEY
+    # The workspace's recipe has them all; a NumPy below 2 is there before ONNX Runtime asks for one.
+    said = re.search(r"python3 -m pip install ([^\n]*)", (root / "README.md").read_text())
+    assert said is not None and set(said[1].split()) == NO_KEY | {"onnxruntime", '"numpy<2"'}
 
 
 def test_package_xml_names_every_ros_package_that_is_imported(root: Path) -> None:

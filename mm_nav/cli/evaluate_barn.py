@@ -32,7 +32,7 @@ def add_arguments(measures: argparse._SubParsersAction[argparse.ArgumentParser])
         "worlds of cylinders. Any contact fails; success within 1 m of the goal, at most 100 s after the first 0.1 m.\n"
         "score = success * OT / clip(AT, 2 OT, 8 OT), OT = the reference path at 2 m/s, AT = the time taken: at most 0.5.\n"
         "Prints 95 % intervals: Wilson for rates, bootstrap over worlds for the score.",
-        epilog="Example: mm-nav evaluate barn --worlds shared/barn/barn_public.npz --runs 3 --json barn.json --report out/barn\n"
+        epilog="Example: mm-nav evaluate barn --worlds BARN/worlds --runs 3 --json barn.json --report out/barn\n"
         "         mm-nav evaluate barn --worlds BARN/worlds --planner dwa --json dwa.json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -41,7 +41,7 @@ def add_arguments(measures: argparse._SubParsersAction[argparse.ArgumentParser])
         type=Path,
         required=True,
         metavar="PATH",
-        help="barn_public.npz, a folder with world_N.world and path_N.npy, or one such .world",
+        help="a folder with world_N.world and path_N.npy, one such .world, or a .npz with cyl_N and path_N",
     )
     parser.add_argument(
         "--planner",
