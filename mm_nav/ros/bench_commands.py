@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import TwistStamped
 from mm_nav_interfaces.action import NavigateTo
+from mm_nav_interfaces.msg import GuardStatus
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 from tf2_msgs.msg import TFMessage
@@ -26,7 +26,6 @@ from mm_nav.ros.live_stack import CommandMeter, LiveStack, PlayedGoal, live_stac
 from mm_nav.ros.topics import frames, topics
 from mm_nav.ros.written import WrittenMessages
 from mm_nav.runtime.stages import shares
-from mm_nav.sensing.messages import stamp_ns
 from mm_nav.sensing.synchronizer import interpolate
 
 ODOM_HZ, SCAN_HZ, IMAGE_HZ = 50, 10, 30
@@ -46,9 +45,10 @@ def bench_commands(
     """Play a drive to inference, navigator and guard, processes of their own, and return how long commands take.
 
     drive: ten observations a second, with pictures; it is played again and again, each time as a new goal. A command counts from
-    the moment its scan was sent to the moment it arrives here. deadline_misses: scans without a command within 1/15 s while a goal
-    was active. stage_NAME, share_NAME: where the time went (see `mm_nav.runtime.stages`). rss_mb: of the inference process at the
-    end; rss_growth_mb: since the first tenth of the time. Raises MmNavError when the nodes do not come up.
+    the moment its scan was sent to the moment the guard's status, which comes right behind it, arrives here. deadline_misses:
+    scans without a command within 1/15 s while a goal was active. stage_NAME, share_NAME: where the time went (see
+    `mm_nav.runtime.stages`). rss_mb: of the inference process at the end; rss_growth_mb: since the first tenth of the time.
+    Raises MmNavError when the nodes do not come up.
     """
     resident: list[float] = []
 
@@ -162,7 +162,7 @@ class _Player:
         self._image = WrittenMessages(node.create_publisher(Image, t.image, qos.SENSOR), images)
         self._scan = WrittenMessages(node.create_publisher(LaserScan, t.scan, qos.SENSOR), scans)
         self._odom = node.create_publisher(Odometry, t.odom, qos.ODOMETRY)
-        node.create_subscription(TwistStamped, t.cmd_vel, self._command, qos.COMMAND)
+        node.create_subscription(GuardStatus, t.guard_status, self._command, qos.STATUS)
         node.create_subscription(DiagnosticArray, t.diagnostics, self._diagnose, qos.STATUS)
         self.stages: dict[str, float] = {}
         self.levels: list[tuple[float, str]] = []
@@ -170,8 +170,8 @@ class _Player:
         self._goal = PlayedGoal(node)
         self._next_image, self.images = 0.0, 0
 
-    def _command(self, message: TwistStamped) -> None:
-        self._meter.command(stamp_ns(message.header))
+    def _command(self, message: GuardStatus) -> None:
+        self._meter.command(conversions.from_time(message.scan_stamp))
 
     def _diagnose(self, message: DiagnosticArray) -> None:
         self.stages |= conversions.times_from(message)

@@ -49,6 +49,11 @@ def to_time(nanoseconds: int) -> Time:
     return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
 
 
+def from_time(time: Time) -> int:
+    """Return a builtin_interfaces/Time in nanoseconds."""
+    return int(time.sec) * 1_000_000_000 + int(time.nanosec)
+
+
 def to_header(nanoseconds: int, frame: str) -> Header:
     """Return a std_msgs/Header."""
     return Header(stamp=to_time(nanoseconds), frame_id=frame)

@@ -189,15 +189,14 @@ class GuardNode(StackNode):
         else:
             result = self._guard.filter(self._wanted, self._odometry, self._scan, now)
         self._reason = result.reason
-        self._send(result.twist, now if silent else self._stamp)
+        self._send(result.twist, now)
         status = GuardStatus(
             header=conversions.to_header(now, frames().base), limited=result.limited, reason=result.reason
         )
         status.stopped = result.limited and result.twist == Twist2D()
         status.requested_linear, status.requested_angular = self._wanted.linear, self._wanted.angular
         status.allowed_linear, status.allowed_angular = result.twist.linear, result.twist.angular
-        if self._scan is not None:
-            status.scan_stamp = conversions.to_time(self._scan.stamp_ns)
+        status.scan_stamp = conversions.to_time(self._stamp)
         self._status.publish(status)
 
     def _report(self) -> Status:
@@ -217,9 +216,9 @@ class GuardNode(StackNode):
             return (Problem("command", Level.WARN, text),)
         return ()
 
-    def _send(self, twist: Twist2D, stamp: int) -> None:
-        """Publish; the stamp is that of the scan the command was computed from, so that every command carries its age."""
-        stamped = conversions.twist_message(twist, stamp, frames().base)
+    def _send(self, twist: Twist2D, now: int) -> None:
+        """Publish. The stamp is now: bases (diff_drive_controller) drop commands with an old one."""
+        stamped = conversions.twist_message(twist, now, frames().base)
         self._command.publish(stamped if self._stamped else stamped.twist)
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import TwistStamped
 from mm_nav_interfaces.action import NavigateTo
 from mm_nav_interfaces.msg import GuardStatus, PolicyOutput
 from nav_msgs.msg import Odometry as OdometryMessage
@@ -36,7 +35,6 @@ from mm_nav.ros.node_list import STACK
 from mm_nav.ros.tf_buffer import SensorMounts
 from mm_nav.ros.topics import frames, topics
 from mm_nav.sensing.clouds import obstacle_scan
-from mm_nav.sensing.messages import stamp_ns
 
 DEADLINE_MS = 1000.0 / 15.0
 _SETTLED_S = 0.5  # after a goal was accepted
@@ -222,18 +220,15 @@ class _Player:
         }  # fmt: skip
         self._publishers = {name: node.create_publisher(kind, name, profile) for name, (kind, profile) in kinds.items()}
         self._mounts = SensorMounts(node.create_publisher(TFMessage, "/tf_static", qos.STATIC_TF))
-        node.create_subscription(TwistStamped, t.cmd_vel, self._command, qos.COMMAND)
         node.create_subscription(GuardStatus, t.guard_status, self._status, qos.STATUS)
         node.create_subscription(PolicyOutput, t.policy, self._policy, qos.STATUS)
 
-    def _command(self, message: TwistStamped) -> None:
-        if self._meter.command(stamp_ns(message.header)):
-            twist = message.twist
-            self._moving += abs(twist.linear.x) > 0.01 or abs(twist.angular.z) > 0.01
-            self._speeds += twist.linear.x
-
     def _status(self, message: GuardStatus) -> None:
         self._guarded.add(message, self._meter.counting)
+        if self._meter.command(conversions.from_time(message.scan_stamp)):
+            linear, angular = message.allowed_linear, message.allowed_angular
+            self._moving += abs(linear) > 0.01 or abs(angular) > 0.01
+            self._speeds += linear
 
     def _policy(self, message: PolicyOutput) -> None:
         self._answered += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from geometry_msgs.msg import Twist, TwistStamped
+from mm_nav_interfaces.msg import GuardStatus
 from nav_msgs.msg import Odometry as OdometryMessage
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2
@@ -16,7 +17,6 @@ from mm_nav.observation import Odometry
 from mm_nav.ros import conversions, qos
 from mm_nav.ros.stack_node import StackNode
 from mm_nav.ros.topics import frames, topics
-from mm_nav.sensing.messages import stamp_ns
 from mm_nav.sim.sensors import CameraConfig, CloudConfig, ImuConfig, LidarConfig
 from mm_nav.sim.simulator import SensorConfig, Simulator
 
@@ -67,6 +67,7 @@ class SimulatedRobot:
         self._outlets = [self._outlet(key, sensor, member) for key, sensor in simulator.config.sensors().items()]
         kind = TwistStamped if node.value("twist_stamped") else Twist
         node.create_subscription(kind, self._topic(t.cmd_vel), self._receive, qos.COMMAND)
+        node.create_subscription(GuardStatus, self._topic(t.guard_status), self._time, qos.STATUS)
 
     def _topic(self, name: str) -> str:
         return f"{self.name}/{name}" if self.name and not name.startswith("/") else name
@@ -97,12 +98,14 @@ class SimulatedRobot:
 
     def _receive(self, message: TwistStamped | Twist) -> None:
         self._twist = conversions.twist_from(message.twist if isinstance(message, TwistStamped) else message)
-        now = self._node.steady_s()
-        self._commanded = now
-        # From the sensors' stamp to the first wheel command that was computed from them, transport included.
-        sent = self._sent.pop(stamp_ns(message.header), None) if isinstance(message, TwistStamped) else None
+        self._commanded = self._node.steady_s()
+
+    def _time(self, message: GuardStatus) -> None:
+        """From the sensors' stamp to the first wheel command that was computed from them, transport included: the guard sends its
+        status right behind each."""
+        sent = self._sent.pop(conversions.from_time(message.scan_stamp), None)
         if sent is not None:
-            self._latency.publish(Float32(data=1e3 * (now - sent)))
+            self._latency.publish(Float32(data=1e3 * (self._node.steady_s() - sent)))
 
     def command(self, timeout_s: float) -> Twist2D:
         """Return what the robot is to do now. As with a real base: no command for timeout_s (real time), no motion."""

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,6 +17,7 @@ import rclpy
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
+from mm_nav_interfaces.msg import GuardStatus
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -277,6 +279,19 @@ def unconfigured(parameters: dict[str, str]) -> Iterator[SimulatorNode]:
         node.destroy_node()
     finally:
         rclpy.shutdown()
+
+
+def test_the_guards_status_times_the_command() -> None:
+    """From the sensors' stamp to the first command that was computed from them; repeats and other stamps are not counted."""
+    prepare_environment()
+    with unconfigured({"start_x": f"{START.x}", "start_y": f"{START.y}"}) as simulator:
+        simulator.start()
+        (robot,), told = simulator._robots, list[float]()
+        robot._latency = SimpleNamespace(publish=lambda message: told.append(message.data))
+        robot._sent = {7_000_000_050: simulator.steady_s() - 0.03}
+        for stamp in (6_000_000_000, 7_000_000_050, 7_000_000_050):
+            robot._time(GuardStatus(scan_stamp=conversions.to_time(stamp)))
+        assert told == pytest.approx([30.0], abs=25.0)
 
 
 def test_people_and_noise_are_the_same_at_any_rate() -> None:
