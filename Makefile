@@ -10,7 +10,9 @@ BIN := $(VENV)/bin
 
 export OMP_WAIT_POLICY := PASSIVE
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
+# Fast DDS 3 reads the first, Fast DDS 2 (Humble, Jazzy) the second.
 export FASTDDS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds.xml
+export FASTRTPS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds.xml
 
 # With a sourced ROS 2 the interfaces built into the environment are an overlay of it; the wheels need nothing here.
 ifneq ($(ROS_DISTRO),)

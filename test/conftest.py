@@ -12,11 +12,11 @@ from typing import IO
 import hypothesis
 import pytest
 
-from mm_nav.ros.transports import VARIABLE, transport_profile
+from mm_nav.ros.transports import set_transports
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-os.environ.setdefault(VARIABLE, transport_profile())
+set_transports()
 # No other test run, no other worker of this one and no running stack may answer.
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 os.environ["ROS_DOMAIN_ID"] = str(

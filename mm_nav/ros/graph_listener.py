@@ -32,7 +32,7 @@ from mm_nav.ros.graph_questions import StackQuestions, needs_from
 from mm_nav.ros.graph_snapshot import Endpoint, GraphSnapshot, RobotNeeds, Traffic, Transform, Wanted
 from mm_nav.ros.raw_image import parse_image
 from mm_nav.ros.topics import topics
-from mm_nav.ros.transports import transport_profile
+from mm_nav.ros.transports import VARIABLES, transport_profile
 from mm_nav.sensing.messages import odometry_from, transform_matrix
 from mm_nav.sim.rig import load_rig
 
@@ -52,7 +52,7 @@ _FOLLOWED = {
 }  # fmt: skip
 _SENT = {"cmd_vel": ("guard", (graph.TWIST, graph.TWIST_STAMPED)), "cmd_vel_nav": ("navigator", (graph.TWIST_STAMPED,))}
 _ENVIRONMENT = (
-    "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "RMW_IMPLEMENTATION", "FASTDDS_DEFAULT_PROFILES_FILE",
+    "ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "RMW_IMPLEMENTATION", *VARIABLES,
 )  # fmt: skip
 _LEAST = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,

@@ -14,13 +14,12 @@ from types import TracebackType
 from mm_nav.resources import resource_path
 from mm_nav.ros.namespaces import TF_REMAPPINGS
 from mm_nav.ros.node_list import SIMULATOR, NodeSpec
-from mm_nav.ros.transports import VARIABLE, set_transports, transport_defaults, transport_profile
+from mm_nav.ros.transports import set_transports, transport_defaults
 
 _RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
-# Per process: room for pictures in shared memory; loopback only; no spinning threads.
+# Per process, beside the transports: loopback only; no spinning threads.
 ENVIRONMENT = {
     _RANGE: "LOCALHOST",
-    VARIABLE: transport_profile(),
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": "1",
     "PYTHONUNBUFFERED": "1",
@@ -34,7 +33,7 @@ def prepare_environment(domain_id: int | None = None, loopback: bool = True) -> 
     """
     set_transports()
     for name, value in ENVIRONMENT.items():
-        if name != VARIABLE and (loopback or name != _RANGE):
+        if loopback or name != _RANGE:
             os.environ.setdefault(name, value)
     if domain_id is not None:
         os.environ["ROS_DOMAIN_ID"] = str(domain_id)
@@ -43,8 +42,7 @@ def prepare_environment(domain_id: int | None = None, loopback: bool = True) -> 
 def node_environment() -> dict[str, str]:
     """Return the environment of a node that is started here: this process's, and what that does not say. Loopback in any case: a
     robot on the network must not hear what a simulated one is told."""
-    defaults = {name: value for name, value in ENVIRONMENT.items() if name != VARIABLE}
-    return {**defaults, **transport_defaults(), **os.environ, _RANGE: ENVIRONMENT[_RANGE]}
+    return {**ENVIRONMENT, **transport_defaults(), **os.environ, _RANGE: ENVIRONMENT[_RANGE]}
 
 
 class ProcessGroup:

@@ -6,9 +6,10 @@ import os
 
 from mm_nav.resources import resource_path
 
-VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
+# Fast DDS 3 (since ROS 2 Kilted) reads the first, Fast DDS 2 (Humble, Jazzy) the second.
+VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 # Whoever sets one of these knows what they want.
-_OTHERS = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
+_SAYING = (*VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
 
 
 def transport_profile() -> str:
@@ -18,10 +19,9 @@ def transport_profile() -> str:
 
 def transport_defaults() -> dict[str, str]:
     """Return what to add to this process's environment for them; {} where it says otherwise."""
-    return {} if any(name in os.environ for name in _OTHERS) else {VARIABLE: transport_profile()}
+    return {} if any(name in os.environ for name in _SAYING) else dict.fromkeys(VARIABLES, transport_profile())
 
 
 def set_transports() -> None:
     """Use them in this process, unless its environment says otherwise; call before rclpy is initialised."""
-    for name, value in transport_defaults().items():
-        os.environ.setdefault(name, value)
+    os.environ.update(transport_defaults())

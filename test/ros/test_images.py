@@ -7,29 +7,34 @@ import pytest
 
 from mm_nav.ros.bench_images import HZ, _measure
 from mm_nav.ros.process_group import node_environment, prepare_environment
-from mm_nav.ros.transports import VARIABLE, set_transports, transport_profile
+from mm_nav.ros.transports import VARIABLES, set_transports, transport_profile
 
 
 def test_the_environment_of_the_user_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4"), (VARIABLE, "mine.xml")):
-        monkeypatch.delenv(VARIABLE, raising=False)
-        monkeypatch.setenv(name, value)
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for said in ("FASTDDS_BUILTIN_TRANSPORTS", *VARIABLES):
+        monkeypatch.setenv(said, "mine")
         set_transports()
-        assert os.environ.get(VARIABLE) == (value if name == VARIABLE else None)
-        monkeypatch.delenv(name)
+        assert [os.environ.get(name) for name in VARIABLES] == ["mine" if name == said else None for name in VARIABLES]
+        monkeypatch.delenv(said)
     set_transports()
-    assert os.environ[VARIABLE] == transport_profile() and Path(transport_profile()).is_file()
+    # Fast DDS of Humble and Jazzy has another name for it than that of Kilted.
+    told = {os.environ[f"{name}_DEFAULT_PROFILES_FILE"] for name in ("FASTRTPS", "FASTDDS")}
+    assert told == {transport_profile()} == {os.environ[name] for name in VARIABLES}
+    assert Path(transport_profile()).is_file()
 
 
 def test_nodes_get_what_the_environment_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (VARIABLE, "OMP_NUM_THREADS"):
+    for name in (*VARIABLES, "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    assert node_environment()[VARIABLE] == transport_profile() and node_environment()["OMP_NUM_THREADS"] == "1"
+    assert {node_environment()[name] for name in VARIABLES} == {transport_profile()}
+    assert node_environment()["OMP_NUM_THREADS"] == "1"
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
-    assert node_environment()["OMP_NUM_THREADS"] == "2" and VARIABLE not in node_environment()
-    monkeypatch.setenv(VARIABLE, "/mine.xml")
-    assert node_environment()[VARIABLE] == "/mine.xml"
+    assert node_environment()["OMP_NUM_THREADS"] == "2" and not set(VARIABLES) & set(node_environment())
+    monkeypatch.setenv(VARIABLES[0], "/mine.xml")
+    assert node_environment()[VARIABLES[0]] == "/mine.xml"
 
 
 def test_how_far_processes_reach(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from mm_nav.ros.launching.bring_up import BringUp, ends_on_failure, ends_with
 from mm_nav.ros.launching.options import StackOptions
 from mm_nav.ros.node_list import NodeSpec
 from mm_nav.ros.process_group import ENVIRONMENT
-from mm_nav.ros.transports import VARIABLE, set_transports
+from mm_nav.ros.transports import set_transports
 
 # Processes that are asked to end get so long, then so long again, s.
 PATIENCE = {"sigterm_timeout": "10", "sigkill_timeout": "5"}
@@ -67,7 +67,7 @@ def set_environment(local: bool) -> None:
     """Set what processes need where the environment does not say: room for pictures in shared memory, no spinning threads."""
     set_transports()
     for name, value in ENVIRONMENT.items():
-        if name != VARIABLE and (local or name != _LOCAL):
+        if local or name != _LOCAL:
             os.environ.setdefault(name, value)
 
 
