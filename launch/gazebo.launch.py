@@ -8,4 +8,4 @@ from mm_nav.ros.launching.stack import launch_description
 
 def generate_launch_description() -> LaunchDescription:
     """Return the launch description."""
-    return launch_description(GAZEBO, gazebo)
+    return launch_description(GAZEBO, gazebo, local=True)

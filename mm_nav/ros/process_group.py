@@ -16,10 +16,13 @@ from mm_nav.ros.namespaces import TF_REMAPPINGS
 from mm_nav.ros.node_list import SIMULATOR, NodeSpec
 from mm_nav.ros.transports import set_transports, transport_defaults
 
-_RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+# How far ROS reaches. Humble knows only the second, which later releases warn of.
+REACH = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+if os.environ.get("ROS_DISTRO") == "humble":
+    REACH["ROS_LOCALHOST_ONLY"] = "1"
 # Per process, beside the transports: loopback only; no spinning threads.
 ENVIRONMENT = {
-    _RANGE: "LOCALHOST",
+    **REACH,
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": "1",
     "PYTHONUNBUFFERED": "1",
@@ -33,7 +36,7 @@ def prepare_environment(domain_id: int | None = None, loopback: bool = True) -> 
     """
     set_transports()
     for name, value in ENVIRONMENT.items():
-        if loopback or name != _RANGE:
+        if loopback or name not in REACH:
             os.environ.setdefault(name, value)
     if domain_id is not None:
         os.environ["ROS_DOMAIN_ID"] = str(domain_id)
@@ -42,7 +45,7 @@ def prepare_environment(domain_id: int | None = None, loopback: bool = True) -> 
 def node_environment() -> dict[str, str]:
     """Return the environment of a node that is started here: this process's, and what that does not say. Loopback in any case: a
     robot on the network must not hear what a simulated one is told."""
-    return {**ENVIRONMENT, **transport_defaults(), **os.environ, _RANGE: ENVIRONMENT[_RANGE]}
+    return {**ENVIRONMENT, **transport_defaults(), **os.environ, **REACH}
 
 
 class ProcessGroup:

@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
 NODES = (*EMBEDDED, *filter(None, (getattr(node_list, "NAV2_BRIDGE", None),)))
 # Of robot_state_publisher, and of the goal tools of RViz and Foxglove.
-OTHERS = {"robot_description": "std_msgs/String", "goal_pose": "geometry_msgs/PoseStamped"}
+OTHERS = {"robot_description": "std_msgs/String", "goal_pose": "geometry_msgs/PoseStamped",
+          "navigator/map": "nav_msgs/OccupancyGrid"}  # fmt: skip
 SENSORS = ("image", "camera_info", "scan", "points", "imu/data")
 RVIZ_TYPES = {
     "Map": "nav_msgs/OccupancyGrid", "RobotModel": "std_msgs/String", "LaserScan": "sensor_msgs/LaserScan",
@@ -131,7 +132,7 @@ def test_the_live_rviz_view_asks_for_topics_that_there_are() -> None:
             # What is more than the publishers offer would show nothing.
             if name in SENSORS:
                 assert topic["Reliability Policy"] == "Best Effort"
-            latched = name in ("map", "robot_description")
+            latched = name in ("map", "navigator/map", "robot_description")
             assert (topic["Durability Policy"] == "Transient Local") == latched
     assert shown >= {"map", "plan", "scan", "image", "markers", "robot_description"}
     assert {"rviz_default_plugins/TF", "rviz_default_plugins/RobotModel"} <= {d["Class"] for d in view["Displays"]}

@@ -112,6 +112,22 @@ def test_gazebo_with_two_robots(tmp_path: Path) -> None:
     assert not Path(created[created.index("-file") + 1]).parent.exists()
 
 
+def test_a_robot_that_gazebo_refuses_ends_everything(tmp_path: Path) -> None:
+    """Humble's `create` says that it failed, and ends with status 0."""
+    prefix = Prefix(tmp_path).with_stand_ins(
+        ros_gz_sim="create",
+        ros_gz_bridge="parameter_bridge",
+        robot_state_publisher="robot_state_publisher",
+        bin="gz",
+    )
+    (tmp_path / "bin/gz").write_text(_GZ + (tmp_path / "bin/gz").read_text().partition("\n")[2])
+    said = "[ERROR] [create]: Failed request to create entity."
+    (tmp_path / "lib/ros_gz_sim/create").write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 0\n")
+    with launched(prefix, "gazebo.launch.py", "stack:=false") as running:
+        assert running.process.wait(60.0) != 0
+        assert "could not be put into Gazebo's world" in running.log and not running.left
+
+
 def test_robot_with_drivers_in_a_namespace(tmp_path: Path) -> None:
     prefix = Prefix(tmp_path).with_stand_ins(
         realsense2_camera="realsense2_camera_node",

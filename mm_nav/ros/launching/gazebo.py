@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from launch.actions import ExecuteProcess, RegisterEventHandler, Shutdown
-from launch.event_handlers import OnProcessExit, OnShutdown
+from launch.actions import EmitEvent, ExecuteProcess, RegisterEventHandler, Shutdown
+from launch.event_handlers import OnProcessExit, OnProcessIO, OnShutdown
 from launch.launch_context import LaunchContext
 from launch_ros.actions import Node
 
@@ -27,6 +27,8 @@ from mm_nav.sim.rig import load_rig
 from mm_nav.sim.robot_model import MAX_ROBOTS, robot_sdf, robot_urdf
 from mm_nav.sim.simulator import SimConfig
 
+# Humble's `create` says so, and ends with status 0.
+_NOT_CREATED = (b"Failed request to create entity", b"Request to create entity from service")
 # It falls so far when it appears; wheels must not begin inside the floor.
 _DROP_M = 0.03
 _PROGRAMS = {"harmonic": ("gz", "sim"), "fortress": ("ign", "gazebo")}
@@ -127,11 +129,20 @@ def _spawned(name: str, model: Path, start: Pose2D) -> list[Any]:
                    "-Y", f"{start.yaw:.4f}"],
     )  # fmt: skip
 
+    failed = Failed(f"{name} could not be put into Gazebo's world; the lines above say why")
+
+    def said(event: Any) -> EmitEvent | None:
+        return EmitEvent(event=failed) if any(words in event.text for words in _NOT_CREATED) else None
+
     def ended(event: Any, context: LaunchContext) -> None:
         if event.returncode != 0 and not context.is_shutdown:
-            context.emit_event_sync(Failed(f"{name} could not be put into Gazebo's world; the lines above say why"))
+            context.emit_event_sync(failed)
 
-    return [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended)), node]
+    return [
+        RegisterEventHandler(OnProcessIO(target_action=node, on_stdout=said, on_stderr=said)),
+        RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended)),
+        node,
+    ]
 
 
 def _bridge(path: Path, owns: Sequence[StackOptions], rigs: Sequence[SimConfig]) -> Node:

@@ -21,12 +21,11 @@ from mm_nav.ros.launching.arguments import Argument, Values, check_names, values
 from mm_nav.ros.launching.bring_up import BringUp, ends_on_failure, ends_with
 from mm_nav.ros.launching.options import StackOptions
 from mm_nav.ros.node_list import NodeSpec
-from mm_nav.ros.process_group import ENVIRONMENT
+from mm_nav.ros.process_group import ENVIRONMENT, REACH
 from mm_nav.ros.transports import set_transports
 
 # Processes that are asked to end get so long, then so long again, s.
 PATIENCE = {"sigterm_timeout": "10", "sigkill_timeout": "5"}
-_LOCAL = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 
 Entities = list[Any]
 Start = Callable[[Values, str], Sequence[Any]]
@@ -67,7 +66,7 @@ def set_environment(local: bool) -> None:
     """Set what processes need where the environment does not say: room for pictures in shared memory, no spinning threads."""
     set_transports()
     for name, value in ENVIRONMENT.items():
-        if local or name != _LOCAL:
+        if local or name not in REACH:
             os.environ.setdefault(name, value)
 
 
@@ -147,7 +146,8 @@ def _rviz(options: StackOptions) -> list[Node]:
             output="log",
             arguments=["-d", str(resource_path("config/mm_nav.rviz"))],
             parameters=[options.time] if options.time else [],
-            remappings=[*options.tf_remappings, *options.remappings],
+            # The localiser's map stays `map` there, beside the navigator's own.
+            remappings=[*options.tf_remappings, *(rule for rule in options.remappings if rule[0] != "map")],
         )
     ]
 
