@@ -20,6 +20,8 @@ from mm_nav.ros.graph_snapshot import (
 _EVERYWHERE = ("/rosout", "/parameter_events")
 # The guard's heartbeat comes 20 times a second; the navigator gives up on it after a second.
 _HEARTBEAT_GAP_S = 1.0
+# More commands than the guard's statuses are somebody else's; one more or less came as listening began or ended, or was lost.
+_UNEVEN, _UNEVEN_SHARE = 2, 0.05
 
 
 def is_deserted(s: GraphSnapshot) -> bool:
@@ -197,14 +199,20 @@ def _masters(s: GraphSnapshot, topic: str) -> list[Finding]:
     guard = s.stack.get("guard")
     others = [end for end in s.publishers.get(topic, ()) if guard is None or end.node != guard.name]
     item, expected = "cmd_vel: masters", "the guard alone"
-    if others:
-        text = f"{_names(others)} publishes {topic}" + (" beside the guard" if guard is not None else "")
+    if not others:
+        return [ok(item, guard.name, expected)] if guard is not None else []
+    commands, own = len(s.heard("cmd_vel").arrivals_s), len(s.heard("guard_status").arrivals_s)
+    remap = f"remap its cmd_vel to {s.wanted['cmd_vel_nav'].topic} (TwistStamped), so that the guard judges it"
+    # The guard sends a status with each of its commands. One that is active and was not heard leaves open whose they are.
+    if commands - own > _UNEVEN_SHARE * own + _UNEVEN and (own or guard is None or guard.state != "active"):
+        text = f"{_names(others)} drives by {topic}" + (" beside the guard" if guard is not None else "")
         remedy = (
-            f"stop {_names(others)}, or remap its cmd_vel to {s.wanted['cmd_vel_nav'].topic} (TwistStamped), so that the guard "
-            "judges it; two masters make the robot stutter, and one of them is not guarded"
+            f"stop {_names(others)}, or {remap}; two masters make the robot stutter, and one of them is not guarded"
         )
         return [fail(item, "two_masters", text, expected, remedy)]
-    return [ok(item, guard.name, expected)] if guard is not None else []
+    text = f"{_names(others)} may publish {topic}, and sent nothing in {s.seconds:.1f} s"
+    remedy = f"let it be silent while the stack drives, as a joystick's node is until its button is held; or {remap}"
+    return [warn(item, "silent_master", text, expected, remedy)]
 
 
 def _masters_of_guard(s: GraphSnapshot, ours: set[str]) -> list[Finding]:

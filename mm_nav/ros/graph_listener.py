@@ -154,7 +154,7 @@ class _Listener:
             Wanted("scan", t.scan, graph.SCAN),
             Wanted("points", t.points, graph.POINTS),
             Wanted("imu", t.imu, graph.IMU),
-            Wanted("odom", t.odom, graph.ODOMETRY, reliable=True),
+            Wanted("odom", t.odom, graph.ODOMETRY),
             Wanted("tf", tf, graph.TF, reliable=True),
             Wanted("tf_static", tf_static, graph.TF, reliable=True, transient_local=True),
             Wanted("clock", "/clock", graph.CLOCK),
@@ -200,12 +200,18 @@ class _Listener:
         self._follow(nodes)
         for role, wanted in self._wanted.items():
             box = self._boxes.get(role)
-            if role.startswith("cmd_vel") or (box is not None and box.wanted == wanted):
+            if role == "cmd_vel_nav":
+                continue
+            sent = [info.topic_type for info in self._node.get_publishers_info_by_topic(wanted.topic)]
+            if role == "cmd_vel" and sent and wanted.type not in sent:
+                # Whoever drives where the guard is not there; one topic can be listened to as one type only.
+                wanted = replace(wanted, type=sent[0])
+            if box is not None and box.wanted == wanted:
                 continue
             if box is not None:
                 for subscription in box.subscriptions:
                     self._node.destroy_subscription(subscription)
-            if any(info.topic_type == wanted.type for info in self._node.get_publishers_info_by_topic(wanted.topic)):
+            if wanted.type in sent:
                 self._boxes[role] = self._subscribe(wanted)
             else:
                 self._boxes.pop(role, None)
@@ -272,7 +278,7 @@ class _Listener:
     def _take(self, box: _Box, message: bytes, info: Mapping[str, Any]) -> None:
         box.arrivals.append(1e-9 * (info.get("received_timestamp") or time.time_ns()))
         box.newest = message
-        if box.wanted.type not in (graph.TF, graph.CLOCK):
+        if box.wanted.type not in (graph.TF, graph.CLOCK, graph.TWIST):
             stamp, box.frame = _header(message)
             box.stamps.append(stamp)
             box.clock.append(self._now_ns)

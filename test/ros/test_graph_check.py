@@ -208,8 +208,8 @@ def moved_image(r: FakeRobot, c: Context) -> None:
     r.topics |= {"image": "/camera/color/image_raw", "camera_info": "/camera/color/camera_info"}
 
 
-def best_effort_odometry(r: FakeRobot, c: Context) -> None:
-    r.profiles["odom"] = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+def best_effort_tf(r: FakeRobot, c: Context) -> None:
+    r.profiles["tf"] = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 def volatile_mounts(r: FakeRobot, c: Context) -> None:
@@ -268,8 +268,18 @@ def twist_base(r: FakeRobot, c: Context) -> None:
 
 def teleop(r: FakeRobot, c: Context) -> list[Any]:
     node = rclpy.create_node("teleop_twist_keyboard", context=c)
-    node.create_publisher(TwistStamped, "cmd_vel", 1)
+    publisher = node.create_publisher(TwistStamped, "cmd_vel", 1)
+    node.create_timer(0.1, lambda: publisher.publish(TwistStamped()))
     return [node]
+
+
+def turtlebot4(r: FakeRobot, c: Context) -> list[Any]:
+    """Create 3 sends its odometry best effort; a joystick's node is there from the start, and silent."""
+    r.profiles["odom"] = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+    r.base = Twist
+    node = rclpy.create_node("teleop_twist_joy_node", context=c)
+    node.create_publisher(Twist, "cmd_vel", 1)
+    return [node, *sleeping_guard_without_time(c)]
 
 
 def same_names(r: FakeRobot, c: Context) -> list[Any]:
@@ -308,7 +318,10 @@ def other_space(r: FakeRobot, c: Context) -> None:
 
 BROKEN: dict[str, tuple[Callable[[FakeRobot, Context], list[Any] | None], set[str], str]] = {
     "image elsewhere": (moved_image, {"missing_near"}, "image:=/camera/color/image_raw"),
-    "odometry best-effort": (best_effort_odometry, {"qos_reliability"}, "qos_overrides./odom.publisher.reliability"),
+    "a TurtleBot 4 before the guard is active": (
+        turtlebot4, {"silent_master", "inactive", "node_missing"}, "until its button is held"
+    ),
+    "TF best-effort": (best_effort_tf, {"qos_reliability"}, "qos_overrides./tf.publisher.reliability"),
     "static TF volatile": (volatile_mounts, {"qos_durability"}, "transient-local"),
     "scan is a cloud": (compressed_as_image, {"wrong_type"}, "LaserScan"),
     "points only": (only_points, {"points_only"}, "pointcloud_to_laserscan"),

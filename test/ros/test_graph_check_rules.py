@@ -98,7 +98,7 @@ def drive(linear: float = 0.5, angular: float = 0.4, **told: float) -> tuple[Odo
 
 
 def healthy() -> GraphSnapshot:
-    reliable = {"odom", "tf", "tf_static", "guard_status"}
+    reliable = {"tf", "tf_static", "guard_status"}
     wanted = {r: Wanted(r, f"/{r}", kind, r in reliable, r == "tf_static") for r, kind in TYPES.items()}
     offered = {r: Endpoint("/drivers", TYPES[r], r in reliable, r == "tf_static") for r in (*PERIODS, "tf_static")}
     publishers = {f"/{role}": (end,) for role, end in offered.items()}
@@ -318,7 +318,12 @@ CASES: dict[str, tuple[Edit, set[str], str]] = {
     "base elsewhere": (listening("/diff_drive/cmd_vel", Endpoint("/base", graph.TWIST)), {"cmd_vel_near"}, "cmd_vel:=/diff_drive"),
     "no base": (listening("/cmd_vel"), {"cmd_vel_unheard"}, "driver of the base"),
     "two masters": (
-        lambda s: published("/cmd_vel", *s.publishers["/cmd_vel"], *KEY)(s), {"two_masters"}, "/teleop"
+        lambda s: heard("cmd_vel", period=0.04)(published("/cmd_vel", *s.publishers["/cmd_vel"], *KEY)(s)), {"two_masters"},
+        "/teleop"
+    ),
+    "a joystick whose button nobody holds": (
+        lambda s: heard("cmd_vel", period=0.05)(published("/cmd_vel", *s.publishers["/cmd_vel"], *KEY)(s)), {"silent_master"},
+        "/teleop may publish"
     ),
     "two navigators": (
         lambda s: published("/cmd_vel_nav", *s.publishers["/cmd_vel_nav"], *KEY)(s), {"two_navigators"}, "/teleop"
