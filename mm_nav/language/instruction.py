@@ -161,11 +161,11 @@ PICTURE_STEP = Step("go_to", "", "to what the picture shows")
 
 
 def parse_instruction(text: str) -> tuple[Step, ...]:
-    """Return the steps of an English instruction, in order; at least one.
+    """Return the steps of an English instruction, in the order of driving; at least one.
 
-    A clause that no rule knows becomes one "go_to" step whose phrase is the clause itself, so nothing that was said
-    is lost. Raises GoalError when the text is empty, has no letters, only says where not to go, or is longer than
-    MAX_INSTRUCTION_CHARACTERS.
+    A clause that no rule knows becomes one "go_to" step whose phrase is the clause itself, unless it is about something else and
+    another names a thing. How fast, how near and how carefully are not heard. Raises GoalError when the text is empty, has no
+    letters, only says where not to go, or is longer than MAX_INSTRUCTION_CHARACTERS.
     """
     if len(text) > MAX_INSTRUCTION_CHARACTERS:
         raise GoalError(
