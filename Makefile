@@ -10,9 +10,8 @@ BIN := $(VENV)/bin
 
 export OMP_WAIT_POLICY := PASSIVE
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
-# Fast DDS 3 reads the first, Fast DDS 2 (Humble, Jazzy) the second.
-export FASTDDS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds.xml
-export FASTRTPS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds.xml
+# What Fast DDS 2 reads, and since Kilted Fast DDS 3.
+export $(if $(filter humble iron jazzy,$(ROS_DISTRO)),FASTRTPS,FASTDDS)_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds.xml
 
 # With a sourced ROS 2 the interfaces built into the environment are an overlay of it; the wheels need nothing here.
 ifneq ($(ROS_DISTRO),)

@@ -21,7 +21,7 @@ from mm_nav.errors import MmNavError
 from mm_nav.ros import qos
 from mm_nav.ros.process_group import ENVIRONMENT
 from mm_nav.ros.raw_image import parse_image
-from mm_nav.ros.transports import VARIABLES, transport_profile
+from mm_nav.ros.transports import VARIABLES, profile_variable, transport_profile
 from mm_nav.ros.written import WrittenMessages
 from mm_nav.sensing.images import decode_image
 from mm_nav.sensing.messages import stamp_ns
@@ -56,7 +56,7 @@ def bench_images(seconds: float, progress: Callable[[str], None] = lambda what: 
 def _measure(way: str, width: int, height: int, seconds: float) -> dict[str, float | None]:
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | ENVIRONMENT
     if way != "default":
-        environment |= dict.fromkeys(VARIABLES, transport_profile())
+        environment[profile_variable()] = transport_profile()
     command = [sys.executable, "-m", __name__, way, str(width), str(height), str(seconds)]
     receiver = subprocess.Popen([*command, "receive"], stdout=subprocess.PIPE, env=environment, text=True)
     sender = subprocess.Popen([*command, "send"], env=environment)

@@ -18,7 +18,7 @@ from mm_nav.ros.graph_snapshot import (
     ok,
     warn,
 )
-from mm_nav.ros.transports import VARIABLES
+from mm_nav.ros.transports import profile_variable
 
 # A stamp may lie so far ahead of this clock: clocks of machines that are synchronised differ by less, /clock comes in steps.
 _AHEAD_S, _AHEAD_SIMULATED_S = 0.05, 0.15
@@ -228,8 +228,8 @@ def _losses(s: GraphSnapshot, role: str, fitting: list[Endpoint]) -> list[Findin
     size = f", {traffic.bytes / 1e6:.1f} MB each" if traffic.bytes > 100_000 else ""
     profile = s.environment.get("profile", "config/fastdds.xml")
     remedy = (
-        f"start {_names(fitting)} with `export {' '.join(f'{name}={profile}' for name in VARIABLES)}` (room for pictures in shared "
-        "memory); over a network, send compressed pictures"
+        f"start {_names(fitting)} with `export {profile_variable()}={profile}` (room for pictures in shared memory); over a "
+        "network, send compressed pictures"
     )
     make = fail if share > _LOST_FAIL else warn
     return [make(item, "lost", measured + size, f"below {100 * _LOST_WARN:.0f} %", remedy)]

@@ -224,7 +224,7 @@ CASES: dict[str, tuple[Edit, set[str], str]] = {
     "not as its file": (
         lambda s: replace(s, robot=RobotNeeds(rates_hz={"scan": 20.0, "image": 10.0}, said_by="guard")), {"below_file"}, "rate_hz"
     ),
-    "lost by numbers": (heard("image", lost=400), {"lost"}, "FASTDDS_DEFAULT_PROFILES_FILE"),
+    "lost by numbers": (heard("image", lost=400), {"lost"}, "_DEFAULT_PROFILES_FILE"),
     "lost by camera_info": (lacking, {"lost"}, "0.9 MB each"),
     "odometry 3 s old": (heard("odom", age=3.0), {"old"}, "synchronise"),
     "scan a little old": (heard("scan", age=0.3), {"old"}, "faster"),
