@@ -24,9 +24,9 @@ from mm_nav.sim.rig import load_rig
 from mm_nav.sim.robot_model import robot_sdf, robot_urdf
 
 # What only the embedded simulator has: robot_state_publisher and its diagnostics are nodes of their own with Gazebo, the rest
-# is about the simulation.
+# is about the simulation: it hears the guard's status for its measure of latency.
 T = topics()
-EMBEDDED_ONLY = {"tf_static", T.contacts, T.stamp_to_command}
+EMBEDDED_ONLY = {"tf_static", T.contacts, T.stamp_to_command, T.guard_status}
 EVERY_NODE = {"/rosout", "/parameter_events", "/simulator/transition_event", T.diagnostics}
 MANY = """
 sensors:

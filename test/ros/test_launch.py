@@ -186,14 +186,20 @@ def test_files_of_parameters(tmp_path: Path, text: str) -> None:
     check_params_file(path)
 
 
-def test_nodes_that_a_file_of_parameters_may_name(tmp_path: Path) -> None:
+def test_drivers_that_are_not_started_may_not_be_named(tmp_path: Path) -> None:
+    pytest.importorskip("launch.actions", reason="ROS 2 launch is not installed; there is no wheel of it")
+    pytest.importorskip("launch_ros.actions", reason="launch_ros is not installed; there is no wheel of it")
     from mm_nav.ros.launching.hardware import hardware
 
     path = tmp_path / "own.yaml"
-    path.write_text("nav2_bridge: {ros__parameters: {use_sim_time: true}}")
-    stack_options(given("robot", nav2="true", params_file=str(path)), False)
     path.write_text("usb_cam: {ros__parameters: {framerate: 30.0}}")
     with pytest.raises(ConfigError, match="no node here is named usb_cam"):
         hardware(given("robot", params_file=str(path)), "")
+
+
+def test_nodes_that_a_file_of_parameters_may_name(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("nav2_bridge: {ros__parameters: {use_sim_time: true}}")
+    stack_options(given("robot", nav2="true", params_file=str(path)), False)
     path.write_text("guard: {ros__parameters: {robot: omni}}")
     check_params_file(path, given=("robot",))
