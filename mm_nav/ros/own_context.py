@@ -16,7 +16,8 @@ from mm_nav.ros.transports import set_transports
 # One for all that ask, and how many use it.
 _lock = threading.Lock()
 _shared: tuple[Context, int] | None = None
-_PATIENCE_S = 3.0
+# On a busy machine a server is found late, and an answer may be lost; to ask again does no harm.
+_FOUND_S, _ANSWERED_S, _TRIES = 5.0, 1.5, 3
 
 
 def open_context() -> Context:
@@ -54,16 +55,16 @@ def cancel_from_elsewhere(action: str, goal_id: Any) -> bool:
     try:
         node = rclpy.create_node("mm_nav_client_end", context=context, start_parameter_services=False)
         client = node.create_client(CancelGoal, f"{action}/_action/cancel_goal")
-        answered = False
-        if client.wait_for_service(timeout_sec=_PATIENCE_S):
-            request = CancelGoal.Request()
-            request.goal_info.goal_id = goal_id
-            executor = SingleThreadedExecutor(context=context)
-            executor.add_node(node)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        request = CancelGoal.Request()
+        request.goal_info.goal_id = goal_id
+        answered, tries = False, _TRIES if client.wait_for_service(timeout_sec=_FOUND_S) else 0
+        while tries > 0 and not answered:
             answer = client.call_async(request)
-            executor.spin_until_future_complete(answer, timeout_sec=_PATIENCE_S)
-            answered = bool(answer.done())
-            executor.shutdown()
+            executor.spin_until_future_complete(answer, timeout_sec=_ANSWERED_S)
+            answered, tries = bool(answer.done()), tries - 1
+        executor.shutdown()
         node.destroy_node()
         return answered
     finally:

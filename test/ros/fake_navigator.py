@@ -36,7 +36,7 @@ class FakeNavigator:
         self.wall_x = 100.0
         self.requests: list[NavigateTo.Goal] = []
         self.ended: list[ErrorCode] = []
-        self._handle, self._since, self._drove = None, 0.0, 0.0
+        self._handle, self._since, self._drove, self._leave = None, 0.0, 0.0, False
         # By goal: one may have ended before its execution begins.
         self._results: dict[bytes, Future] = {}
         self.context = Context()
@@ -106,8 +106,16 @@ class FakeNavigator:
         driven = Driven(self.node.get_clock().now().nanoseconds, self.pose, twist)
         self._odom.publish(conversions.odometry_message(driven, frames().odom, frames().base))
 
+    def free(self) -> None:
+        """Drop what an earlier test has left."""
+        self._leave = True
+        end = time.monotonic() + 5.0
+        while self.busy and time.monotonic() < end:
+            time.sleep(TICK_S)
+        self._leave = False
+
     def _drive(self, request: NavigateTo.Goal) -> Twist2D:
-        if self._handle.is_cancel_requested:
+        if self._handle.is_cancel_requested or self._leave:
             self._end(ErrorCode.CANCELED, "canceled")
             return Twist2D()
         feedback = NavigateTo.Feedback(stage="approaching", step_text=request.instruction, step_count=1)

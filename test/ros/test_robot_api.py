@@ -37,6 +37,7 @@ def shared_navigator() -> Iterator[FakeNavigator]:
 @pytest.fixture
 def navigator(shared_navigator: FakeNavigator) -> FakeNavigator:
     shared_navigator.pose, shared_navigator.active, shared_navigator.mute = Pose2D(), True, False
+    shared_navigator.free()
     shared_navigator.requests.clear()
     shared_navigator.ended.clear()
     return shared_navigator
