@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mm_nav.language.patterns import COLOUR, THINGS
+from mm_nav.language.patterns import COLOUR, SOME_THING
 from mm_nav.language.vocabulary import singular
 
 # Begins a clause that takes back the one before.
@@ -79,13 +79,12 @@ _ADDRESS = re.compile(
 _SET_COURSE = re.compile(r"\bset (?:a |your )?course (?:for|to) ", re.IGNORECASE)
 # "the red one of the pallets", "of all the boxes pick the pink one".
 _ONE_OF = re.compile(
-    rf"\b(?P<colour>{COLOUR}) one of (?:all )?(?:the|these|those) (?P<many>(?:{THINGS})(?:es|"
-    rf"s)?)\b",
+    rf"\b(?P<colour>{COLOUR}) one of (?:all )?(?:the|these|those) (?P<many>{SOME_THING})\b",
     re.IGNORECASE,
 )
 _OF_ALL = re.compile(
-    rf"\b(?:out )?of (?:all )?(?:the|these|those) (?P<many>(?:{THINGS})(?:es|s)?)\s*,? (?:pick|choose|take|go to|"
-    rf"find) (?:the )?(?P<colour>{COLOUR}) one\b",
+    rf"\b(?:out )?of (?:all )?(?:the|these|those) (?P<many>{SOME_THING})\s*,? (?:pick|choose|take|go to|find)"
+    rf" (?:the )?(?P<colour>{COLOUR}) one\b",
     re.IGNORECASE,
 )
 _FOLLOWED = re.compile(
@@ -211,12 +210,11 @@ _THEN = tuple(
     )
 )  # fmt: skip
 _FIRST_AFTER = re.compile(
-    rf"\b((?:{THINGS})(?:es|s)?) (?:(?:comes|goes|is) )?(?:first|second|third)(?=\s*(?:,|;|\.|$|and\b|"
-    rf"then\b))",
+    rf"\b({SOME_THING}) (?:(?:comes|goes|is) )?(?:first|second|third)(?=\s*(?:,|;|\.|$|and\b|then\b))",
     re.IGNORECASE,
 )
 # Said without a pause: "go to the ladder wait a bit".
-_NO_PAUSE = re.compile(rf"\b((?:{THINGS})(?:es|s)?) (?=(?:wait|pause) (?:a|there|here|for)\b)", re.IGNORECASE)
+_NO_PAUSE = re.compile(rf"\b({SOME_THING}) (?=(?:wait|pause) (?:a|there|here|for)\b)", re.IGNORECASE)
 
 
 def in_order(text: str) -> str:

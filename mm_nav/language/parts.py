@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
+from mm_nav.language.patterns import any_of
 from mm_nav.language.vocabulary import COLOUR_NAMES, GENERIC
 
-_WORDS = "|".join(sorted(map(re.escape, COLOUR_NAMES), key=lambda w: (-len(w), w)))
 _COLOUR = re.compile(
     rf"(?:,?\s*(?:that|which)(?:['’]s|\s+is)\s+|\bin\s+)?(?:\bcolou?red\s+)?"
-    rf"(?P<colour>(?:\b(?:light|dark|pale|bright|deep)[\s-]+)?\b(?:{_WORDS})\b)(?:[\s-]colou?red)?",
+    rf"(?P<colour>(?:\b(?:light|dark|pale|bright|deep)[\s-]+)?\b(?:{any_of(COLOUR_NAMES)})\b)(?:[\s-]colou?red)?",
     re.IGNORECASE,
 )
 _NOT = re.compile(r"\b(?:not|isn['’]t|no|without|but|except)\b", re.IGNORECASE)

@@ -13,10 +13,12 @@ def any_of(words: Iterable[str]) -> str:
     return "|".join(re.escape(word) for word in sorted(words, key=lambda w: (-len(w), w)))
 
 
-# Names of things, in the singular; `THING` is one of them, also in the plural.
+# Names of things, in the singular.
 THINGS = any_of(
     {word for lists in (CATEGORIES, FURTHER_WORDS) for words in lists.values() for word in words}
     | {"shelves", "bookshelves"}
 )
-THING = re.compile(rf"\b(?P<noun>(?:{THINGS})(?:es|s)?)\b", re.IGNORECASE)
+# One of them, also in the plural.
+SOME_THING = rf"(?:{THINGS})(?:es|s)?"
+THING = re.compile(rf"\b(?P<noun>{SOME_THING})\b", re.IGNORECASE)
 COLOUR = rf"(?:(?:light|dark|pale|bright|deep)[\s-]+)?(?:{any_of(COLOUR_NAMES)})"

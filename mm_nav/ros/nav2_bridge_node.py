@@ -151,7 +151,7 @@ class Nav2BridgeNode(StackNode):
         handle.execute(partial(self._execute, route))
         try:
             route.poses = poses = nav2_messages.poses_of(action, goal, (frames().map, frames().odom))
-            route.targets = [self._in_map(pose) for pose in poses]
+            route.targets = [self._map_frame.stamped_in_map(pose) for pose in poses]
             for target in route.targets:
                 if not all(map(math.isfinite, (target.x, target.y, target.yaw))):
                     raise GoalError(f"the goal pose {target} is not finite: give numbers in metres and radians")
@@ -171,10 +171,6 @@ class Nav2BridgeNode(StackNode):
             )
         self._route = route
         self._tick()
-
-    def _in_map(self, message: PoseStamped) -> Pose2D:
-        pose = conversions.pose_from(message)
-        return self._map_frame.in_map(pose) if message.header.frame_id.lstrip("/") == frames().odom else pose
 
     async def _execute(self, route: Route, handle: ServerGoalHandle) -> Any:
         ending, result = await route.done

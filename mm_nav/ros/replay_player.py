@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mm_nav_interfaces.action import NavigateTo
 from mm_nav_interfaces.msg import GuardStatus, PolicyOutput
 from nav_msgs.msg import Odometry as OdometryMessage
 from rclpy.serialization import serialize_message
@@ -30,6 +29,7 @@ from mm_nav.observation import CameraImage, LaserScan, Odometry, PointCloud
 from mm_nav.replay.ahead import Prefetched
 from mm_nav.robot import RobotConfig, load_robot, robot_file
 from mm_nav.ros import conversions, qos
+from mm_nav.ros.goal_client import goal_message
 from mm_nav.ros.live_stack import CommandMeter, LiveStack, PlayedGoal, live_stack
 from mm_nav.ros.node_list import STACK
 from mm_nav.ros.tf_buffer import SensorMounts
@@ -204,10 +204,8 @@ class _Player:
 
     def __init__(self, stack: LiveStack, goal: Goal, deadline_ms: float) -> None:
         self._stack, self._goal = stack, PlayedGoal(stack.node)
-        self._asked = NavigateTo.Goal(instruction=goal.instruction, timeout=float(min(goal.timeout_s, 86_400.0)))
-        if goal.pose is not None:
-            self._asked.use_pose = True
-            self._asked.pose = conversions.pose_message(goal.pose, 0, frames().map, goal.facing)
+        timeout_s = min(goal.timeout_s, 86_400.0)
+        self._asked = goal_message(goal.instruction, goal.pose, timeout_s=timeout_s, facing=goal.facing)
         self._meter = CommandMeter(1e-3 * deadline_ms, max(_PATIENCE_S, 2e-3 * deadline_ms))
         self._guarded = _Guarded()
         self._moving, self._speeds, self._answered, self._pictures, self._late_s = 0, 0.0, 0, 0, 0.0

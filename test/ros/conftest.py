@@ -20,3 +20,16 @@ def own_network(request: pytest.FixtureRequest) -> Iterator[None]:
     os.environ["ROS_DOMAIN_ID"] = str(1 + (int(before) - 1 + 2 * len(modules)) % 100)
     yield
     os.environ["ROS_DOMAIN_ID"] = before
+
+
+@pytest.fixture
+def started() -> Iterator[None]:
+    """ROS in this process."""
+    import rclpy
+
+    from mm_nav.ros.process_group import prepare_environment
+
+    prepare_environment()
+    rclpy.init()
+    yield
+    rclpy.shutdown()

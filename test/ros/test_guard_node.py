@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from mm_nav.geometry import Twist2D
 from mm_nav.ros import conversions
 from mm_nav.ros.guard_node import GuardNode
-from mm_nav.ros.process_group import prepare_environment
 from mm_nav.sensing.messages import stamp_ns
 
-
-@pytest.fixture(autouse=True)
-def started() -> Iterator[None]:
-    prepare_environment()
-    rclpy.init()
-    yield
-    rclpy.shutdown()
+pytestmark = pytest.mark.usefixtures("started")
 
 
 def test_commands_are_stamped_when_they_are_sent() -> None:

@@ -71,15 +71,21 @@ def calls(prefix: Prefix, *words: str, count: int) -> Calls:
         return Calls([path.read_text() for path in said])
 
 
-def test_gazebo_with_two_robots(tmp_path: Path) -> None:
-    prefix = Prefix(tmp_path).with_stand_ins(
+def with_gazebo(folder: Path) -> Prefix:
+    """Stand-ins for Gazebo and what comes with it."""
+    prefix = Prefix(folder).with_stand_ins(
         ros_gz_sim="create",
         ros_gz_bridge="parameter_bridge",
         robot_state_publisher="robot_state_publisher",
         bin="gz",
     )
-    program = tmp_path / "bin/gz"
+    program = folder / "bin/gz"
     program.write_text(_GZ + program.read_text().partition("\n")[2])
+    return prefix
+
+
+def test_gazebo_with_two_robots(tmp_path: Path) -> None:
+    prefix = with_gazebo(tmp_path)
     own = tmp_path / "own.yaml"
     told = "{margin: 0.07, robot: omni, points: true}"
     own.write_text(f"/**/guard: {{ros__parameters: {told}}}\nbridge: {{ros__parameters: {{lazy: true}}}}")
@@ -114,13 +120,7 @@ def test_gazebo_with_two_robots(tmp_path: Path) -> None:
 
 def test_a_robot_that_gazebo_refuses_ends_everything(tmp_path: Path) -> None:
     """Humble's `create` says that it failed, and ends with status 0."""
-    prefix = Prefix(tmp_path).with_stand_ins(
-        ros_gz_sim="create",
-        ros_gz_bridge="parameter_bridge",
-        robot_state_publisher="robot_state_publisher",
-        bin="gz",
-    )
-    (tmp_path / "bin/gz").write_text(_GZ + (tmp_path / "bin/gz").read_text().partition("\n")[2])
+    prefix = with_gazebo(tmp_path)
     said = "[ERROR] [create]: Failed request to create entity."
     (tmp_path / "lib/ros_gz_sim/create").write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 0\n")
     with launched(prefix, "gazebo.launch.py", "stack:=false") as running:
@@ -250,7 +250,7 @@ def test_an_including_launch_file_gives_arguments_too(monkeypatch: pytest.Monkey
     from launch import LaunchDescription, LaunchDescriptionSource, LaunchService
     from mm_nav.ros.launching import stack
 
-    monkeypatch.setattr(stack, "set_environment", lambda local: None)
+    monkeypatch.setattr(stack, "prepare_environment", lambda loopback: None)
     seen: list[arguments.Values] = []
     both = []
     for given in ({"robot": "generic", "rviz": "false", "model": ""}, {"people": "0"}):

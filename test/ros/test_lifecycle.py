@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,13 +32,14 @@ from mm_nav.ros import conversions, qos
 from mm_nav.ros.guard_node import GuardNode
 from mm_nav.ros.inference_node import InferenceNode
 from mm_nav.ros.navigator_node import NavigatorNode
-from mm_nav.ros.process_group import prepare_environment
 from mm_nav.ros.stack_node import Executor, StackNode
 from mm_nav.ros.topics import topics
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from sensor_player import Player
+
+pytestmark = pytest.mark.usefixtures("started")
 
 GRAPH = {
     "unconfigured": {"configure": "inactive", "shutdown": "finalized"},
@@ -53,14 +53,6 @@ CYCLES = 100
 BOUND_S = 20.0
 SUCCESS, FAILURE, ERROR = (getattr(TransitionCallbackReturn, name) for name in ("SUCCESS", "FAILURE", "ERROR"))
 LIGHT = [GuardNode, NavigatorNode]
-
-
-@pytest.fixture(autouse=True)
-def started() -> Iterator[None]:
-    prepare_environment()
-    rclpy.init()
-    yield
-    rclpy.shutdown()
 
 
 def state(node: StackNode) -> str:

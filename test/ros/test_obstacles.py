@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -19,19 +18,12 @@ from mm_nav.ros import conversions, qos
 from mm_nav.ros.guard_node import GuardNode
 from mm_nav.ros.inference_node import InferenceNode
 from mm_nav.ros.navigator_node import NavigatorNode
-from mm_nav.ros.process_group import prepare_environment
 from mm_nav.ros.topics import frames, topics
 from mm_nav.sensing.clouds import obstacle_scan, planar_scan
 
+pytestmark = pytest.mark.usefixtures("started")
+
 MOUNT = np.array([[1.0, 0, 0, 0.1], [0, 1, 0, 0], [0, 0, 1, 0.4], [0, 0, 0, 1]])
-
-
-@pytest.fixture(autouse=True)
-def started() -> Iterator[None]:
-    prepare_environment()
-    rclpy.init()
-    yield
-    rclpy.shutdown()
 
 
 def test_the_guard_sees_what_a_replay_sees() -> None:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -20,21 +19,12 @@ from mm_nav.ros.inference_node import InferenceNode
 from mm_nav.ros.navigator_node import NavigatorNode
 from mm_nav.ros.node_list import EMBEDDED, NodeSpec
 from mm_nav.ros.parameters import ParameterSpec, refusal
-from mm_nav.ros.process_group import prepare_environment
 from mm_nav.ros.simulator_node import SimulatorNode
 from mm_nav.ros.stack_node import AUTOSTART
 
 NODES = [GuardNode, InferenceNode, NavigatorNode, SimulatorNode]
 # Nodes that are started only when they are asked for.
 EXTRA = [node for node in vars(node_list).values() if isinstance(node, NodeSpec) and node not in EMBEDDED]
-
-
-@pytest.fixture
-def started() -> Iterator[None]:
-    prepare_environment()
-    rclpy.init()
-    yield
-    rclpy.shutdown()
 
 
 @pytest.mark.parametrize(

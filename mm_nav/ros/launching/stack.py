@@ -21,8 +21,7 @@ from mm_nav.ros.launching.arguments import Argument, Values, check_names, values
 from mm_nav.ros.launching.bring_up import BringUp, ends_on_failure, ends_with
 from mm_nav.ros.launching.options import StackOptions
 from mm_nav.ros.node_list import NodeSpec
-from mm_nav.ros.process_group import ENVIRONMENT, REACH
-from mm_nav.ros.transports import set_transports
+from mm_nav.ros.process_group import prepare_environment
 
 # Processes that are asked to end get so long, then so long again, s.
 PATIENCE = {"sigterm_timeout": "10", "sigkill_timeout": "5"}
@@ -48,7 +47,7 @@ def launch_description(arguments: Sequence[Argument], start: Start, local: bool 
             if argument.name not in given:
                 # To the next launch file that is included, a default of this one would look given.
                 context.launch_configurations.pop(argument.name, None)
-        set_environment(local)
+        prepare_environment(loopback=local)
         _tie_processes(context)
         return [ends_on_failure(), *start(values_of(given, arguments), given.get("ros_namespace", ""))]
 
@@ -60,14 +59,6 @@ def declared(argument: Argument) -> DeclareLaunchArgument:
     return DeclareLaunchArgument(
         argument.name, default_value=argument.default, description=argument.text, choices=argument.choices or None
     )
-
-
-def set_environment(local: bool) -> None:
-    """Set what processes need where the environment does not say: room for pictures in shared memory, no spinning threads."""
-    set_transports()
-    for name, value in ENVIRONMENT.items():
-        if local or name not in REACH:
-            os.environ.setdefault(name, value)
 
 
 def _tie_processes(context: LaunchContext) -> None:
